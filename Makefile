@@ -1,0 +1,104 @@
+# Two commands to start: `make demo` and `make test`. uv is used when it is installed, venv and pip otherwise.
+#   make demo      two countries, their relays, agencies and an auditor, on this machine
+#   make test      all tests; needs no network once installed
+#   make check     everything .ci/run demands: lint, freshness of generated code, tests
+#   make lint      .proto rules, ruff, mypy, import contracts
+#   make generate  Python code from proto/
+#   make floors    the tests on the lowest allowed versions of the dependencies
+#   make bench     measurements, when there are any
+#   make clean     remove the environments and build output
+PY    ?= python3
+UV    := $(shell command -v uv 2>/dev/null)
+VENV  ?= .venv
+PROTO ?= .venv-proto
+FLOOR ?= .venv-floors
+BIN   := $(VENV)/bin
+# Two workers: enough to halve the time, few enough for a small machine.
+PYTEST := -m pytest -q -n 2
+
+.PHONY: demo test check lint generate fresh image floors bench python clean
+.DEFAULT_GOAL := test
+
+# Environments. VENV/.ok runs the demo, VENV/.dev adds what tests and checks need, PROTO holds the code generator alone,
+# because it needs an older protobuf than the rest.
+ifdef UV
+# uv downloads an interpreter only if none on this machine will do; UV_PYTHON_DOWNLOADS=never forbids even that.
+export UV_PYTHON_PREFERENCE ?= system
+make_venv   = test -x $(1)/bin/python || uv venv -q --python '>=3.11' $(1)
+pip_install = uv pip install -q --python $(1)/bin/python
+python:
+	@:
+else
+make_venv   = test -x $(1)/bin/pip || $(PY) -m venv $(1)
+# pip learnt --group in 25.1; an older one is replaced inside the environment only.
+pip_install = $(1)/bin/python -m pip install -q 'pip>=25.1' && $(1)/bin/python -m pip install -q
+python:
+	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed, found $$($(PY) --version 2>&1); try: make PY=python3.12 $(MAKECMDGOALS)"; exit 3; }
+	@$(PY) -c 'import ensurepip' 2>/dev/null || { echo "The module ensurepip is missing; try: sudo apt install python3-venv"; exit 3; }
+endif
+
+$(VENV)/.ok: pyproject.toml | python
+	$(call make_venv,$(VENV))
+	$(call pip_install,$(VENV)) -e '.[relay]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.ok
+	$(call pip_install,$(VENV)) --group tests --group lint
+	@touch $@
+
+$(PROTO)/.ok: pyproject.toml | python
+	$(call make_venv,$(PROTO))
+	$(call pip_install,$(PROTO)) --group proto
+	@touch $@
+
+$(FLOOR)/.ok: pyproject.toml tools/floors.py | python
+	$(call make_venv,$(FLOOR))
+	@mkdir -p build
+	$(FLOOR)/bin/python tools/floors.py relay > build/floors.txt
+	$(call pip_install,$(FLOOR)) -c build/floors.txt -e '.[relay]' --group tests
+	@touch $@
+
+demo: $(VENV)/.ok
+	@$(BIN)/python -m infoexchange demo $(if $(KEEP),--keep)
+
+test: $(VENV)/.dev
+	$(BIN)/python $(PYTEST)
+
+floors: $(FLOOR)/.ok
+	$(FLOOR)/bin/python $(PYTEST)
+
+# The image carries rules and comments for buf. Without --include_source_info every comment rule passes silently.
+image: $(PROTO)/.ok
+	@mkdir -p build
+	@$(PROTO)/bin/python tools/dump_validate_descriptor.py build/validate_set.binpb
+	@$(PROTO)/bin/python -m grpc_tools.protoc --descriptor_set_in=build/validate_set.binpb -I proto \
+	  --include_imports --include_source_info --descriptor_set_out=build/image.binpb \
+	  $$(cd proto && find infoexchange -name '*.proto' | LC_ALL=C sort)
+
+generate: image
+	@$(PROTO)/bin/python tools/generate.py build/image.binpb src
+
+fresh: image
+	@$(PROTO)/bin/python tools/generate.py build/image.binpb src --check
+
+lint: image $(VENV)/.dev
+	$(PROTO)/bin/buf lint build/image.binpb --config tools/buf-image.yaml
+	@if [ -f proto/baseline.binpb ]; then \
+	  echo "$(PROTO)/bin/buf breaking build/image.binpb --against proto/baseline.binpb"; \
+	  $(PROTO)/bin/buf breaking build/image.binpb --against proto/baseline.binpb --config tools/buf-image.yaml; fi
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# One after the other, so that the tests' closing line comes last whatever -j says.
+check:
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory fresh
+	@$(MAKE) --no-print-directory test
+
+bench: $(VENV)/.dev
+	@if [ -d bench ]; then $(BIN)/python -m bench; else echo "There is no bench yet."; fi
+
+clean:
+	rm -rf $(VENV) $(PROTO) $(FLOOR) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

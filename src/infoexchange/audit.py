@@ -1,0 +1,214 @@
+"""Audit: what a relay logs, the receipt that proves it, and what recipients sign (SPEC section Audit log).
+
+A leaf holds three salted commitments and nothing readable; who, what and how stand beside the tree and open one by one.
+A receipt is a proof under the log's checkpoint, so that it needs no signature and no promise of its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+
+from infoexchange import wire
+from infoexchange.errors import Reason, error
+from infoexchange.states import Event
+from infoexchange.suites import Entropy
+from infoexchange.tlog import merkle
+from infoexchange.v1 import audit_pb2, envelope_pb2
+
+# Specification constants
+LEAF_VERSION = 1
+SALT_SIZE = 32
+GROUP_SIZE_MAX = 64 * 1024  # tlog-tiles entries are shorter than 64 KiB
+RECEIPT_SIZE_MAX = 512 * 1024
+_GROUPS = ("routing", "message", "operational")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Routing:
+    """Group "routing": who, whom, when. Times are the relay's claim; bounds come from checkpoints."""
+
+    event: Event
+    logged_at: datetime
+    this_relay: str
+    sender: str = ""
+    sender_nation: str = ""
+    recipients: tuple[str, ...] = ()
+    previous_relay: str = ""
+    next_relay: str = ""
+    op_status: int = 0
+    precedence: int = 0
+    accepted_at: datetime | None = None
+    expires_at: datetime | None = None
+    reason: int = 0
+
+    @property
+    def raw(self) -> bytes:
+        """Canonical group bytes."""
+        return wire.canonical(
+            audit_pb2.AuditRouting(
+                event=self.event,
+                logged_us=wire.to_us(self.logged_at),
+                sender=self.sender,
+                sender_nation=self.sender_nation,
+                recipients=self.recipients,
+                previous_relay=self.previous_relay,
+                this_relay=self.this_relay,
+                next_relay=self.next_relay,
+                op_status=envelope_pb2.OpStatus.ValueType(self.op_status),
+                precedence=envelope_pb2.Precedence.ValueType(self.precedence),
+                accepted_us=wire.to_us(self.accepted_at) if self.accepted_at else 0,
+                expires_ms=wire.to_ms(self.expires_at) if self.expires_at else 0,
+                reason=self.reason,
+            )
+        )
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Routing:
+        """Return the group of canonical bytes; an event outside the closed list is refused."""
+        m = wire.parse(audit_pb2.AuditRouting, raw, size_max=GROUP_SIZE_MAX, field="routing")
+        try:
+            event = Event(m.event)
+        except ValueError:
+            raise error(Reason.BAD_FIELD, field="routing.event", detail=f"event {m.event} is not known") from None
+        return cls(
+            event=event,
+            logged_at=wire.from_us(m.logged_us, field="routing.logged_us"),
+            this_relay=m.this_relay,
+            sender=m.sender,
+            sender_nation=m.sender_nation,
+            recipients=tuple(m.recipients),
+            previous_relay=m.previous_relay,
+            next_relay=m.next_relay,
+            op_status=m.op_status,
+            precedence=m.precedence,
+            accepted_at=wire.from_us(m.accepted_us, field="routing.accepted_us") if m.accepted_us else None,
+            expires_at=wire.from_ms(m.expires_ms, field="routing.expires_ms") if m.expires_ms else None,
+            reason=m.reason,
+        )
+
+
+@dataclass(frozen=True)
+class EntryRef:
+    """An entry of some log: one link in the chain of custody."""
+
+    origin: str
+    index: int
+    leaf_hash: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """Group "message": what the event is about, as digests."""
+
+    envelope_digest: bytes = b""
+    message_id: bytes = b""
+    envelope_size: int = 0
+    sender_bundle: bytes = b""
+    recipient_bundles: tuple[bytes, ...] = ()
+    suite: int = 0
+    directory_digest: bytes = b""
+    statement_digest: bytes = b""
+    previous_entry: EntryRef | None = None
+
+    @property
+    def raw(self) -> bytes:
+        """Canonical group bytes."""
+        link = self.previous_entry
+        return wire.canonical(
+            audit_pb2.AuditMessage(
+                envelope_digest=self.envelope_digest,
+                message_id=self.message_id,
+                envelope_size=self.envelope_size,
+                sender_bundle=self.sender_bundle,
+                recipient_bundles=self.recipient_bundles,
+                suite=self.suite,
+                directory_digest=self.directory_digest,
+                statement_digest=self.statement_digest,
+                previous_entry=link
+                and audit_pb2.EntryRef(origin=link.origin, index=link.index, leaf_hash=link.leaf_hash),
+            )
+        )
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Subject:
+        """Return the group of canonical bytes."""
+        m = wire.parse(audit_pb2.AuditMessage, raw, size_max=GROUP_SIZE_MAX, field="message")
+        link = m.previous_entry
+        return cls(
+            envelope_digest=m.envelope_digest,
+            message_id=m.message_id,
+            envelope_size=m.envelope_size,
+            sender_bundle=m.sender_bundle,
+            recipient_bundles=tuple(m.recipient_bundles),
+            suite=m.suite,
+            directory_digest=m.directory_digest,
+            statement_digest=m.statement_digest,
+            previous_entry=EntryRef(link.origin, link.index, link.leaf_hash) if m.HasField("previous_entry") else None,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """Group "operational": how."""
+
+    tls_peer: bytes = b""
+    software: str = ""
+    detail: str = ""
+    data: bytes = field(default=b"", repr=False)
+
+    @property
+    def raw(self) -> bytes:
+        """Canonical group bytes."""
+        return wire.canonical(
+            audit_pb2.AuditOperational(
+                tls_peer=self.tls_peer, software=self.software, detail=self.detail, data=self.data
+            )
+        )
+
+
+def commit(group: str, salt: bytes, raw: bytes) -> bytes:
+    """Return `SHA-256("infoexchange/audit/v1/" || group || 0x00 || salt || raw)`."""
+    return sha256(b"infoexchange/audit/v1/" + group.encode() + b"\x00" + salt + raw).digest()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One event: the readable groups with their salts, and the leaf that commits to them."""
+
+    routing: bytes
+    message: bytes
+    operational: bytes
+    salts: tuple[bytes, bytes, bytes] = field(repr=False)
+
+    @classmethod
+    def make(
+        cls,
+        routing: Routing,
+        subject: Subject,
+        operation: Operation | None = None,
+        *,
+        entropy: Entropy = secrets.token_bytes,
+    ) -> Entry:
+        """Return a new entry with fresh salts."""
+        salts = (entropy(SALT_SIZE), entropy(SALT_SIZE), entropy(SALT_SIZE))
+        return cls(routing.raw, subject.raw, (operation or Operation()).raw, salts)
+
+    @functools.cached_property
+    def leaf(self) -> bytes:
+        """The exact bytes logged."""
+        parts = zip(_GROUPS, self.salts, (self.routing, self.message, self.operational), strict=True)
+        c_routing, c_message, c_operational = (commit(group, salt, raw) for group, salt, raw in parts)
+        return wire.canonical(
+            audit_pb2.AuditLeaf(
+                version=LEAF_VERSION, c_routing=c_routing, c_message=c_message, c_operational=c_operational
+            )
+        )
+
+    @property
+    def leaf_hash(self) -> bytes:
+        """RFC 6962 leaf hash."""
+        return merkle.leaf_hash(self.leaf)

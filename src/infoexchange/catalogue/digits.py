@@ -1,0 +1,55 @@
+"""Digits: the check digits and number plans that a regular expression cannot express.
+
+Each function answers whether a value that already has the right shape can be right; an empty value is never passed.
+"""
+
+from __future__ import annotations
+
+from itertools import cycle
+
+# First three digits of a ship's MMSI: smallest and largest country code of ITU-R M.585.
+MID_MIN, MID_MAX = 201, 775
+
+_ICAO_VALUES = {c: i for i, c in enumerate("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ")} | {"<": 0}
+
+
+def is_imo(number: str) -> bool:
+    """Tell whether the last digit of a ship's IMO number is right: weights 7 to 2 over the first six, modulo 10."""
+    total = sum(int(digit) * weight for digit, weight in zip(number, range(7, 1, -1), strict=False))
+    return total % 10 == int(number[6])
+
+
+def is_mmsi(number: str) -> bool:
+    """Tell whether an MMSI has the shape of a ship, a craft of a ship (98) or a handheld radio (8)."""
+    start = 2 if number.startswith("98") else 1 if number.startswith("8") else 0
+    return MID_MIN <= int(number[start : start + 3]) <= MID_MAX
+
+
+def is_luhn(number: str) -> bool:
+    """Tell whether the Luhn digit at the end is right (IMEI, ICCID)."""
+    total = 0
+    for place, digit in enumerate(reversed(number)):
+        doubled = int(digit) * (1 + place % 2)
+        total += doubled - 9 if doubled > 9 else doubled
+    return total % 10 == 0
+
+
+def is_mod97(number: str) -> bool:
+    """Tell whether the two check digits at the end are right (LEI, ISO 7064 mod 97-10)."""
+    return int("".join(str(int(character, 36)) for character in number)) % 97 == 1
+
+
+def icao_digit(text: str) -> str:
+    """Return the check digit of ICAO 9303: weights 7, 3, 1 in turn, modulo 10."""
+    pairs = zip(text, cycle((7, 3, 1)), strict=False)
+    return str(sum(_ICAO_VALUES[character] * weight for character, weight in pairs) % 10)
+
+
+def is_passport_zone(lines: list[str]) -> bool:
+    """Tell whether the check digits of a passport's two-line zone (TD3) hold; other zones pass unchecked."""
+    if len(lines) != 2 or any(len(line) != 44 for line in lines):
+        return True
+    low = lines[1]
+    parts = ((low[0:9], low[9]), (low[13:19], low[19]), (low[21:27], low[27]))
+    whole = low[0:10] + low[13:20] + low[21:43]
+    return all(icao_digit(text) == digit for text, digit in parts) and icao_digit(whole) == low[43]

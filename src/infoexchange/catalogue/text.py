@@ -1,0 +1,95 @@
+"""Text: messages as JSON for people and local files.
+
+Never a wire form: what is signed travels as protobuf bytes. Field names are those of the `.proto` files, so that an
+error, a file and the specification say the same word.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+from infoexchange import catalogue
+from infoexchange.catalogue import rules
+from infoexchange.errors import ExchangeError, Reason, error
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+# How protobuf's reader words its complaints; a test fails when a new version words them otherwise.
+_UNKNOWN = re.compile(r'has no field named "(?P<name>[^"]*)"(?: at "(?P<path>[^"]*)")?')
+_PLACE = re.compile(r"at (?P<path>[A-Za-z_][\w.\[\]]*)|[Ff]ailed to parse (?P<name>\w+) field")
+# The reader's messages are cut before values could follow: an error names places, never content.
+_NAME_MAX = 200
+_NOT_READABLE = "the text is nested too deeply or holds a value JSON does not have"
+
+
+def to_json(message: Message) -> str:
+    """Return a message as indented JSON; nothing is checked, so that a draft can be kept."""
+    from google.protobuf import json_format
+
+    return json_format.MessageToJson(message, preserving_proto_field_name=True, indent=2, ensure_ascii=False)
+
+
+def from_json(schema: str, text: str) -> Message:
+    """Return the message that JSON describes, once every rule holds.
+
+    Args:
+        schema: Name of the message type.
+        text: JSON with the field names of the `.proto` files; their lowerCamelCase form is understood too.
+
+    Raises:
+        MalformedError: `MALFORMED` where it is no JSON, `BAD_FIELD` where a field is unknown or cannot hold its value.
+        RefusedError: `RULE_BROKEN` with the first broken rule.
+    """
+    message = draft_from_json(schema, text)
+    rules.check(message)
+    return message
+
+
+def draft_from_json(schema: str, text: str) -> Message:
+    """Return the message that JSON describes, before any rule is checked: for forms that are filled in bit by bit.
+
+    Raises:
+        MalformedError: As `from_json`.
+    """
+    from google.protobuf import json_format
+
+    message = catalogue.message_type(schema)()
+    try:
+        json_format.Parse(text, message)
+    except json_format.ParseError as refused:
+        raise _explain(text, str(refused)) from None
+    except (RecursionError, UnicodeError, ValueError):
+        raise error(Reason.MALFORMED, detail=_NOT_READABLE) from None
+    return message
+
+
+def _explain(text: str, complaint: str) -> ExchangeError:
+    """Return the typed error for a complaint of protobuf's reader."""
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as broken:
+        return error(Reason.MALFORMED, field=f"line {broken.lineno}", detail=f"not JSON: column {broken.colno}")
+    except (RecursionError, ValueError):
+        return error(Reason.MALFORMED, detail=_NOT_READABLE)
+    unknown = _UNKNOWN.search(complaint)
+    if unknown:
+        path = _without_type(unknown["path"] or "")
+        where = f"{path}.{unknown['name']}" if path else unknown["name"]
+        return error(
+            Reason.BAD_FIELD,
+            field=where[:_NAME_MAX],
+            detail="the message type has no such field",
+            next_step="Correct the name or take the field out; `infoexchange types TYPE` lists the fields.",
+        )
+    place = _PLACE.search(complaint)
+    where = (_without_type(place["path"]) if place["path"] else place["name"]) if place else ""
+    return error(Reason.BAD_FIELD, field=where[:_NAME_MAX], detail="the field cannot hold this value")
+
+
+def _without_type(path: str) -> str:
+    """Drop the message type that protobuf's reader puts before a path."""
+    first, _, rest = path.partition(".")
+    return rest if first[:1].isupper() else path

@@ -1,0 +1,147 @@
+"""Directory: who takes part, signed by m of n root keys (SPEC section Directory).
+
+It is an agency's only configuration: nations and their CAs, relays, agencies, groups, permitted domains, suites and the
+witness policy stand in one signed file with a version, an expiry and no way back. Nobody can change it alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from infoexchange.dsse import TYPE_DIRECTORY, Dsse
+from infoexchange.errors import Reason, error
+from infoexchange.keys import SigningKey
+from infoexchange.listing import DIRECTORY_SIZE_MAX, Listing, Nation, Party, Role, Roots
+
+
+class Directory:
+    """A directory whose signatures have been verified."""
+
+    def __init__(self, listing: Listing, dsse: Dsse, signers: tuple[str, ...]) -> None:
+        """Hold verified content; use `parse` or `succeed` to get one."""
+        self.listing = listing
+        self.signers = signers
+        self._dsse = dsse
+        self._parties = {p.name: p for p in listing.parties}
+        self._nations = {n.code: n for n in listing.nations}
+
+    @classmethod
+    def parse(cls, raw: bytes, *, roots: Roots) -> Directory:
+        """Return the directory, once enough of `roots` and of its own roots have signed it.
+
+        Spec: section Directory, steps 1 to 3. Whether it is current is asked with `check_current`, because auditors
+        judge the past with old directories.
+
+        Raises:
+            MalformedError: The bytes do not follow the format.
+            UntrustedError: `BAD_SIGNATURE`.
+        """
+        # (1) canonical container of the right type
+        dsse = Dsse.parse(raw, payload_type=TYPE_DIRECTORY, size_max=DIRECTORY_SIZE_MAX)
+        # (2) signatures of the trust anchor, before the payload is read
+        roots.check_signed(dsse)
+        # (3) the payload, and its own roots: a successor that nobody could follow is refused now, not later
+        listing = Listing.parse(dsse.payload)
+        return cls(listing, dsse, listing.roots.check_signed(dsse))
+
+    def succeed(self, raw: bytes) -> Directory:
+        """Return the next version, signed by enough of this version's roots and following it directly.
+
+        Raises:
+            UntrustedError: `BAD_SIGNATURE`, or `DIRECTORY_ROLLBACK` when the version does not rise by one or does not
+                name this one as its previous.
+        """
+        newer = Directory.parse(raw, roots=self.listing.roots)
+        if newer.digest == self.digest:
+            return self
+        if newer.version != self.version + 1 or newer.listing.previous != self.digest:
+            raise error(
+                Reason.DIRECTORY_ROLLBACK,
+                field="version",
+                detail=f"version {newer.version} does not follow version {self.version}",
+            )
+        if newer.listing.community != self.listing.community:
+            raise error(Reason.DIRECTORY_ROLLBACK, field="community", detail="another community's directory")
+        return newer
+
+    @staticmethod
+    def sign(payload: bytes, signers: Sequence[SigningKey]) -> bytes:
+        """Return container bytes with one signature per key; each party may do this on its own machine."""
+        Listing.parse(payload)
+        signatures = [(s.sign(TYPE_DIRECTORY, payload), s.key_id) for s in signers]
+        return Dsse.make(TYPE_DIRECTORY, payload, signatures).raw
+
+    @staticmethod
+    def merge(raws: Sequence[bytes]) -> bytes:
+        """Return one container with the signatures of several over the same payload.
+
+        Raises:
+            MalformedError: `BAD_FIELD` when the payloads differ.
+        """
+        parts = [Dsse.parse(r, payload_type=TYPE_DIRECTORY, size_max=DIRECTORY_SIZE_MAX) for r in raws]
+        if not parts or any(p.payload != parts[0].payload for p in parts):
+            raise error(Reason.BAD_FIELD, field="directory", detail="the files sign different contents")
+        pairs = {k: (s, k) for p in parts for s, k in zip(p.signatures, p.key_ids, strict=True)}
+        return Dsse.make(TYPE_DIRECTORY, parts[0].payload, [pairs[k] for k in sorted(pairs)]).raw
+
+    @property
+    def raw(self) -> bytes:
+        """Exact container bytes."""
+        return self._dsse.raw
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the signed bytes."""
+        return self._dsse.digest
+
+    @property
+    def version(self) -> int:
+        """Version number."""
+        return self.listing.version
+
+    def check_current(self, now: datetime) -> None:
+        """Raise `DIRECTORY_EXPIRED` unless `now` lies before the expiry."""
+        if now >= self.listing.expires_at:
+            raise error(
+                Reason.DIRECTORY_EXPIRED, field="directory", detail=f"expired on {self.listing.expires_at:%Y-%m-%d}"
+            )
+
+    def party(self, name: str, *, at: datetime) -> Party:
+        """Return the party that took part under that name at that time, or raise `UNKNOWN_PARTY`."""
+        party = self._parties.get(name)
+        if party is None:
+            raise error(
+                Reason.UNKNOWN_PARTY, field="party", detail=f"{name[:253]!r} is not in directory {self.version}"
+            )
+        nation = self._nations[party.nation]
+        if not _within(at, nation.member_from, nation.member_to) or not _within(at, party.member_from, party.member_to):
+            raise error(Reason.UNKNOWN_PARTY, field="party", detail=f"{name} took no part at that time")
+        return party
+
+    def nation(self, code: str) -> Nation:
+        """Return the nation of a party of this directory."""
+        return self._nations[code]
+
+    def relay_of(self, party: Party) -> Party:
+        """Return the relay that holds a party's mailbox."""
+        return self._parties[party.relay]
+
+    def relays(self) -> tuple[Party, ...]:
+        """Return every relay."""
+        return tuple(p for p in self.listing.parties if p.role is Role.RELAY)
+
+    def permits(self, party: Party, domain: int) -> bool:
+        """Whether a party may send and receive in a domain."""
+        return domain in party.domains
+
+    def members(self, group: str, *, at: datetime) -> tuple[str, ...]:
+        """Return the agencies of a working group at that time, or raise `UNKNOWN_PARTY`."""
+        for g in self.listing.groups:
+            if g.name == group and _within(at, g.valid_from, g.valid_to):
+                return g.members
+        raise error(Reason.UNKNOWN_PARTY, field="group", detail=f"no group {group!r} at that time")
+
+
+def _within(at: datetime, start: datetime | None, end: datetime | None) -> bool:
+    return (start is None or start <= at) and (end is None or at <= end)

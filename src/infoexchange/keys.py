@@ -1,0 +1,242 @@
+"""Keys: the private half of a party, and the two ports behind which it may live (SPEC section Keys).
+
+One key has one purpose. Identity keys sign key bundles only; the keys of one epoch sign manifests, sign acknowledgements
+or open envelopes, and are destroyed after their epoch. Secrets are seeds and never appear in `repr`, errors or logs.
+"""
+
+from __future__ import annotations
+
+import base64
+import enum
+import functools
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from infoexchange import suites, wire
+from infoexchange.dsse import pae
+from infoexchange.errors import Reason, error
+from infoexchange.suites import Entropy, Suite
+
+_FORM = "infoexchange identity keys 1"
+
+
+class KeyUsage(enum.IntEnum):
+    """The one purpose of a signing key."""
+
+    MANIFEST = 1
+    ACKNOWLEDGEMENT = 2
+
+
+class Signer(Protocol):
+    """Signs for one purpose. A key in a hardware token implements this too."""
+
+    @property
+    def public(self) -> bytes:
+        """Raw public key."""
+
+    @property
+    def key_id(self) -> str:
+        """Hint that helps a reader find the key; never decides anything."""
+
+    def sign(self, payload_type: str, payload: bytes) -> bytes:
+        """Return the signature over the pre-authentication encoding, which separates domains by type."""
+
+
+class Decrypter(Protocol):
+    """Unwraps content keys."""
+
+    def unwrap(self, wrapped: bytes, info: bytes) -> bytes:
+        """Return the 32-byte content key, or raise the one generic `BAD_CIPHERTEXT`."""
+
+
+def key_id(public: bytes) -> str:
+    """Return 16 hexadecimal digits that hint at a public key."""
+    return hashlib.sha256(public).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class SigningKey:
+    """A software signing key of one suite."""
+
+    suite: Suite
+    secret: bytes = field(repr=False)
+
+    @classmethod
+    def make(cls, suite: Suite, *, entropy: Entropy = secrets.token_bytes) -> SigningKey:
+        """Return a new key."""
+        return cls(suite, entropy(suite.signing_secret_size))
+
+    @functools.cached_property
+    def public(self) -> bytes:
+        """Raw public key."""
+        return self.suite.signing_public(self.secret)
+
+    @functools.cached_property
+    def key_id(self) -> str:
+        """Hint derived from the public key."""
+        return key_id(self.public)
+
+    def sign(self, payload_type: str, payload: bytes) -> bytes:
+        """Return the suite's signature over the pre-authentication encoding."""
+        return self.suite.sign(self.secret, pae(payload_type, payload))
+
+
+@dataclass(frozen=True)
+class OpeningKey:
+    """A software key that unwraps content keys sealed in one suite."""
+
+    suite: Suite
+    secret: bytes = field(repr=False)
+
+    @classmethod
+    def make(cls, suite: Suite, *, entropy: Entropy = secrets.token_bytes) -> OpeningKey:
+        """Return a new key from a 32-byte seed."""
+        return cls(suite, entropy(32))
+
+    @functools.cached_property
+    def public(self) -> bytes:
+        """Raw public key to seal to."""
+        return self.suite.opening_public(self.secret)
+
+    def unwrap(self, wrapped: bytes, info: bytes) -> bytes:
+        """Return the content key, or raise `BAD_CIPHERTEXT`."""
+        return self.suite.unwrap(self.secret, wrapped, info)
+
+
+@dataclass(frozen=True)
+class IdentityKey:
+    """The long-lived pair that signs key bundles: Ed25519 and ML-DSA-65, both always."""
+
+    ed25519: bytes = field(repr=False)
+    mldsa65: bytes = field(repr=False)
+
+    @classmethod
+    def make(cls, *, entropy: Entropy = secrets.token_bytes) -> IdentityKey:
+        """Return a new pair from two 32-byte seeds."""
+        return cls(entropy(32), entropy(32))
+
+    @functools.cached_property
+    def publics(self) -> tuple[bytes, bytes]:
+        """Raw public keys, Ed25519 first."""
+        return suites.public_ed25519(self.ed25519), suites.public_mldsa65(self.mldsa65)
+
+    def sign(self, payload_type: str, payload: bytes) -> tuple[tuple[bytes, str], tuple[bytes, str]]:
+        """Return both `(signature, key id)` pairs over the pre-authentication encoding."""
+        message = pae(payload_type, payload)
+        classical, post_quantum = self.publics
+        return (
+            (suites.sign_ed25519(self.ed25519, message), key_id(classical)),
+            (suites.sign_mldsa65(self.mldsa65, message), key_id(post_quantum)),
+        )
+
+
+@dataclass(frozen=True)
+class EpochKeys:
+    """The private halves of one key bundle."""
+
+    epoch: int
+    signing: Mapping[tuple[int, KeyUsage], SigningKey]
+    opening: Mapping[int, OpeningKey]
+
+    @classmethod
+    def make(cls, epoch: int, *, entropy: Entropy = secrets.token_bytes) -> EpochKeys:
+        """Return new keys for every implemented suite and purpose."""
+        every = suites.SUITES.values()
+        return cls(
+            epoch,
+            {(s.number, usage): SigningKey.make(s, entropy=entropy) for s in every for usage in KeyUsage},
+            {s.number: OpeningKey.make(s, entropy=entropy) for s in every},
+        )
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A party's private half: its name, its identity key and the keys of its epochs, newest first."""
+
+    name: str
+    key: IdentityKey
+    epochs: tuple[EpochKeys, ...]
+
+    @classmethod
+    def make(cls, name: str, *, entropy: Entropy = secrets.token_bytes) -> Identity:
+        """Return a new identity with the keys of epoch 1.
+
+        Raises:
+            MalformedError: `BAD_FIELD` when the name is not a dNSName.
+        """
+        wire.check_name(name, field="name")
+        return cls(name, IdentityKey.make(entropy=entropy), (EpochKeys.make(1, entropy=entropy),))
+
+    def keys_of(self, epoch: int) -> EpochKeys:
+        """Return the keys of one epoch, or raise `STALE_BUNDLE` once they are destroyed."""
+        for keys in self.epochs:
+            if keys.epoch == epoch:
+                return keys
+        raise error(Reason.STALE_BUNDLE, field="epoch", detail=f"the keys of epoch {epoch} are not held any more")
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Identity:
+        """Return the identity of a key file, or raise `MALFORMED` without repeating a byte of it."""
+        try:
+            value = json.loads(raw)
+            if value["form"] != _FORM:
+                raise KeyError
+            epochs = tuple(
+                EpochKeys(
+                    int(e["epoch"]),
+                    {
+                        (int(k["suite"]), KeyUsage(k["usage"])): SigningKey(
+                            suites.suite_of(int(k["suite"])), base64.b64decode(k["secret"], validate=True)
+                        )
+                        for k in e["signing"]
+                    },
+                    {
+                        int(k["suite"]): OpeningKey(
+                            suites.suite_of(int(k["suite"])), base64.b64decode(k["secret"], validate=True)
+                        )
+                        for k in e["opening"]
+                    },
+                )
+                for e in value["epochs"]
+            )
+            key = IdentityKey(*(base64.b64decode(value[half], validate=True) for half in ("ed25519", "mldsa65")))
+            return cls(wire.check_name(value["name"], field="name"), key, epochs)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise error(
+                Reason.MALFORMED,
+                field="key file",
+                detail="not the key file of an identity",
+                next_step="Restore the key file from its backup, or make a new identity with `infoexchange keygen`.",
+            ) from None
+
+    @property
+    def raw(self) -> bytes:
+        """The bytes of the key file. Secret: write it for its owner's eyes only."""
+
+        def text(secret: bytes) -> str:
+            return base64.b64encode(secret).decode()
+
+        return json.dumps(
+            {
+                "form": _FORM,
+                "name": self.name,
+                "ed25519": text(self.key.ed25519),
+                "mldsa65": text(self.key.mldsa65),
+                "epochs": [
+                    {
+                        "epoch": e.epoch,
+                        "signing": [
+                            {"suite": suite, "usage": int(usage), "secret": text(k.secret)}
+                            for (suite, usage), k in e.signing.items()
+                        ],
+                        "opening": [{"suite": suite, "secret": text(k.secret)} for suite, k in e.opening.items()],
+                    }
+                    for e in self.epochs
+                ],
+            },
+            indent=1,
+        ).encode()

@@ -1,0 +1,101 @@
+"""Log: the identity of one relay's audit log: its origin and its two signing keys (SPEC section Audit log)."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from infoexchange import suites, wire
+from infoexchange.directory import Directory
+from infoexchange.errors import Reason, error
+from infoexchange.suites import Entropy
+from infoexchange.tlog import Checkpoint, NoteSigner, VerifierKey
+from infoexchange.tlog.note import KeyType
+
+_FORM = "infoexchange log keys 1"
+
+
+@dataclass(frozen=True)
+class LogKeys:
+    """The private half of a log: Ed25519 and ML-DSA-44 under one name, so that it stands while either does."""
+
+    origin: str
+    ed25519: bytes = field(repr=False)
+    mldsa44: bytes = field(repr=False)
+
+    @classmethod
+    def make(cls, relay: str, *, now: datetime, entropy: Entropy = secrets.token_bytes) -> LogKeys:
+        """Return new keys for a relay's log of the current half-year."""
+        wire.check_name(relay, field="name")
+        origin = f"{relay}/audit/{now:%Y}h{1 if now.month <= 6 else 2}"
+        return cls(origin, entropy(32), entropy(32))
+
+    @property
+    def relay(self) -> str:
+        """Name of the relay whose log this is."""
+        return self.origin.partition("/")[0]
+
+    @functools.cached_property
+    def verifier_keys(self) -> tuple[VerifierKey, VerifierKey]:
+        """Both public keys, as the directory lists them."""
+        return (
+            VerifierKey.make(self.origin, KeyType.ED25519, suites.public_ed25519(self.ed25519)),
+            VerifierKey.make(self.origin, KeyType.MLDSA44, suites.public_mldsa44(self.mldsa44)),
+        )
+
+    def sign(self, size: int, root: bytes, *, now: datetime) -> Checkpoint:
+        """Return the checkpoint of a tree, signed by both keys."""
+        classical, post_quantum = self.verifier_keys
+        signers = (
+            NoteSigner(classical, functools.partial(suites.sign_ed25519, self.ed25519)),
+            NoteSigner(post_quantum, functools.partial(suites.sign_mldsa44, self.mldsa44)),
+        )
+        return Checkpoint.sign(self.origin, size, root, signers, now=now)
+
+    @classmethod
+    def parse(cls, raw: bytes) -> LogKeys:
+        """Return the keys of a key file, or raise `MALFORMED` without repeating a byte of it."""
+        try:
+            value = json.loads(raw)
+            if value["form"] != _FORM:
+                raise KeyError
+            halves = [base64.b64decode(value[half], validate=True) for half in ("ed25519", "mldsa44")]
+            if [len(half) for half in halves] != [32, 32]:
+                raise ValueError
+            return cls(str(value["origin"]), *halves)
+        except (ValueError, KeyError, TypeError):
+            raise error(
+                Reason.MALFORMED,
+                field="log key file",
+                detail="not the key file of a log",
+                next_step="Restore the key file from its backup; a new key starts a new log.",
+            ) from None
+
+    @property
+    def raw(self) -> bytes:
+        """The bytes of the key file. Secret: write it for its owner's eyes only."""
+        halves = {half: base64.b64encode(getattr(self, half)).decode() for half in ("ed25519", "mldsa44")}
+        return json.dumps({"form": _FORM, "origin": self.origin, **halves}, indent=1).encode()
+
+
+def log_keys(directory: Directory, relay: str) -> Sequence[VerifierKey]:
+    """Return the verifier keys of a relay's log, as the directory lists them.
+
+    Raises:
+        UntrustedError: `UNKNOWN_PARTY` when the directory has no such relay or no keys for it.
+    """
+    found = next((p.log_keys for p in directory.relays() if p.name == relay), ())
+    if not found:
+        raise error(Reason.UNKNOWN_PARTY, field="relay", detail=f"{relay[:253]!r} has no log in the directory")
+    return _parsed(found)
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(texts: tuple[str, ...]) -> tuple[VerifierKey, ...]:
+    """Return verifier keys; parsing one costs a point check, and the same few are asked for all the time."""
+    return tuple(VerifierKey.parse(text) for text in texts)

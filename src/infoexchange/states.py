@@ -1,0 +1,49 @@
+"""States: the closed lists that the header, the log and the statements of recipients share (SPEC section States)."""
+
+from __future__ import annotations
+
+import enum
+
+
+class OpStatus(enum.IntEnum):
+    """Whether a message is about the real world; a reader never takes one kind for another."""
+
+    ACTUAL = 1
+    EXERCISE = 2
+    TEST = 3
+    SYSTEM = 4
+
+
+class Precedence(enum.IntEnum):
+    """Order of queues at relays: a higher one overtakes a lower one."""
+
+    ROUTINE = 1
+    PRIORITY = 2
+    IMMEDIATE = 3
+    FLASH = 4
+
+
+class Event(enum.IntEnum):
+    """What a log entry records; 1 to 9 are also the state of a message at one recipient."""
+
+    ACCEPTED = 1
+    FORWARDED = 2
+    QUEUED = 3
+    DELIVERED = 4
+    OPENED = 5
+    REFUSED = 6
+    RECALLED = 7
+    EXPIRED = 8
+    UNDELIVERABLE = 9
+    LOG_GENESIS = 32
+    DIRECTORY_VERSION = 37
+    KEY_BUNDLE = 38
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing can follow for that recipient."""
+        return self in _FINAL
+
+
+# OPENED can still follow DELIVERED, so DELIVERED alone ends delivery but not the story.
+_FINAL = frozenset({Event.OPENED, Event.REFUSED, Event.RECALLED, Event.EXPIRED, Event.UNDELIVERABLE})

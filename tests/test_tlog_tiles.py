@@ -1,0 +1,274 @@
+"""Tiles: the same roots and proofs as the plain list of leaves, names with one spelling, bundles with one form."""
+
+import functools
+import random
+
+import pytest
+
+from infoexchange.errors import ExchangeError, MalformedError, Reason, RefusedError
+from infoexchange.tlog import merkle, tiles
+
+COUNT = 260
+LEAVES = [merkle.leaf_hash(b"entry %d" % i) for i in range(COUNT)]
+
+
+def reader(stored):
+    return lambda level, n: stored[level, n]
+
+
+def grown(sizes, leaf=lambda i: merkle.leaf_hash(b"entry %d" % i)):
+    """Return the stored tiles after appending up to each of `sizes`, and the roots on the way."""
+    stored, roots, size = {}, {}, 0
+    for target in sizes:
+        changed, roots[target] = tiles.extend(size, [leaf(i) for i in range(size, target)], reader(stored))
+        stored.update(changed)
+        size = target
+    return stored, roots
+
+
+@pytest.fixture
+def remembered(monkeypatch):
+    """Let pure functions remember their results, which makes the exhaustive tests fast."""
+    monkeypatch.setattr(merkle, "node_hash", functools.cache(merkle.node_hash))
+    root = functools.cache(merkle.root)
+    monkeypatch.setattr(merkle, "root", lambda hashes: root(tuple(hashes)))
+
+
+@pytest.mark.usefixtures("remembered")
+def test_appending_one_by_one_gives_every_root():
+    _, roots = grown(range(1, COUNT + 1))
+    for size, root in roots.items():
+        assert root == merkle.root(LEAVES[:size])
+
+
+@pytest.mark.usefixtures("remembered")
+def test_every_proof_of_every_size_comes_from_the_last_tiles():
+    # One store, grown to 260: proofs for older sizes must use only the first hashes of tiles that are wider now.
+    # `test_tlog_merkle` shows that the expected proofs are those of the definition.
+    read = reader(grown([COUNT])[0])
+    subtree = functools.cache(merkle.subtree_of(LEAVES))
+    for size in range(COUNT + 1):
+        assert tiles.root(size, read) == merkle.root(LEAVES[:size])
+    for size in range(1, COUNT + 1):
+        for number in range(size):
+            assert tiles.inclusion_proof(number, size, read) == merkle.inclusion_path(number, size, subtree)
+            expected = merkle.consistency_path(number + 1, size, subtree)
+            assert tiles.consistency_proof(number + 1, size, read) == expected
+
+
+def test_batches_of_any_length_give_the_same_tiles():
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    chance = random.Random(seed)
+    leaf = functools.cache(lambda i: merkle.leaf_hash(b"%d" % i))
+    sizes, size = [], 0
+    while size < 3000:
+        size += chance.choice([1, 2, 7, 255, 256, 257, 600])
+        sizes.append(size)
+    stored, roots = grown(sizes, leaf)
+    whole, one = grown([size], leaf)
+    assert stored == whole
+    assert roots[size] == one[size] == merkle.root([leaf(i) for i in range(size)])
+    read = reader(stored)
+    for _ in range(50):
+        late = chance.choice(sizes)
+        index, early = chance.randrange(late), chance.randrange(1, late + 1)
+        proof = tiles.inclusion_proof(index, late, read)
+        merkle.verify_inclusion(leaf(index), index, late, proof, tiles.root(late, read))
+        proof = tiles.consistency_proof(early, late, read)
+        merkle.verify_consistency(early, tiles.root(early, read), late, roots[late], proof)
+
+
+def test_a_tree_of_70_000_has_the_tiles_of_the_specification():
+    leaves = [i.to_bytes(32, "big") for i in range(70_000)]
+    changed, root = tiles.extend(0, leaves, reader({}))
+    widths = {level: [] for level in range(3)}
+    for (level, n), raw in sorted(changed.items()):
+        width = len(raw) // 32
+        assert tiles.width_at(level, n, 70_000) == width
+        widths[level].append(width)
+    assert widths == {0: [256] * 273 + [112], 1: [256, 17], 2: [1]}
+    assert root == merkle.root(leaves)
+
+
+def test_a_tree_of_256_has_a_partial_tile_above():
+    changed, root = tiles.extend(0, LEAVES[:256], reader({}))
+    assert {key: len(raw) for key, raw in changed.items()} == {(0, 0): 8192, (1, 0): 32}
+    assert changed[1, 0] == root
+
+
+def test_reads_stay_few_and_appending_reads_the_right_edge_only():
+    stored, _ = grown([70_000], lambda i: i.to_bytes(32, "big"))
+    seen = []
+
+    def read(level, n):
+        seen.append((level, n))
+        return stored[level, n]
+
+    tiles.inclusion_proof(12_345, 70_000, read)
+    assert len(seen) == len(set(seen)) <= 6
+    seen.clear()
+    changed, _ = tiles.extend(70_000, [b"x" * 32], read)
+    assert set(changed) == {(0, 273)}
+    assert set(seen) == {(0, 273), (1, 1), (2, 0)}
+
+
+def test_what_a_crash_left_beyond_the_size_is_overwritten():
+    stored, _ = grown([100])
+    changed, root = tiles.extend(90, LEAVES[:5], reader(stored))
+    assert root == merkle.root([*LEAVES[:90], *LEAVES[:5]])
+    assert len(changed[0, 0]) == 95 * 32
+
+
+def test_nothing_appended_changes_nothing():
+    stored, roots = grown([100])
+    assert tiles.extend(100, [], reader(stored)) == ({}, roots[100])
+    assert tiles.extend(0, [], reader({})) == ({}, merkle.EMPTY_ROOT)
+
+
+def refused(reason, call, *args):
+    with pytest.raises(ExchangeError) as caught:
+        call(*args)
+    assert caught.value.reason is reason
+
+
+@pytest.mark.parametrize("stored", [b"", b"x" * 31, b"x" * (32 * 99), b"x" * (32 * 100 + 1), b"x" * (32 * 257)])
+def test_a_stored_tile_that_is_short_or_not_whole_is_refused(stored):
+    refused(Reason.MALFORMED, tiles.root, 100, lambda level, n: stored)
+    refused(Reason.MALFORMED, tiles.extend, 100, LEAVES[:1], lambda level, n: stored)
+
+
+def test_refused_sizes_and_hashes():
+    read = reader(grown([10])[0])
+    refused(Reason.BAD_FIELD, tiles.extend, merkle.SIZE_MAX, LEAVES[:1], read)
+    refused(Reason.BAD_FIELD, tiles.extend, -1, LEAVES[:1], read)
+    refused(Reason.BAD_FIELD, tiles.extend, 0, [b"x" * 31], read)
+    refused(Reason.BAD_FIELD, tiles.root, 2**63, read)
+    refused(Reason.BAD_FIELD, tiles.inclusion_proof, 10, 10, read)
+    refused(Reason.BAD_FIELD, tiles.consistency_proof, 0, 10, read)
+    refused(Reason.BAD_FIELD, tiles.consistency_proof, 11, 10, read)
+
+
+PATHS = {
+    "tile/0/000": (0, 0, 256),
+    "tile/0/x001/x234/067": (0, 1_234_067, 256),
+    "tile/63/255.p/255": (63, 255, 255),
+    "tile/2/x001/000.p/1": (2, 1000, 1),
+    "tile/entries/x273/112.p/112": (tiles.ENTRIES, 273_112, 112),
+    "tile/0/999": (0, 999, 256),
+}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_names(path):
+    assert tiles.parse_tile_path(path) == PATHS[path]
+    assert tiles.tile_path(*PATHS[path]) == path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "tile",
+        "tile/0",
+        "tile/0/",
+        "tile/0/0",
+        "tile/0/00",
+        "tile/0/0000",
+        "tile/0/000/",
+        "/tile/0/000",
+        "tiles/0/000",
+        "tile/00/000",
+        "tile/01/000",
+        "tile/64/000",
+        "tile/-1/000",
+        "tile/+1/000",
+        "tile/\u0661/000",
+        "tile/0/\u0660\u0660\u0660",
+        "tile/0/001/000",
+        "tile/0/x001/x000",
+        "tile/0/x000/001",
+        "tile/0/xx01/000",
+        "tile/0/x1/000",
+        "tile/0/x001000",
+        "tile/0/1e1",
+        "tile/0/ 01",
+        "tile/0/000.p",
+        "tile/0/000.p/",
+        "tile/0/000.p/0",
+        "tile/0/000.p/00",
+        "tile/0/000.p/01",
+        "tile/0/000.p/256",
+        "tile/0/000.p/257",
+        "tile/0/000.p/-1",
+        "tile/0/000.p/1/",
+        "tile/0/000/1",
+        "tile/0/000.p/1\n",
+        "tile/entries",
+        "tile/ENTRIES/000",
+        "tile/data/000",
+        "tile/0/" + "x999/" * 6 + "999",
+        "tile/0/" + "x999/" * 400 + "999",
+    ],
+)
+def test_refused_names(path):
+    refused(Reason.MALFORMED, tiles.parse_tile_path, path)
+
+
+def test_tile_of_the_width_in_its_path():
+    assert tiles.parse_tile(b"".join(LEAVES[:3]), 3) == tuple(LEAVES[:3])
+
+
+@pytest.mark.parametrize(
+    ("raw", "width"), [(b"", 0), (b"", 1), (b"x" * 31, 1), (b"x" * 33, 1), (b"x" * 64, 1), (b"x" * 8224, 257)]
+)
+def test_refused_tiles(raw, width):
+    with pytest.raises(MalformedError):
+        tiles.parse_tile(raw, width)
+
+
+@pytest.mark.parametrize("entries", [[b""], [b"a", b"", b"bc"], [b"x" * 65_535], [b"e"] * 256])
+def test_entry_bundles(entries):
+    assert tiles.parse_entries(tiles.write_entries(entries), len(entries)) == entries
+
+
+@pytest.mark.parametrize(
+    ("raw", "width"),
+    [
+        (b"", 1),
+        (b"\0", 1),
+        (b"\0\1", 1),
+        (b"\0\2a", 1),
+        (b"\0\1ab", 1),
+        (b"\0\1a\0", 1),
+        (b"\0\1a\0\1b", 1),
+        (b"\0\1a", 2),
+        (b"\0\1a", 0),
+        (b"\0\0" * 257, 257),
+    ],
+)
+def test_refused_entry_bundles(raw, width):
+    with pytest.raises(MalformedError):
+        tiles.parse_entries(raw, width)
+
+
+def test_entries_that_make_no_bundle():
+    with pytest.raises(RefusedError) as caught:
+        tiles.write_entries([b"x" * 65_536])
+    assert caught.value.reason is Reason.TOO_LARGE
+    for entries in ([], [b""] * 257):
+        refused(Reason.BAD_FIELD, tiles.write_entries, entries)
+
+
+def test_random_bundles_are_parsed_or_refused():
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    chance = random.Random(seed)
+    for _ in range(2000):
+        raw = bytes(chance.choice(b"\0\0\0\1\2\3a") for _ in range(chance.randrange(20)))
+        width = chance.randrange(1, 6)
+        try:
+            entries = tiles.parse_entries(raw, width)
+        except MalformedError:
+            continue
+        assert tiles.write_entries(entries) == raw
