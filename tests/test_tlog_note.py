@@ -199,7 +199,10 @@ BASE = TEXT + b"\n"
 JOINED = base64.b64encode(NOTE.signatures[0].key_id + NOTE.signatures[0].blob)
 
 
-def line(base=JOINED, name=b"alice.example/1", dash="\u2014".encode(), end=b"\n"):
+DASH = "\u2014".encode()
+
+
+def line(base=JOINED, name=b"alice.example/1", dash=DASH, end=b"\n"):
     return BASE + dash + b" " + name + b" " + base + end
 
 

@@ -71,9 +71,10 @@ class Acknowledgement:
         m = wire.parse(
             audit_pb2.RecipientAcknowledgement, dsse.payload, size_max=STATEMENT_SIZE_MAX, field="acknowledgement"
         )
-        if m.state not in _STATES or len(dsse.signatures) != 1:
+        state = int(m.state)
+        if state not in _STATES or len(dsse.signatures) != 1:
             raise error(Reason.BAD_FIELD, field="acknowledgement.state", detail="OPENED or REFUSED, signed once")
-        opened = m.state == Event.OPENED
+        opened = state == Event.OPENED
         if opened == bool(m.reason) or opened != bool(m.content_commitment):
             raise error(
                 Reason.BAD_FIELD, field="acknowledgement.reason", detail="OPENED has no reason, REFUSED has one"
@@ -84,7 +85,7 @@ class Acknowledgement:
             ),
             issuer=wire.check_name(m.issuer, field="acknowledgement.issuer"),
             issuer_bundle=wire.check_size(m.issuer_bundle, wire.DIGEST_SIZE, field="acknowledgement.issuer_bundle"),
-            state=Event(m.state),
+            state=Event(state),
             at=wire.from_ms(m.at_ms, field="acknowledgement.at_ms"),
             reason=m.reason,
             content_commitment=wire.check_size(

@@ -99,6 +99,10 @@ class EntryRef:
     index: int
     leaf_hash: bytes
 
+    def to_wire(self) -> audit_pb2.EntryRef:
+        """Return the protobuf form, for placing inside a group."""
+        return audit_pb2.EntryRef(origin=self.origin, index=self.index, leaf_hash=self.leaf_hash)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
@@ -128,8 +132,7 @@ class Subject:
                 suite=self.suite,
                 directory_digest=self.directory_digest,
                 statement_digest=self.statement_digest,
-                previous_entry=link
-                and audit_pb2.EntryRef(origin=link.origin, index=link.index, leaf_hash=link.leaf_hash),
+                previous_entry=link.to_wire() if link else None,
             )
         )
 

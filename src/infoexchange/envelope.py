@@ -6,7 +6,6 @@ needs no decryption; opening is impossible without verifying, because `open` doe
 
 from __future__ import annotations
 
-import functools
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,16 +19,16 @@ from infoexchange.content import CONTENT_SIZE_MAX, Content
 from infoexchange.directory import Directory
 from infoexchange.dsse import TYPE_MANIFEST, Dsse
 from infoexchange.errors import Reason, error
-from infoexchange.header import HEADER_SIZE_MAX, Header, Recipient
-from infoexchange.keys import EpochKeys, Identity, KeyUsage
+from infoexchange.header import Header, Recipient
+from infoexchange.keys import EpochKeys, Identity
 from infoexchange.listing import Party
+from infoexchange.manifest import Manifest
 from infoexchange.suites import Entropy, Suite
 from infoexchange.v1 import envelope_pb2
 
 # Specification constants
 BODY_SIZE_MAX = CONTENT_SIZE_MAX + 2048  # ciphertext of the largest content: 56 bytes and 16 per 16 KiB chunk
 ENVELOPE_SIZE_MAX = 1536 * 1024  # body, 64 wraps of the largest suite, manifest and signature
-MANIFEST_SIZE_MAX = HEADER_SIZE_MAX + 16 * 1024  # header, 64 digests, 64 attachment references
 WRAP_SIZE_MAX = 4096
 _WRAP_LABEL = b"infoexchange/v1/wrap\x00"
 _BODY_LABEL = b"infoexchange/v1/body\x00"
@@ -89,11 +88,9 @@ class Envelope:
     """A parsed envelope: `parse` makes no promise, `verify` says who signed it, `open` gives the content."""
 
     raw: bytes = field(repr=False)
-    manifest: Dsse = field(repr=False)
-    header: Header
+    manifest: Manifest
     wraps: tuple[Wrap, ...] = field(repr=False)
     body: bytes = field(repr=False)
-    _wire: envelope_pb2.Manifest = field(repr=False, compare=False)
 
     @classmethod
     def parse(cls, raw: bytes) -> Envelope:
@@ -111,11 +108,8 @@ class Envelope:
             raise error(Reason.BAD_FIELD, field="envelope.batch", detail="not offered by this version")
         if len(m.body) > BODY_SIZE_MAX:
             raise error(Reason.TOO_LARGE, field="envelope.body", detail=f"{len(m.body)} bytes, at most {BODY_SIZE_MAX}")
-        dsse = Dsse.from_wire(m.manifest, payload_type=TYPE_MANIFEST)
-        if len(dsse.signatures) != 1:
-            raise error(Reason.BAD_FIELD, field="manifest.signatures", detail="exactly one signature")
-        manifest, header = parse_manifest(dsse.payload)
-        return cls(raw, dsse, header, tuple(Wrap.parse(w) for w in m.wraps), m.body, manifest)
+        manifest = Manifest.from_dsse(Dsse.from_wire(m.manifest, payload_type=TYPE_MANIFEST))
+        return cls(raw, manifest, tuple(Wrap.parse(w) for w in m.wraps), m.body)
 
     @classmethod
     def seal(
@@ -153,25 +147,18 @@ class Envelope:
         wraps = tuple(Wrap.seal(content_key, suite, header_digest, bundle) for bundle in recipients)
         context = _BODY_LABEL + header_digest
         body = suites.encrypt_body(suites.derive(content_key, _BODY_LABEL, header_digest), context, content.raw)
-        manifest = envelope_pb2.Manifest(
-            header=header_raw,
-            wrap_digests=[sha256(w.raw).digest() for w in wraps],
-            body_digest=sha256(body).digest(),
-            body_length=len(body),
-        )
-        payload = wire.canonical(manifest)
-        signer = keys.signing[suite.number, KeyUsage.MANIFEST]
-        dsse = Dsse.make(TYPE_MANIFEST, payload, [(signer.sign(TYPE_MANIFEST, payload), signer.key_id)])
-        return cls(_wrapper(dsse, wraps, body), dsse, header, wraps, body, manifest)
+        manifest = Manifest.sign(header_raw, [w.raw for w in wraps], body, keys)
+        return cls(_wrapper(manifest, wraps, body), manifest, wraps, body)
+
+    @property
+    def header(self) -> Header:
+        """What stands in the clear."""
+        return self.manifest.header
 
     @property
     def digest(self) -> bytes:
         """SHA-256 of the signed bytes: the envelope's name, whatever its transport form."""
         return self.manifest.digest
-
-    @functools.cached_property
-    def _header_digest(self) -> bytes:
-        return sha256(self._wire.header).digest()
 
     def verify(self, directory: Directory, bundle: KeyBundle, *, now: datetime) -> Party:
         """Return the sender, once signature, digests, standing and time have been checked.
@@ -187,9 +174,10 @@ class Envelope:
             UntrustedError: `UNKNOWN_PARTY`, `BAD_CERTIFICATE`, `REVOKED` or `BAD_SIGNATURE`.
             RefusedError: `SUITE_NOT_ACCEPTED`, `STALE_BUNDLE`, `NOT_YET_VALID` or `EXPIRED`.
         """
-        party = verify_manifest(self.manifest, self.header, directory, bundle)
+        party = self.manifest.verify(directory, bundle)
         # (5) every part that travels is the part that was signed
-        if sha256(self.body).digest() != self._wire.body_digest or len(self.body) != self._wire.body_length:
+        body_digest = sha256(self.body).digest()
+        if body_digest != self.manifest.body_digest or len(self.body) != self.manifest.body_length:
             raise error(Reason.BAD_SIGNATURE, field="envelope.body", detail="the body is not the one that was signed")
         self._verify_wraps()
         # (6) time
@@ -203,9 +191,7 @@ class Envelope:
 
     def _verify_wraps(self) -> None:
         """Raise unless the wraps present are signed ones, in order, each for the recipient the header names there."""
-        digests = list(self._wire.wrap_digests)
-        if len(digests) != len(self.header.recipients):
-            raise error(Reason.BAD_SIGNATURE, field="manifest.wrap_digests", detail="not one per recipient")
+        digests = self.manifest.wrap_digests
         signed = dict(zip(digests, self.header.recipients, strict=True))
         places = {digest: place for place, digest in enumerate(digests)}
         last = -1
@@ -252,12 +238,12 @@ class Envelope:
         suite = suites.suite_of(self.header.suite)
         index, _ = bundle.opening_key(suite)
         # (8) the key, then the body; one error for whatever goes wrong
-        info = wrap_info(suite, self._header_digest, Recipient(wrap.recipient, wrap.bundle), wrap.key_index)
+        info = wrap_info(suite, self.manifest.header_digest, Recipient(wrap.recipient, wrap.bundle), wrap.key_index)
         if wrap.key_index != index:
             raise suites.bad_ciphertext()
         content_key = bundle.keys_in(identity).opening[suite.number].unwrap(wrap.enc_ct, info)
-        context = _BODY_LABEL + self._header_digest
-        key = suites.derive(content_key, _BODY_LABEL, self._header_digest)
+        context = _BODY_LABEL + self.manifest.header_digest
+        key = suites.derive(content_key, _BODY_LABEL, self.manifest.header_digest)
         content = Content.parse(suites.decrypt_body(key, context, self.body))
         # (9) the plaintext is the one the signature commits to
         if content.commitment(self.header.sender, self.header.message_id) != self.header.content_commitment:
@@ -272,42 +258,8 @@ class Envelope:
         return replace(self, raw=_wrapper(self.manifest, kept, self.body), wraps=kept)
 
 
-def parse_manifest(payload: bytes) -> tuple[envelope_pb2.Manifest, Header]:
-    """Return the manifest and header of the signed bytes; evidence without an envelope needs this too.
-
-    Raises:
-        MalformedError: `MALFORMED`, `NOT_CANONICAL`, `BAD_FIELD` or `UNKNOWN_VERSION`.
-    """
-    manifest = wire.parse(envelope_pb2.Manifest, payload, size_max=MANIFEST_SIZE_MAX, field="manifest")
-    if manifest.attachments:
-        raise error(Reason.BAD_FIELD, field="manifest.attachments", detail="not offered by this version")
-    for digest in (*manifest.wrap_digests, manifest.body_digest):
-        wire.check_size(digest, wire.DIGEST_SIZE, field="manifest.wrap_digests")
-    return manifest, Header.parse(manifest.header)
-
-
-def verify_manifest(dsse: Dsse, header: Header, directory: Directory, bundle: KeyBundle) -> Party:
-    """Return the sender, once its bundle and signature have been checked (steps 2 to 4).
-
-    Raises:
-        UntrustedError: `UNKNOWN_PARTY`, `BAD_CERTIFICATE`, `REVOKED` or `BAD_SIGNATURE`.
-        RefusedError: `SUITE_NOT_ACCEPTED` or `STALE_BUNDLE`.
-    """
-    # (2) a suite that exists and that the community accepts
-    suite = suites.suite_of(header.suite)
-    if suite.number not in directory.listing.suites:
-        raise error(
-            Reason.SUITE_NOT_ACCEPTED, field="header.suite", detail=f"the directory does not accept {suite.name}"
-        )
-    # (3) the sender's own bundle, in use when the envelope was made
-    if bundle.digest != header.sender_bundle or bundle.owner != header.sender:
-        raise error(Reason.STALE_BUNDLE, field="header.sender_bundle", detail="not the bundle the header names")
-    party = bundle.verify(directory, now=header.created_at)
-    # (4) the signature
-    suite.verify(bundle.signing_public(suite, KeyUsage.MANIFEST), dsse.message, dsse.signatures[0])
-    return party
-
-
-def _wrapper(dsse: Dsse, wraps: Sequence[Wrap], body: bytes) -> bytes:
+def _wrapper(manifest: Manifest, wraps: Sequence[Wrap], body: bytes) -> bytes:
     """Return the transport form around parts that are final already."""
-    return wire.canonical(envelope_pb2.Envelope(manifest=dsse.to_wire(), wraps=[w.raw for w in wraps], body=body))
+    return wire.canonical(
+        envelope_pb2.Envelope(manifest=manifest.dsse.to_wire(), wraps=[w.raw for w in wraps], body=body)
+    )

@@ -1,7 +1,8 @@
 """Keys: the private half of a party, and the two ports behind which it may live (SPEC section Keys).
 
-One key has one purpose. Identity keys sign key bundles only; the keys of one epoch sign manifests, sign acknowledgements
-or open envelopes, and are destroyed after their epoch. Secrets are seeds and never appear in `repr`, errors or logs.
+One key has one purpose. Identity keys sign key bundles only; the keys of one epoch sign manifests, sign
+acknowledgements or open envelopes, and are destroyed after their epoch. Secrets are seeds and never appear in `repr`,
+errors or logs.
 """
 
 from __future__ import annotations

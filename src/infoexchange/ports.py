@@ -186,9 +186,6 @@ class Store(Protocol):
     def expired(self, now: datetime, *, limit: int) -> Sequence[Waiting]:
         """Return what still waits although its time has run out."""
 
-    def envelope(self, digest: bytes) -> bytes | None:
-        """Return an envelope that somebody waits for."""
-
     def bundles(self, names: Sequence[str]) -> Sequence[KeyBundle]:
         """Return bundles by owner, newest epoch first for each."""
 

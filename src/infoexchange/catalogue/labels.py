@@ -1,0 +1,150 @@
+"""Labels: handling marks as short texts, for formats that have no marks of ours.
+
+`PAP:AMBER` or `RESTRICTION:NO_ONWARD` can stand in a STIX marking or in a column of a table and be read back. What a
+label cannot carry is refused with MARK_LOST: a message may lose detail on its way into another format, never a mark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from infoexchange.catalogue.marks import TLP_LABELS, most_restrictive
+from infoexchange.catalogue.v1 import common_pb2, handling_pb2
+from infoexchange.errors import ExchangeError, Reason, error
+
+Handling = handling_pb2.Handling
+
+_TLP_BY_LABEL = {label: number for number, label in TLP_LABELS.items()}
+# TLP 1 called the lowest mark WHITE.
+_TLP_BY_LABEL["TLP:WHITE"] = common_pb2.TLP_CLEAR
+
+# Marks that are one enum each: the word before the colon, the field, and whether a higher number is stricter. Where it
+# is not, two different values contradict one another.
+_ENUMS: tuple[tuple[str, str, Any, bool], ...] = (
+    ("PAP", "pap", common_pb2.Pap, True),
+    ("OP_STATUS", "op_status", handling_pb2.OpStatus, False),
+    ("ONWARD_TRANSFER", "onward_transfer", handling_pb2.OnwardTransfer, False),
+    ("PERMITTED_ACTIONS", "permitted_actions", handling_pb2.PermittedActions, False),
+    ("ATTRIBUTION", "attribution", handling_pb2.Attribution, False),
+)
+_OTHER = "RESTRICTION:OTHER:"
+# Separates labels in one cell of a table.
+SEPARATOR = " | "
+
+
+def _lost(field: str, detail: str, next_step: str = "") -> ExchangeError:
+    return error(Reason.MARK_LOST, field=field, detail=detail, next_step=next_step)
+
+
+def to_labels(marks: Handling, *, allow_red: bool = False) -> list[str]:
+    """Return the marks that must survive in another format, the TLP label first.
+
+    Args:
+        marks: The marks of the message.
+        allow_red: Said by a person who may take TLP:RED out of the exchange.
+
+    Raises:
+        RefusedError: `MARK_LOST` where a mark has no label; `RULE_BROKEN` where there is no TLP mark.
+    """
+    if most_restrictive([marks.tlp]) == common_pb2.TLP_RED and not allow_red:
+        raise _lost(
+            "handling.tlp", "TLP:RED stays with the named recipients", "Export again with allow_red if you may."
+        )
+    if marks.HasField("national_classification"):
+        raise _lost("handling.national_classification", "a national marking cannot be carried by another format")
+    if list(marks.releasable_to) not in ([], ["ALL_PARTIES"]):
+        raise _lost("handling.releasable_to", "a list of recipients cannot be carried by another format")
+    found = [TLP_LABELS[marks.tlp]]
+    for word, field, enum, _ in _ENUMS:
+        number = getattr(marks, field)
+        if number:
+            found.append(f"{word}:{_word(enum, number, field)}")
+    for restriction in marks.restrictions:
+        if restriction.text:
+            found.append(f"{_OTHER}{restriction.text}")
+        if restriction.kind != handling_pb2.RESTRICTION_KIND_OTHER:
+            found.append(f"RESTRICTION:{_word(handling_pb2.RestrictionKind, restriction.kind, 'restrictions')}")
+    if marks.HasField("retention_until"):
+        found.append(f"RETENTION_UNTIL:{marks.retention_until.ToJsonString()}")
+    return found
+
+
+def _word(enum: Any, number: int, field: str) -> str:
+    """Return the name of an enum value without its prefix."""
+    known = enum.DESCRIPTOR.values_by_number.get(number)
+    if known is None or not number:
+        raise _lost(f"handling.{field}", "the value is not known to this version")
+    prefix = enum.DESCRIPTOR.values[0].name.removesuffix("UNSPECIFIED")
+    return str(known.name.removeprefix(prefix))
+
+
+def with_labels(marks: Handling, labels: Iterable[str]) -> Handling:
+    """Return the marks together with those that came in labels; what the caller left unset is filled in.
+
+    A text that is no label of ours becomes a restriction OTHER with that text, so that nobody's condition is dropped.
+
+    Raises:
+        RefusedError: `MARK_LOST` where the caller's marks are weaker than the labels or contradict them.
+    """
+    result = Handling()
+    result.CopyFrom(marks)
+    labels = list(dict.fromkeys(label.strip() for label in labels if label.strip()))
+    stated = [_TLP_BY_LABEL[label.upper()] for label in labels if label.upper() in _TLP_BY_LABEL]
+    if stated:
+        _raise_to(result, "tlp", max(stated), TLP_LABELS[max(stated)])
+    for label in labels:
+        if label.upper() not in _TLP_BY_LABEL:
+            _apply(result, label)
+    return result
+
+
+def _raise_to(result: Any, field: str, number: int, label: str) -> None:
+    """Fill in an ordered mark, or refuse a weaker one."""
+    if 0 < getattr(result, field) < number:
+        raise _lost(
+            f"handling.{field}", f"the source is marked {label}", f"Set handling.{field} to {label} or stricter."
+        )
+    setattr(result, field, getattr(result, field) or number)
+
+
+def _apply(result: Handling, label: str) -> None:
+    """Take one label into the marks."""
+    word, _, value = label.partition(":")
+    for known, field, enum, is_ordered in _ENUMS:
+        number = enum.DESCRIPTOR.values_by_name.get(f"{_prefix(enum)}{value}")
+        if word != known or number is None or not number.number:
+            continue
+        if is_ordered:
+            _raise_to(result, field, number.number, label)
+        elif getattr(result, field) not in {0, number.number}:
+            raise _lost(f"handling.{field}", f"the source is marked {label}", f"Set handling.{field} to {value}.")
+        setattr(result, field, getattr(result, field) or number.number)
+        return
+    if word == "RETENTION_UNTIL" and _retention(result, value):
+        return
+    kind = handling_pb2.RestrictionKind.DESCRIPTOR.values_by_name.get(f"RESTRICTION_KIND_{value}")
+    if word == "RESTRICTION" and kind is not None and kind.number not in {0, handling_pb2.RESTRICTION_KIND_OTHER}:
+        if kind.number not in [restriction.kind for restriction in result.restrictions]:
+            result.restrictions.add(kind=kind.number)
+        return
+    text = label.removeprefix(_OTHER)
+    if text not in [restriction.text for restriction in result.restrictions]:
+        result.restrictions.add(kind=handling_pb2.RESTRICTION_KIND_OTHER, text=text)
+
+
+def _prefix(enum: Any) -> str:
+    return str(enum.DESCRIPTOR.values[0].name.removesuffix("UNSPECIFIED"))
+
+
+def _retention(result: Handling, value: str) -> bool:
+    """Take the end of retention into the marks; the earlier one holds, and a later one is refused."""
+    stated = type(result.retention_until)()
+    try:
+        stated.FromJsonString(value)
+    except ValueError:
+        return False
+    if result.HasField("retention_until") and result.retention_until.ToNanoseconds() > stated.ToNanoseconds():
+        raise _lost("handling.retention_until", "the source must be deleted earlier", f"Set it to {value} or before.")
+    result.retention_until.CopyFrom(stated)
+    return True

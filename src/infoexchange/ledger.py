@@ -1,0 +1,129 @@
+"""Ledger: the one path on which a leaf is written, signed and proven (SPEC section Log before act).
+
+Store first, then signature, then latch, then answers: a crash between any two of them loses nothing that was
+acknowledged and signs no size twice. `commit` is called by one thread at a time; reading is free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from infoexchange.audit import Entry
+from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
+from infoexchange.log import LogKeys
+from infoexchange.ports import Change, Clock, Head, Latch, Result, Store
+from infoexchange.receipt import Receipt
+from infoexchange.tlog import Checkpoint, Proof, merkle, tiles
+
+
+class Ledger:
+    """A relay's audit log with the queues that move together with it."""
+
+    def __init__(self, keys: LogKeys, store: Store, latch: Latch, *, clock: Clock) -> None:
+        """Hold the ports; call `load` before anything else."""
+        self.store = store
+        self.relay = keys.relay
+        self.origin = keys.origin
+        self._keys = keys
+        self._latch = latch
+        self._clock = clock
+        self._note = b""
+        self._head = Head(0, merkle.EMPTY_ROOT)
+
+    @property
+    def size(self) -> int:
+        """Entries under the newest signed checkpoint."""
+        return self._head.size
+
+    def checkpoint(self) -> bytes:
+        """Return the newest signed checkpoint."""
+        return self._note
+
+    def load(self) -> None:
+        """Check that data and latch fit together; nothing is changed.
+
+        Raises:
+            UnavailableError: `LOG_STOPPED` when the data is older than, or differs from, what was signed last.
+        """
+        head, note = self.store.head(), self._latch.read()
+        size, root = 0, merkle.EMPTY_ROOT
+        if note:
+            signed = Checkpoint.parse(note)
+            signed.verify(self._keys.verifier_keys)
+            size, root = signed.size, signed.root
+        # No size is ever signed twice: an older copy of the data must not go on.
+        if head.size < size:
+            raise _stopped(f"the data holds {head.size} entries, the latch {size}: an old copy was put in place")
+        if tiles.root(size, self._read_tile) != root:
+            raise _stopped(f"the first {size} entries are not those that were signed")
+        if tiles.root(head.size, self._read_tile) != head.root:
+            raise _stopped("the stored tree does not give the stored root")
+        self._note, self._head = note, Head(size, root)
+
+    def commit(self, changes: Sequence[Change]) -> Sequence[Result]:
+        """Make changes durable, logged and signed; return one receipt, or the error, each.
+
+        Also called with nothing, to sign what a crash left unsigned.
+
+        Raises:
+            UnavailableError: `OVERLOADED` or `LOG_STOPPED`; then nothing of the batch may be acknowledged.
+        """
+        before = self._head.size
+        # (1) One transaction: leaves, records, tiles, queue rows. After an I/O error the store takes no more.
+        placed = self.store.append(changes) if changes else []
+        # (2) and (3) Sign the new head once and move the latch: after this the batch stands.
+        self._sign_head()
+        # (4) Every caller gets the proof of its entry under that checkpoint.
+        fresh: dict[int, Entry] = {}
+        for index, change in zip(placed, changes, strict=True):
+            # A repeat carries a new entry, but the log holds the first one.
+            if isinstance(index, int) and index >= before:
+                fresh.setdefault(index, change.entry)
+        receipts = self._receipts([index for index in placed if isinstance(index, int)], fresh)
+        return [receipts[index] if isinstance(index, int) else index for index in placed]
+
+    def _sign_head(self) -> None:
+        head = self.store.head()
+        if head.size == self._head.size:
+            return
+        note = self._keys.sign(head.size, head.root, now=self._clock()).raw
+        try:
+            self._latch.replace(self._note, note)
+        except UnavailableError:
+            raise
+        except ExchangeError as problem:
+            raise _stopped(f"another checkpoint stands in the latch ({problem.detail})") from None
+        self._note, self._head = note, head
+
+    def receipts(self, indices: Sequence[int]) -> list[Receipt]:
+        """Return receipts of entries under the newest checkpoint."""
+        found = self._receipts(indices, {})
+        return [found[index] for index in indices]
+
+    def _receipts(self, indices: Sequence[int], known: dict[int, Entry]) -> dict[int, Receipt]:
+        size, checkpoint = self._head.size, self._note
+        missing = [index for index in dict.fromkeys(indices) if index not in known]
+        entries = known | {record.index: record.entry for record in self.store.records(missing)}
+        cache: dict[tuple[int, int], bytes] = {}
+
+        def read(level: int, n: int) -> bytes:
+            if (level, n) not in cache:
+                cache[level, n] = self._read_tile(level, n)
+            return cache[level, n]
+
+        return {
+            index: Receipt.make(entry, Proof.make(index, tiles.inclusion_proof(index, size, read), checkpoint))
+            for index, entry in entries.items()
+        }
+
+    def _read_tile(self, level: int, n: int) -> bytes:
+        return self.store.tiles([(level, n)])[0]
+
+
+def _stopped(detail: str) -> ExchangeError:
+    return error(
+        Reason.LOG_STOPPED,
+        field="log",
+        detail=detail,
+        next_step="Do not start this relay again with this data; see the operator's manual, section Recovery.",
+    )

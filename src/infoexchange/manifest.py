@@ -1,0 +1,115 @@
+"""Manifest: the signed bytes of an envelope: header and digests of all that travels with it (SPEC section Envelope).
+
+It stands alone: a relay keeps it after delivery, and an auditor judges authorship with it, neither having the body.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from infoexchange import suites, wire
+from infoexchange.bundle import KeyBundle
+from infoexchange.directory import Directory
+from infoexchange.dsse import TYPE_MANIFEST, Dsse
+from infoexchange.errors import Reason, error
+from infoexchange.header import HEADER_SIZE_MAX, Header
+from infoexchange.keys import EpochKeys, KeyUsage
+from infoexchange.listing import Party
+from infoexchange.v1 import envelope_pb2
+
+# Specification constants
+MANIFEST_SIZE_MAX = HEADER_SIZE_MAX + 16 * 1024  # header, 64 digests, 64 attachment references
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A parsed manifest; `verify` says who signed it."""
+
+    dsse: Dsse = field(repr=False)
+    header: Header
+    wrap_digests: tuple[bytes, ...] = field(repr=False)
+    body_digest: bytes = field(repr=False)
+    body_length: int
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Manifest:
+        """Return the manifest of canonical container bytes.
+
+        Raises:
+            MalformedError: `MALFORMED`, `NOT_CANONICAL`, `BAD_FIELD` or `UNKNOWN_VERSION`.
+            RefusedError: `TOO_LARGE`.
+        """
+        return cls.from_dsse(Dsse.parse(raw, payload_type=TYPE_MANIFEST, size_max=2 * MANIFEST_SIZE_MAX))
+
+    @classmethod
+    def from_dsse(cls, dsse: Dsse) -> Manifest:
+        """Return the manifest that a container holds; raises as `parse`."""
+        m = wire.parse(envelope_pb2.Manifest, dsse.payload, size_max=MANIFEST_SIZE_MAX, field="manifest")
+        if m.attachments:
+            raise error(Reason.BAD_FIELD, field="manifest.attachments", detail="not offered by this version")
+        if len(dsse.signatures) != 1:
+            raise error(Reason.BAD_FIELD, field="manifest.signatures", detail="exactly one signature")
+        for digest in (*m.wrap_digests, m.body_digest):
+            wire.check_size(digest, wire.DIGEST_SIZE, field="manifest.wrap_digests")
+        header = Header.parse(m.header)
+        if len(m.wrap_digests) != len(header.recipients) or len(set(m.wrap_digests)) != len(m.wrap_digests):
+            raise error(Reason.BAD_FIELD, field="manifest.wrap_digests", detail="not one for each recipient")
+        return cls(dsse, header, tuple(m.wrap_digests), m.body_digest, m.body_length)
+
+    @classmethod
+    def sign(cls, header_raw: bytes, wraps: Sequence[bytes], body: bytes, keys: EpochKeys) -> Manifest:
+        """Return the manifest over exact header bytes, wraps and body, signed by the sender's epoch keys."""
+        payload = wire.canonical(
+            envelope_pb2.Manifest(
+                header=header_raw,
+                wrap_digests=[sha256(wrap).digest() for wrap in wraps],
+                body_digest=sha256(body).digest(),
+                body_length=len(body),
+            )
+        )
+        signer = keys.signing[Header.parse(header_raw).suite, KeyUsage.MANIFEST]
+        signature = signer.sign(TYPE_MANIFEST, payload)
+        return cls.from_dsse(Dsse.make(TYPE_MANIFEST, payload, [(signature, signer.key_id)]))
+
+    @property
+    def raw(self) -> bytes:
+        """Exact container bytes."""
+        return self.dsse.raw
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the signed bytes: the envelope's name."""
+        return self.dsse.digest
+
+    @functools.cached_property
+    def header_digest(self) -> bytes:
+        """SHA-256 of the exact header bytes, to which wraps and body are tied."""
+        m = envelope_pb2.Manifest.FromString(self.dsse.payload)
+        return sha256(m.header).digest()
+
+    def verify(self, directory: Directory, bundle: KeyBundle) -> Party:
+        """Return the sender, once suite, bundle and signature have been checked.
+
+        Spec: section Envelope, steps 2 to 4.
+
+        Raises:
+            UntrustedError: `UNKNOWN_PARTY`, `BAD_CERTIFICATE`, `REVOKED` or `BAD_SIGNATURE`.
+            RefusedError: `SUITE_NOT_ACCEPTED` or `STALE_BUNDLE`.
+        """
+        header = self.header
+        # (2) a suite that exists and that the community accepts
+        suite = suites.suite_of(header.suite)
+        if suite.number not in directory.listing.suites:
+            raise error(
+                Reason.SUITE_NOT_ACCEPTED, field="header.suite", detail=f"the directory does not accept {suite.name}"
+            )
+        # (3) the sender's own bundle, in use when the envelope was made
+        if bundle.digest != header.sender_bundle or bundle.owner != header.sender:
+            raise error(Reason.STALE_BUNDLE, field="header.sender_bundle", detail="not the bundle the header names")
+        party = bundle.verify(directory, now=header.created_at)
+        # (4) the signature
+        suite.verify(bundle.signing_public(suite, KeyUsage.MANIFEST), self.dsse.message, self.dsse.signatures[0])
+        return party

@@ -1,0 +1,317 @@
+"""Node: what a country's relay decides (SPEC section Relay).
+
+The rules are here; sockets, threads and disks are the business of the program that embeds them. Every `decide` verifies
+and returns a `Job`; nothing is written before the job's changes go through `Ledger.commit`, so that deciding may run in
+many threads and committing in one.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from infoexchange.acknowledgement import Acknowledgement
+from infoexchange.audit import Entry, Operation, Routing, Subject
+from infoexchange.bundle import KeyBundle
+from infoexchange.directory import Directory
+from infoexchange.envelope import Envelope
+from infoexchange.errors import Reason, error
+from infoexchange.ledger import Ledger
+from infoexchange.listing import Party, Role
+from infoexchange.manifest import Manifest
+from infoexchange.ports import Change, Clock, History, Notice, Record, Result, Waiting
+from infoexchange.receipt import Receipt
+from infoexchange.states import Event
+from infoexchange.suites import Entropy, suite_of
+from infoexchange.tlog import merkle
+
+GENESIS = merkle.EMPTY_ROOT  # names the one LOG_GENESIS entry: no envelope can have this digest
+
+
+@dataclass(frozen=True)
+class Job:
+    """Changes that stand or fall together; the receipt of `changes[answer]` is the caller's result."""
+
+    changes: tuple[Change, ...]
+    answer: int = 0
+
+
+class Node:
+    """One relay's rules, for the parties of one directory."""
+
+    def __init__(
+        self, ledger: Ledger, directory: Directory, *, clock: Clock, entropy: Entropy = secrets.token_bytes
+    ) -> None:
+        """Hold the ledger and the directory; call `start` before anything else."""
+        self.name = ledger.relay
+        self.ledger = ledger
+        self.store = ledger.store
+        self.directory = directory
+        self.clock = clock
+        self._entropy = entropy
+
+    def start(self) -> None:
+        """Check the data, sign what a crash left unsigned, and log genesis and directory if they are new.
+
+        Raises:
+            UnavailableError: `LOG_STOPPED` when the data must not be used.
+            UntrustedError: `UNKNOWN_PARTY` when the directory does not list this relay.
+        """
+        self.ledger.load()
+        now = self.clock()
+        self.directory.party(self.name, at=now)
+        routing = Routing(event=Event.LOG_GENESIS, logged_at=now, this_relay=self.name)
+        genesis = self._change(routing, Subject(directory_digest=self.directory.digest), GENESIS)
+        self.ledger.commit([genesis, self.adopt(self.directory)])
+
+    def commit(self, jobs: Sequence[Job]) -> list[Result]:
+        """Return the result of each job, all of them durable, logged and signed; raises as `Ledger.commit`."""
+        changes = [change for job in jobs for change in job.changes]
+        results = iter(self.ledger.commit(changes))
+        return [[next(results) for _ in job.changes][job.answer] for job in jobs]
+
+    # Envelopes
+
+    def decide(self, caller: Party, raw: bytes) -> Job:
+        """Return the job that accepts an envelope, once every rule has been checked.
+
+        Spec: section Relay, steps 1 to 4.
+
+        Args:
+            caller: Who hands it over, from the TLS identity.
+            raw: Envelope bytes.
+
+        Raises:
+            ExchangeError: Of any reason but those that only recipients can find.
+        """
+        now = self.clock()
+        # (1) a current directory, then the envelope's own form
+        self.directory.check_current(now)
+        envelope = Envelope.parse(raw)
+        header = envelope.header
+        # (2) the caller is the sender, or the relay that holds the sender's mailbox
+        sender = self.directory.party(header.sender, at=now)
+        submitted = caller.role is Role.AGENCY
+        if caller.name != (header.sender if submitted else sender.relay) or (submitted and sender.relay != self.name):
+            raise error(Reason.NOT_PERMITTED, field="header.sender", detail=f"{caller.name} for {header.sender}")
+        # (3) signature, digests, standing and time
+        bundle = self._bundle(header.sender_bundle, "header.sender_bundle")
+        envelope.verify(self.directory, bundle, now=now)
+        if submitted:
+            bundle.verify(self.directory, now=now)  # what a thief dates back fails here
+        # (4) recipients that exist, with a wrap for each that this relay is to serve
+        starts = self._next_hops(envelope, submitted=submitted, now=now)
+        came_from = "" if submitted else caller.name
+        accepted = replace(
+            self._event(Event.ACCEPTED, envelope.manifest, relays=(came_from, "")),
+            envelope=envelope,
+            starts=starts,
+            exhibit=envelope.manifest.raw,
+        )
+        agencies = [name for name in starts if self.directory.party(name, at=now).role is Role.AGENCY]
+        queued = [self._event(Event.QUEUED, envelope.manifest, name) for name in agencies]
+        # One claim for the whole job, so that its entries are refused together.
+        return Job(tuple(replace(change, claim=header.claim) for change in (accepted, *queued)))
+
+    def _next_hops(self, envelope: Envelope, *, submitted: bool, now: datetime) -> tuple[str, ...]:
+        """Return whom the envelope starts to wait for: own agencies, and the relays of others."""
+        wrapped = {wrap.recipient for wrap in envelope.wraps}
+        hops: dict[str, None] = {}
+        for recipient in envelope.header.recipients:
+            party = self.directory.party(recipient.name, at=now)
+            if party.role is not Role.AGENCY:
+                raise error(Reason.UNKNOWN_PARTY, field="header.recipients", detail=f"{party.name} is not an agency")
+            own = party.relay == self.name
+            if (own or submitted) and party.name not in wrapped:
+                raise error(Reason.BAD_SIGNATURE, field="envelope.wraps", detail=f"no wrap for {party.name}")
+            if own or submitted:
+                hops[party.name if own else party.relay] = None
+        if not hops:
+            raise error(Reason.NOT_ADDRESSED, field="header.recipients", detail=f"nobody behind {self.name}")
+        return tuple(hops)
+
+    def served(self, caller: Party, waiting: Waiting) -> bytes:
+        """Return a waiting envelope as the caller is to see it: with the wraps it serves and no others."""
+        envelope = Envelope.parse(waiting.raw)
+        if caller.role is Role.AGENCY:
+            return envelope.prune({caller.name}).raw
+        names = {r.name for r in envelope.header.recipients}
+        now = self.clock()
+        return envelope.prune({n for n in names if self.directory.party(n, at=now).relay == caller.name}).raw
+
+    # Acknowledgements
+
+    def decide_notice(self, caller: Party, notice: Notice) -> Job:
+        """Return the job that an acknowledgement makes: DELIVERED, then OPENED or REFUSED if that was signed.
+
+        Spec: section Relay, steps 5 to 7.
+
+        Raises:
+            ExchangeError: `NOT_ADDRESSED` when the caller is no recipient, and whatever the statement is refused for.
+        """
+        now = self.clock()
+        # (5) the caller is a recipient of an envelope that was accepted here
+        manifest = self._accepted(notice.digest)
+        names = {r.name for r in manifest.header.recipients} if manifest else set()
+        if manifest is None or caller.name not in names or caller.relay != self.name:
+            raise error(Reason.NOT_ADDRESSED, field="envelope_digest", detail=f"nothing of that name for {caller.name}")
+        delivered = replace(self._event(Event.DELIVERED, manifest, caller.name), stops=(caller.name,))
+        if notice.state is Event.DELIVERED:
+            return Job((delivered,))
+        # (6) a statement about this envelope, by this recipient, in this state
+        acknowledgement = Acknowledgement.parse(notice.statement)
+        said = acknowledgement.statement
+        if (said.envelope_digest, said.issuer, said.state) != (notice.digest, caller.name, notice.state):
+            raise error(Reason.BAD_FIELD, field="statement", detail="it speaks of something else")
+        if said.state is Event.OPENED and said.content_commitment != manifest.header.content_commitment:
+            raise error(Reason.BAD_COMMITMENT, field="statement.content_commitment", detail="not the one signed")
+        # (7) signed with a bundle published here
+        bundle = self._bundle(said.issuer_bundle, "statement.issuer_bundle")
+        bundle.verify(self.directory, now=now)
+        acknowledgement.verify(self.directory, bundle, suite_of(manifest.header.suite))
+        subject = Subject(statement_digest=acknowledgement.digest)
+        final = self._event(said.state, manifest, caller.name, reason=said.reason, subject=subject)
+        return Job((delivered, replace(final, exhibit=acknowledgement.raw)), answer=1)
+
+    def _accepted(self, digest: bytes) -> Manifest | None:
+        """Return the manifest kept with the acceptance of an envelope."""
+        for record in self.store.records(self.store.history(digest)[:1]):
+            if record.event is Event.ACCEPTED:
+                return Manifest.parse(record.exhibit)
+        return None
+
+    # Between relays
+
+    def forwarded(self, peer: str, digest: bytes, receipt: Receipt) -> Job:
+        """Return the job that a peer's receipt makes, once the receipt has been verified.
+
+        Raises:
+            UntrustedError: `BAD_PROOF` when the receipt is about something else, and whatever it is refused for.
+        """
+        receipt.verify(self.directory)
+        said = receipt.routing
+        manifest = self._accepted(digest)
+        about = (said.event, said.this_relay, receipt.subject.envelope_digest)
+        if manifest is None or about != (Event.ACCEPTED, peer, digest):
+            raise error(Reason.BAD_PROOF, field="receipt", detail=f"not {peer}'s acceptance of this envelope")
+        # The link into the peer's log makes the two chains of custody one.
+        subject = Subject(previous_entry=receipt.link(receipt.proof.checkpoint.origin))
+        change = self._event(Event.FORWARDED, manifest, peer, relays=("", peer), subject=subject)
+        return Job((replace(change, stops=(peer,), exhibit=receipt.raw),))
+
+    def ended(self, event: Event, party: str, digest: bytes, reason: Reason) -> Job:
+        """Return the job that ends an envelope's way to a party here: REFUSED by a peer, or EXPIRED.
+
+        Raises:
+            RefusedError: `NOT_ADDRESSED` when no such envelope was accepted here.
+        """
+        manifest = self._accepted(digest)
+        if manifest is None:
+            raise error(Reason.NOT_ADDRESSED, field="envelope_digest", detail="no such envelope was accepted here")
+        return Job((replace(self._event(event, manifest, party, reason=int(reason)), stops=(party,)),))
+
+    # Public statements
+
+    def decide_bundle(self, caller: Party, bundle: KeyBundle) -> Job:
+        """Return the job that publishes a key bundle.
+
+        Raises:
+            ExchangeError: `NOT_PERMITTED` when the caller is neither the owner nor a relay, and whatever the bundle is
+                refused for.
+        """
+        now = self.clock()
+        self.directory.check_current(now)
+        if caller.role is Role.AGENCY and caller.name != bundle.owner:
+            raise error(Reason.NOT_PERMITTED, field="bundle.owner", detail=f"{caller.name} for {bundle.owner}")
+        # A peer hands on what its agencies sealed with, and the time of use may have ended on the way.
+        party = bundle.verify(self.directory, now=min(now, bundle.not_after) if caller.role is Role.RELAY else now)
+        routing = Routing(
+            event=Event.KEY_BUNDLE, logged_at=now, this_relay=self.name, sender=party.name, sender_nation=party.nation
+        )
+        subject = Subject(sender_bundle=bundle.digest, directory_digest=self.directory.digest)
+        change = self._change(routing, subject, bundle.digest)
+        return Job((replace(change, exhibit=bundle.raw, bundle=bundle),))
+
+    def adopt(self, directory: Directory) -> Change:
+        """Return the change that logs a directory version; the rules use it from now on."""
+        self.directory = directory
+        routing = Routing(event=Event.DIRECTORY_VERSION, logged_at=self.clock(), this_relay=self.name)
+        change = self._change(routing, Subject(directory_digest=directory.digest), directory.digest)
+        return replace(change, exhibit=directory.raw)
+
+    def _bundle(self, digest: bytes, where: str) -> KeyBundle:
+        bundle = self.store.bundle(digest)
+        if bundle is None:
+            raise error(Reason.STALE_BUNDLE, field=where, detail=f"bundle {digest.hex()[:16]} was not published here")
+        return bundle
+
+    # Reading
+
+    def history(self, caller: Party, digest: bytes) -> History:
+        """Return all that was logged here of an envelope, for a party that takes part in it.
+
+        Raises:
+            RefusedError: `NOT_PERMITTED`, also when there is no such envelope.
+        """
+        records = self.store.records(self.store.history(digest))
+        receipts = self.ledger.receipts([record.index for record in records])
+        if not any(self._takes_part(caller, receipt.routing) for receipt in receipts):
+            raise error(Reason.NOT_PERMITTED, field="envelope_digest", detail=f"{caller.name} takes no part in it")
+        peers = [Receipt.parse(r.exhibit) for r in records if r.event is Event.FORWARDED]
+        return History((*receipts, *peers), tuple(r.exhibit for r in records if _is_statement(r)))
+
+    def _takes_part(self, caller: Party, routing: Routing) -> bool:
+        if caller.role is Role.AGENCY:
+            return caller.name == routing.sender or caller.name in routing.recipients
+        return caller.name in (routing.previous_relay, routing.next_relay)
+
+    # Making entries
+
+    def _change(self, routing: Routing, subject: Subject, digest: bytes, party: str = "") -> Change:
+        entry = Entry.make(routing, subject, Operation(), entropy=self._entropy)
+        return Change(entry=entry, digest=digest, party=party, event=routing.event)
+
+    def _event(
+        self,
+        event: Event,
+        manifest: Manifest,
+        party: str = "",
+        *,
+        reason: int = 0,
+        relays: tuple[str, str] = ("", ""),
+        subject: Subject | None = None,
+    ) -> Change:
+        """Return the change of one event of an envelope; `relays` are the previous and the next one."""
+        header, now = manifest.header, self.clock()
+        agency = party and self.directory.party(party, at=now).role is Role.AGENCY
+        routing = Routing(
+            event=event,
+            logged_at=now,
+            this_relay=self.name,
+            sender=header.sender,
+            sender_nation=self.directory.party(header.sender, at=now).nation,
+            recipients=(party,) if agency else tuple(r.name for r in header.recipients),
+            previous_relay=relays[0],
+            next_relay=relays[1],
+            op_status=header.op_status,
+            precedence=header.precedence,
+            expires_at=header.expires_at,
+            reason=reason,
+        )
+        about = replace(
+            subject or Subject(),
+            envelope_digest=manifest.digest,
+            message_id=header.message_id,
+            envelope_size=manifest.body_length,
+            sender_bundle=header.sender_bundle,
+            recipient_bundles=tuple(r.bundle for r in header.recipients),
+            suite=header.suite,
+            directory_digest=self.directory.digest,
+        )
+        return self._change(routing, about, manifest.digest, party)
+
+
+def _is_statement(record: Record) -> bool:
+    return bool(record.exhibit) and record.event in (Event.OPENED, Event.REFUSED)
