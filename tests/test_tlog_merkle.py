@@ -166,8 +166,21 @@ def test_refused_inclusion(change):
     refuses(merkle.verify_inclusion, *inclusion(**change))
 
 
+@pytest.mark.parametrize("length", [0, 31, 33, 64])
+def test_a_root_over_hashes_of_another_length_proves_nothing(length):
+    # A hostile log can build such a tree; where one hash ends and the next begins would be its choice.
+    odd = b"x" * length
+    refuses(merkle.verify_inclusion, LEAVES[0], 0, 2, [odd], merkle.node_hash(LEAVES[0], odd))
+    refuses(merkle.verify_inclusion, odd, 0, 2, [LEAVES[0]], merkle.node_hash(odd, LEAVES[0]))
+    refuses(merkle.verify_inclusion, odd, 0, 1, [], odd)
+    refuses(merkle.verify_consistency, 1, odd, 1, odd, [])
+    refuses(merkle.verify_consistency, 1, odd, 2, merkle.node_hash(odd, LEAVES[0]), [LEAVES[0]])
+    refuses(merkle.verify_consistency, 1, LEAVES[0], 2, merkle.node_hash(LEAVES[0], odd), [odd])
+
+
 def test_a_path_of_63_hashes_is_the_longest():
     size = merkle.SIZE_MAX
+    assert size == 9_223_372_036_854_775_807
     path = [LEAVES[0]] * merkle.PATH_MAX
     merkle.root_of_path(LEAVES[1], 0, size, path)
     refuses(merkle.root_of_path, LEAVES[1], 0, size, [*path, LEAVES[0]])

@@ -149,6 +149,7 @@ def twin(key, name, key_type):
         (b"", Reason.MALFORMED),
         (b"\n", Reason.MALFORMED),
         (b"quorum none", Reason.MALFORMED),
+        (b"quorum none ", Reason.MALFORMED),
         (b"quorum none\r\n", Reason.MALFORMED),
         (b"quorum none\n#\x00\n", Reason.MALFORMED),
         (b"quorum none\n#\x0b\n", Reason.MALFORMED),

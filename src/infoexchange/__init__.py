@@ -14,12 +14,16 @@ from infoexchange.errors import (
     UntrustedError,
 )
 from infoexchange.keys import Identity
+from infoexchange.mailbox import Delivery, Draft, Mailbox
 from infoexchange.receipt import Receipt
 
 __all__ = [
+    "Delivery",
     "Directory",
+    "Draft",
     "ExchangeError",
     "Identity",
+    "Mailbox",
     "MalformedError",
     "Reason",
     "Receipt",

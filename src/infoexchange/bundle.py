@@ -221,6 +221,11 @@ class KeyBundle:
             Reason.SUITE_NOT_ACCEPTED, field="bundle.enc_keys", detail=f"{self.owner} does not accept {suite.name}"
         )
 
+    def named(self, certificates: Sequence[bytes]) -> list[bytes]:
+        """Return those of the DER certificates that this bundle names, in its order."""
+        by_digest = {sha256(der).digest(): der for der in certificates}
+        return [by_digest[digest] for digest in self._message.identity_certs if digest in by_digest]
+
     def keys_in(self, identity: Identity) -> EpochKeys:
         """Return the private halves of this bundle, or raise `STALE_BUNDLE` once they are destroyed."""
         return identity.keys_of(self.epoch)

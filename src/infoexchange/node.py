@@ -249,6 +249,13 @@ class Node:
 
     # Reading
 
+    def directories(self, after: int) -> list[bytes]:
+        """Return every directory version logged here after version `after`, ascending."""
+        # Versions rise by one from entry to entry, so the newest stands last.
+        logged = self.store.exhibits(Event.DIRECTORY_VERSION)
+        newer = self.directory.version - after
+        return list(logged[-newer:]) if newer > 0 else []
+
     def history(self, caller: Party, digest: bytes) -> History:
         """Return all that was logged here of an envelope, for a party that takes part in it.
 

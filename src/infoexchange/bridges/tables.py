@@ -156,7 +156,7 @@ class _Table:
         report.source = cells.get("data_source", "")
         if cells.get("location_description"):
             report.area_names.add(text=cells["location_description"], asserted_by=report.source or "the table")
-        digest = hashlib.sha256("\x1f".join(cells.get(name, "") for name in COLUMNS).encode()).hexdigest()[:16]
+        digest = _digest(report, cells)
         report.incident_id = f"{report.source or 'table'}-{cells['date']}-{digest}"
         first = self.seen.setdefault(digest, line)
         if first != line:
@@ -190,6 +190,13 @@ class _Table:
             report.ship_status = ShipStatus.Value(f"SHIP_STATUS_{row['ship_status'] if row else 'OTHER'}")
             if row is None:
                 reading.note(place, "vessel_status", f"not in the list {self.states.name} {self.states.version}")
+
+
+def _digest(report: MaritimeIncidentReport, cells: dict[str, str]) -> str:
+    """Return what tells this row from others, the same however its numbers are written."""
+    place = {"latitude": repr(report.position.latitude), "longitude": repr(report.position.longitude)}
+    words = "\x1f".join(place.get(name) or cells.get(name, "") for name in COLUMNS)
+    return hashlib.sha256(words.encode()).hexdigest()[:16]
 
 
 def _text(cell: str) -> str:

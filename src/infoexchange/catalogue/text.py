@@ -17,10 +17,11 @@ from infoexchange.errors import ExchangeError, Reason, error
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-# How protobuf's reader words its complaints; a test fails when a new version words them otherwise.
-_UNKNOWN = re.compile(r'has no field named "(?P<name>[^"]*)"(?: at "(?P<path>[^"]*)")?')
-_PLACE = re.compile(r"at (?P<path>[A-Za-z_][\w.\[\]]*)|[Ff]ailed to parse (?P<name>\w+) field")
-# The reader's messages are cut before values could follow: an error names places, never content.
+# How protobuf's reader words its complaints; tests fail when a new version words them otherwise. Places are taken from
+# the ends of a complaint only: in between stand values of the text, and an error names places, never content.
+_NAMES = re.compile(r"(?:Failed to parse \w+ field: )*")
+_UNKNOWN = re.compile(r'has no field named "([^"]*)"')
+_PATH = re.compile(r""" at "?\w+((?:\.\w+(?:\[\d+\])?)*)"?\.*(?:\n|$)""")
 _NAME_MAX = 200
 _NOT_READABLE = "the text is nested too deeply or holds a value JSON does not have"
 
@@ -57,6 +58,9 @@ def draft_from_json(schema: str, text: str) -> Message:
     from google.protobuf import json_format
 
     message = catalogue.message_type(schema)()
+    # protobuf's reader takes an empty list for an empty message.
+    if not text.lstrip("\ufeff \t\r\n").startswith("{"):
+        raise error(Reason.MALFORMED, field="line 1", detail="a message in JSON begins with {")
     try:
         json_format.Parse(text, message)
     except json_format.ParseError as refused:
@@ -74,22 +78,18 @@ def _explain(text: str, complaint: str) -> ExchangeError:
         return error(Reason.MALFORMED, field=f"line {broken.lineno}", detail=f"not JSON: column {broken.colno}")
     except (RecursionError, ValueError):
         return error(Reason.MALFORMED, detail=_NOT_READABLE)
+    names = re.findall(r"parse (\w+) field", _NAMES.match(complaint)[0])  # type: ignore[index]
+    path = ".".join(names)
+    for found in _PATH.finditer(complaint):
+        # Taken only if it says the same as the names, with indexes.
+        if re.sub(r"\[\d+\]", "", found[1]).lstrip(".") == path:
+            path = found[1].lstrip(".")
     unknown = _UNKNOWN.search(complaint)
     if unknown:
-        path = _without_type(unknown["path"] or "")
-        where = f"{path}.{unknown['name']}" if path else unknown["name"]
         return error(
             Reason.BAD_FIELD,
-            field=where[:_NAME_MAX],
+            field=f"{path}.{unknown[1]}".lstrip(".")[:_NAME_MAX],
             detail="the message type has no such field",
             next_step="Correct the name or take the field out; `infoexchange types TYPE` lists the fields.",
         )
-    place = _PLACE.search(complaint)
-    where = (_without_type(place["path"]) if place["path"] else place["name"]) if place else ""
-    return error(Reason.BAD_FIELD, field=where[:_NAME_MAX], detail="the field cannot hold this value")
-
-
-def _without_type(path: str) -> str:
-    """Drop the message type that protobuf's reader puts before a path."""
-    first, _, rest = path.partition(".")
-    return rest if first[:1].isupper() else path
+    return error(Reason.BAD_FIELD, field=path[:_NAME_MAX], detail="the field cannot hold this value")

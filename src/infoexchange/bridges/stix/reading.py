@@ -276,9 +276,9 @@ class _Reader:
         record.description = _text(found, "description", path)
         source, name = (found, f"{kind}_types") if kind in words.WITH_KINDS else (extras, "types")
         record.types.extend(_texts(source, name, path))
-        family = (
-            found.get("is_family") if kind == "malware" else {"yes": True, "no": False}.get(extras.get("is_family"))
-        )
+        family = found.get("is_family")
+        if kind != "malware":
+            family = {"yes": True, "no": False}.get(_text(extras, "is_family", path))
         if isinstance(family, bool) and "is_family" not in extras.get("filled", []):
             record.is_family = family
         _note_rest(found, {f"{kind}_types", "is_family"}, path, reading)

@@ -1,0 +1,1 @@
+"""The relay program: stores, network service and upkeep around the rules of `infoexchange.node`."""

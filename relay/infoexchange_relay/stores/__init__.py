@@ -1,0 +1,20 @@
+"""Stores: a relay's durable memory, and the latch that is kept apart from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from infoexchange_relay.stores.latch import FileLatch
+from infoexchange_relay.stores.sqlite import SqliteStore
+
+__all__ = ["FileLatch", "SqliteStore", "open_store"]
+
+
+def open_store(path: Path | str) -> SqliteStore:
+    """Return the store in the file at `path`, which is made when there is none.
+
+    Raises:
+        UnavailableError: `UNAVAILABLE`, naming the file and what to do, when it cannot be used; `LOG_STOPPED` when it
+            is damaged.
+    """
+    return SqliteStore(Path(path))

@@ -1,0 +1,133 @@
+"""Batch: the changes of one transaction, decided one by one and written together."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+from infoexchange import wire
+from infoexchange.bundle import KeyBundle
+from infoexchange.envelope import Envelope
+from infoexchange.errors import ExchangeError, Reason, error
+from infoexchange.ports import Change
+from infoexchange.states import Event
+from infoexchange.tlog import merkle
+from infoexchange_relay.stores.schema import row_digest
+
+Row = tuple[bytes | str | int, ...]
+
+
+class Batch:
+    """Rows on their way into the tables of one open transaction.
+
+    Attributes:
+        hashes: Hashes of the new leaves, in order.
+        queued: Places in queues ever given, with those of this batch.
+    """
+
+    def __init__(self, db: sqlite3.Connection, size: int, queued: int) -> None:
+        self.hashes: list[bytes] = []
+        self.queued = queued
+        self._db = db
+        self._size = size
+        self._indices: dict[tuple[bytes, str, Event], int] = {}
+        self._entries: list[Row] = []
+        self._exhibits: list[Row] = []
+        self._claims: dict[bytes, bytes] = {}
+        self._bundles: list[Row] = []
+        self._envelopes: dict[bytes, Row] = {}
+        self._starts: dict[tuple[bytes, str], int] = {}
+        self._stops: dict[tuple[bytes, str], None] = {}
+
+    def take(self, change: Change) -> int | ExchangeError:
+        """Return the index of a change, or why it is not taken; nothing is written yet."""
+        key = (change.digest, change.party, change.event)
+        found = self._indices.get(key)
+        if found is None:
+            row = self._db.execute("SELECT idx FROM entry WHERE digest = ? AND party = ? AND event = ?", key).fetchone()
+            found = row[0] if row else None
+        if found is not None:
+            return found
+        if change.claim and self._owner(change.claim, change.digest) != change.digest:
+            return error(Reason.REPLAYED, field="claim", detail="the message id belongs to another envelope")
+        index = self._indices[key] = self._size + len(self.hashes)
+        leaf = change.entry.leaf
+        self.hashes.append(merkle.leaf_hash(leaf))
+        self._entries.append(_entry_row(index, change, leaf))
+        if change.exhibit:
+            self._exhibits.append((index, change.event, change.exhibit))
+        if change.bundle:
+            self._bundles.append(_bundle_row(change.bundle))
+        self._move(change)
+        return index
+
+    def _owner(self, claim: bytes, digest: bytes) -> bytes:
+        """Return the digest that a claim belongs to: `digest` from now on if it was free."""
+        if claim not in self._claims:
+            row = self._db.execute("SELECT digest FROM claim WHERE claim = ?", (claim,)).fetchone()
+            self._claims[claim] = row[0] if row else digest
+        return self._claims[claim]
+
+    def _move(self, change: Change) -> None:
+        """Let parties start and stop waiting; of several moves of one party the last one counts."""
+        if change.envelope and change.starts:
+            self._envelopes.setdefault(change.digest, _envelope_row(change.digest, change.envelope))
+        for party in change.starts:
+            self.queued += 1
+            self._starts.setdefault((change.digest, party), self.queued)
+        for party in change.stops:
+            self._starts.pop((change.digest, party), None)
+            self._stops[change.digest, party] = None
+
+    def write(self) -> None:
+        """Write every row; whoever stops waiting stops before anybody starts, which `_move` has allowed for."""
+        run = self._db.executemany
+        run("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._entries)
+        run("INSERT INTO exhibit VALUES (?, ?, ?)", self._exhibits)
+        run("INSERT OR IGNORE INTO claim VALUES (?, ?)", self._claims.items())
+        run(
+            "INSERT OR REPLACE INTO bundle (digest, owner, epoch, raw, certificates, crls, sha256)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            self._bundles,
+        )
+        run("INSERT INTO envelope VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", self._envelopes.values())
+        run("DELETE FROM queue WHERE digest = ? AND party = ?", self._stops)
+        # Without a stored envelope the precedence is NULL, which the table refuses.
+        run(
+            "INSERT INTO queue VALUES (?1, (SELECT precedence FROM envelope WHERE digest = ?2), ?3, ?2)"
+            " ON CONFLICT (digest, party) DO NOTHING",
+            [(party, digest, position) for (digest, party), position in self._starts.items()],
+        )
+        run(
+            "DELETE FROM envelope WHERE digest = ?1 AND NOT EXISTS (SELECT 1 FROM queue WHERE digest = ?1)",
+            {(digest,) for digest, _ in self._stops},
+        )
+
+
+def _entry_row(index: int, change: Change, leaf: bytes) -> Row:
+    entry = change.entry
+    row = (
+        index,
+        change.digest,
+        change.party,
+        int(change.event),
+        leaf,
+        entry.routing,
+        entry.message,
+        entry.operational,
+        b"".join(entry.salts),
+        row_digest(change.exhibit) if change.exhibit else b"",
+    )
+    return (*row, row_digest(*row))
+
+
+def _envelope_row(digest: bytes, envelope: Envelope) -> Row:
+    header = envelope.header
+    row = (digest, int(header.precedence), wire.to_ms(header.expires_at), envelope.raw)
+    return (*row, row_digest(*row))
+
+
+def _bundle_row(bundle: KeyBundle) -> Row:
+    certificates, crls = (json.dumps([part.hex() for part in parts]) for parts in (bundle.certificates, bundle.crls))
+    row = (bundle.digest, bundle.owner, bundle.epoch, bundle.raw, certificates, crls)
+    return (*row, row_digest(*row))

@@ -1,0 +1,258 @@
+"""Evidence: one `.ixev` file that an auditor verifies offline, without a key (SPEC section Evidence).
+
+It shows who sent what size of thing to whom and when, that nothing of it was changed, and that the relays' logs hold
+every step. Nothing in the file is believed: each part is verified, and each part is tied to the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from infoexchange import wire
+from infoexchange.acknowledgement import Acknowledgement
+from infoexchange.bundle import KeyBundle
+from infoexchange.certificates import CLOCK_SKEW
+from infoexchange.directory import Directory
+from infoexchange.dsse import TYPE_MANIFEST, Dsse
+from infoexchange.envelope import Envelope
+from infoexchange.errors import Reason, error
+from infoexchange.listing import Roots
+from infoexchange.manifest import Manifest
+from infoexchange.ports import History
+from infoexchange.receipt import Receipt
+from infoexchange.states import Event
+from infoexchange.suites import suite_of
+from infoexchange.tlog import Policy
+from infoexchange.v1 import envelope_pb2, evidence_pb2
+from infoexchange.verdict import Examination, Report
+
+# Specification constants
+EVIDENCE_SIZE_MAX = 16 * 1024 * 1024  # an envelope, its directory, and the events of 64 recipients
+EVENTS_MAX = 1024
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A parsed evidence file; `verify` lists what it proves."""
+
+    raw: bytes = field(repr=False)
+    digest: bytes
+    manifest: Manifest
+    envelope: Envelope | None = field(repr=False)
+    directory_raw: bytes = field(repr=False)
+    bundles: tuple[KeyBundle, ...] = field(repr=False)
+    events: tuple[Receipt, ...] = field(repr=False)
+    statements: tuple[Acknowledgement, ...] = field(repr=False)
+
+    @classmethod
+    def make(
+        cls,
+        envelope: Envelope,
+        directory: Directory,
+        bundles: Sequence[KeyBundle],
+        history: History,
+        *,
+        sealed: bool = False,
+    ) -> Evidence:
+        """Return the evidence of one message; `sealed` leaves the ciphertext out and keeps only the signed manifest."""
+        events = {receipt.leaf: receipt for receipt in history.events}
+        message = evidence_pb2.Evidence(
+            version=VERSION,
+            envelope_digest=envelope.digest,
+            envelope=b"" if sealed else envelope.raw,
+            manifest=envelope.manifest.dsse.to_wire() if sealed else None,
+            certificates=sorted({c for bundle in bundles for c in bundle.certificates}),
+            bundles=sorted(bundle.raw for bundle in bundles),
+            crls=sorted({crl for bundle in bundles for crl in bundle.crls}),
+            directory=directory.raw,
+            statements=sorted(set(history.statements)),
+        )
+        for receipt in events.values():
+            message.events.add().ParseFromString(receipt.raw)
+        return cls.parse(wire.canonical(message))
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Evidence:
+        """Return the evidence of canonical file bytes; nothing is verified yet.
+
+        Raises:
+            MalformedError: `MALFORMED`, `NOT_CANONICAL`, `BAD_FIELD` or `UNKNOWN_VERSION`.
+            UntrustedError: `BAD_COMMITMENT` when a disclosed group is not the one its leaf commits to.
+            RefusedError: `TOO_LARGE`.
+        """
+        # (1) canonical forms of the file and of every part
+        m = wire.parse(evidence_pb2.Evidence, raw, size_max=EVIDENCE_SIZE_MAX, field="evidence")
+        if m.version != VERSION:
+            raise error(Reason.UNKNOWN_VERSION, field="version", detail=f"version {m.version}")
+        if m.HasField("batch") or bool(m.envelope) == m.HasField("manifest"):
+            raise error(Reason.BAD_FIELD, field="envelope", detail="either an envelope or a manifest must be there")
+        if len(m.events) > EVENTS_MAX:
+            raise error(Reason.TOO_LARGE, field="events", detail=f"{len(m.events)} events, at most {EVENTS_MAX}")
+        envelope = Envelope.parse(m.envelope) if m.envelope else None
+        manifest = envelope.manifest if envelope else _manifest(m.manifest)
+        # (2) the file speaks of the message it names
+        if manifest.digest != m.envelope_digest:
+            raise error(Reason.BAD_FIELD, field="envelope_digest", detail="it names another message")
+        bundles = [_bundle(bundle, m) for bundle in m.bundles]
+        return cls(
+            raw,
+            m.envelope_digest,
+            manifest,
+            envelope,
+            m.directory,
+            tuple(bundles),
+            tuple(Receipt.parse(wire.canonical(event)) for event in m.events),
+            tuple(Acknowledgement.parse(statement) for statement in m.statements),
+        )
+
+    def directory(self, roots: Roots) -> Directory:
+        """Return the directory that the file carries, once the auditor's own trust anchor has signed it.
+
+        Raises:
+            UntrustedError: `BAD_SIGNATURE`.
+        """
+        return Directory.parse(self.directory_raw, roots=roots)
+
+    def verify(self, directory: Directory) -> Report:
+        """Return every finding; nothing is decrypted and nothing is fetched.
+
+        Spec: section Evidence, steps 3 to 9. Times are judged as the log entries give them, not by today's clock.
+
+        Args:
+            directory: A verified directory: the auditor's own, or the file's under the auditor's roots.
+        """
+        exam = Examination()
+        exam.check("directory", lambda: self._check_directory(directory))
+        logged_at = self._logged_at()
+        if exam.check("sender's keys", lambda: self._check_sender(directory)):
+            self._question_revocation(exam, directory, logged_at)
+        exam.check("sender's signature", lambda: self._check_signature(directory, logged_at))
+        for place, receipt in enumerate(self.events, 1):
+            name = f"event {place}: {receipt.routing.event.name} by {receipt.routing.this_relay}"
+            exam.check(name, lambda receipt=receipt: self._check_event(directory, receipt))  # type: ignore[misc]
+        for statement in self.statements:
+            name = f"statement of {statement.statement.issuer}"
+            exam.check(name, lambda statement=statement: self._check_statement(directory, statement))  # type: ignore[misc]
+        self._check_paths(exam)
+        self._check_witnesses(exam, directory)
+        return exam.report()
+
+    def _logged_at(self) -> datetime:
+        """Return the time of the first acceptance, or the sender's own claim where none is in the file."""
+        accepted = [r.routing.logged_at for r in self.events if r.routing.event is Event.ACCEPTED]
+        return min(accepted, default=self.manifest.header.created_at)
+
+    def _check_directory(self, directory: Directory) -> str:
+        # (3) the directory in force when the events were logged
+        for receipt in self.events:
+            if receipt.subject.directory_digest != directory.digest:
+                raise error(
+                    Reason.DIRECTORY_ROLLBACK,
+                    field="directory",
+                    detail=f"{receipt.routing.this_relay} used another version than {directory.version}",
+                )
+        return f"version {directory.version} of {directory.listing.community}, signed by {', '.join(directory.signers)}"
+
+    def _sender_bundle(self) -> KeyBundle:
+        return self._bundle_named(self.manifest.header.sender_bundle)
+
+    def _bundle_named(self, digest: bytes) -> KeyBundle:
+        for bundle in self.bundles:
+            if bundle.digest == digest:
+                return bundle
+        raise error(Reason.STALE_BUNDLE, field="bundles", detail=f"bundle {digest.hex()[:16]} is not in the file")
+
+    def _check_sender(self, directory: Directory) -> str:
+        # (4) certificates, identity signatures and standing of the sender when it signed
+        bundle = self._sender_bundle()
+        party = bundle.verify(directory, now=self.manifest.header.created_at)
+        return f"{party.name}, epoch {bundle.epoch}"
+
+    def _question_revocation(self, exam: Examination, directory: Directory, at: datetime) -> None:
+        bundle = self._sender_bundle()
+        name = "sender's certificate not revoked"
+        if not bundle.crls or not bundle.revocation_known(directory, at=at):
+            exam.open_question(name, "no revocation data", "the file has no list of that CA for the time of the entry")
+        else:
+            exam.check(name, lambda: f"list of the national CA, valid at {at:%Y-%m-%d %H:%M}Z")
+
+    def _check_signature(self, directory: Directory, at: datetime) -> str:
+        # (5) the signature, and every part that travelled
+        header = self.manifest.header
+        if self.envelope is not None:
+            self.envelope.verify(directory, self._sender_bundle(), now=max(at, header.created_at))
+        else:
+            self.manifest.verify(directory, self._sender_bundle())
+        what = f"{self.manifest.body_length} bytes sealed" + ("" if self.envelope else ", ciphertext not in the file")
+        return f"suite {suite_of(header.suite).name}, {what} for {len(header.recipients)} recipients"
+
+    def _check_event(self, directory: Directory, receipt: Receipt) -> str:
+        # (6) in the log of the relay that wrote it, about this message, by and for the same parties
+        receipt.verify(directory)
+        header, said, about = self.manifest.header, receipt.routing, receipt.subject
+        same = (
+            about.envelope_digest == self.digest
+            and about.sender_bundle == header.sender_bundle
+            and said.sender == header.sender
+            and set(said.recipients) <= {r.name for r in header.recipients}
+        )
+        if not same:
+            raise error(Reason.BAD_PROOF, field="event", detail="the entry speaks of another message")
+        if said.logged_at + CLOCK_SKEW < header.created_at:
+            raise error(Reason.BAD_PROOF, field="event", detail="logged before the message was made")
+        return f"entry {receipt.index}, {said.logged_at:%Y-%m-%d %H:%M:%S}Z by the relay's clock"
+
+    def _check_statement(self, directory: Directory, acknowledgement: Acknowledgement) -> str:
+        # (7) signed by a recipient, about this message and this content, and logged as such
+        said, header = acknowledgement.statement, self.manifest.header
+        acknowledgement.verify(directory, self._bundle_named(said.issuer_bundle), suite_of(header.suite))
+        if said.envelope_digest != self.digest or said.issuer not in {r.name for r in header.recipients}:
+            raise error(Reason.BAD_PROOF, field="statement", detail="it speaks of another message")
+        if said.state is Event.OPENED and said.content_commitment != header.content_commitment:
+            raise error(Reason.BAD_COMMITMENT, field="statement", detail="another content was opened")
+        logged = {(r.routing.event, r.subject.statement_digest, r.routing.recipients) for r in self.events}
+        if (said.state, acknowledgement.digest, (said.issuer,)) not in logged:
+            raise error(Reason.BAD_PROOF, field="statement", detail="no log entry for it is in the file")
+        reason = f", reason {Reason(said.reason).word}" if said.reason in set(Reason) else ""
+        return f"{said.state.name}{reason} at {said.at:%Y-%m-%d %H:%M:%S}Z by its own clock"
+
+    def _check_paths(self, exam: Examination) -> None:
+        # (8) for each recipient, signed terminal evidence, or the name of what is missing
+        accepted = [r for r in self.events if r.routing.event is Event.ACCEPTED and not r.routing.previous_relay]
+        if not accepted:
+            exam.open_question("accepted by the sender's relay", "missing event", "no such entry is in the file")
+        said = {s.statement.issuer for s in self.statements}
+        for recipient in self.manifest.header.recipients:
+            final = [
+                r.routing.event.name
+                for r in self.events
+                if r.routing.event.final
+                and r.routing.recipients == (recipient.name,)
+                and (recipient.name in said or r.routing.event not in (Event.OPENED,))
+            ]
+            name = f"outcome for {recipient.name}"
+            if final:
+                exam.check(name, lambda final=final: final[-1])  # type: ignore[misc]
+            else:
+                exam.open_question(name, "no terminal event", "the file does not show how it ended")
+
+    def _check_witnesses(self, exam: Examination, directory: Directory) -> None:
+        # (9) cosigned by other nations, as the directory's policy demands
+        text = directory.listing.witness_policy
+        if not text or not Policy.parse(text.encode()).has_quorum_rule:
+            exam.open_question(
+                "checkpoints witnessed", "no witness policy", "the directory names no quorum; only the relays' own word"
+            )
+
+
+def _manifest(message: envelope_pb2.Dsse) -> Manifest:
+    return Manifest.from_dsse(Dsse.from_wire(message, payload_type=TYPE_MANIFEST))
+
+
+def _bundle(raw: bytes, m: evidence_pb2.Evidence) -> KeyBundle:
+    """Return a bundle with those certificates of the file that it names, and all revocation lists."""
+    bundle = KeyBundle.parse(raw)
+    return KeyBundle.parse(raw, bundle.named(m.certificates), m.crls)

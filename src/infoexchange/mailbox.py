@@ -1,0 +1,471 @@
+"""Mailbox: what an agency does: send, receive, acknowledge, and ask what became of a message.
+
+It speaks catalogue messages on one side and sealed bytes on the other. Everything that leaves is in the outbox first,
+and nothing that was handed to the application and acknowledged is handed over again.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from google.protobuf.message import DecodeError, Message
+
+from infoexchange import catalogue, suites
+from infoexchange.acknowledgement import Acknowledgement, Statement
+from infoexchange.bundle import KeyBundle
+from infoexchange.catalogue import rules
+from infoexchange.content import Content
+from infoexchange.directory import Directory
+from infoexchange.envelope import Envelope
+from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
+from infoexchange.evidence import Evidence
+from infoexchange.header import LIFETIME_DEFAULT, MESSAGE_ID_SIZE, Header
+from infoexchange.keys import Identity
+from infoexchange.listing import Party
+from infoexchange.ports import BATCH_BYTES_MAX, BATCH_MAX, Clock, History, HomeRelay, Notice, Result, Seen, Spool
+from infoexchange.receipt import Receipt
+from infoexchange.states import Event, OpStatus, Precedence
+from infoexchange.suites import Entropy, Suite
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A message to be sent: what, to whom, and in which thread.
+
+    Attributes:
+        message: A catalogue message with its Handling block.
+        to: Agency names, or names of working groups of the directory.
+        thread_id: 16 bytes that join the messages of one case; sealed.
+        in_reply_to: Digest of the envelope answered; sealed.
+        lifetime: How long delivery is tried, at most 90 days.
+        suite: Algorithms; the default is post-quantum hybrid for secrecy and for signatures.
+    """
+
+    message: Message
+    to: Sequence[str]
+    thread_id: bytes = b""
+    in_reply_to: bytes = b""
+    lifetime: timedelta = LIFETIME_DEFAULT
+    suite: Suite = suites.DEFAULT_SUITE
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A message that arrived: verified, opened and allowed.
+
+    Attributes:
+        message: The catalogue message.
+        sender: Agency that signed it.
+        envelope: As it travelled, for evidence.
+        content: As it was sealed: schema, exact payload, thread.
+        repeated: Whether it was handed over before without being acknowledged, for example before a crash.
+    """
+
+    message: Message
+    sender: str
+    envelope: Envelope = field(repr=False)
+    content: Content = field(repr=False)
+    repeated: bool = False
+
+    @property
+    def digest(self) -> bytes:
+        """The envelope's name."""
+        return self.envelope.digest
+
+    @property
+    def op_status(self) -> OpStatus:
+        """Whether it is about the real world: look before acting."""
+        return self.envelope.header.op_status
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An envelope that was fetched and not handed over, and whether the sender is told so by a signed statement."""
+
+    digest: bytes
+    sender: str
+    problem: ExchangeError
+    signed: bool
+
+
+class Mailbox:
+    """An agency's side of the exchange. Not safe for use by several threads at once."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        bundles: Sequence[KeyBundle],
+        directory: Directory,
+        relay: HomeRelay,
+        spool: Spool,
+        *,
+        clock: Clock,
+    ) -> None:
+        """Hold the ports.
+
+        Args:
+            identity: The agency's private half.
+            bundles: Its own bundles, newest epoch first; the first is sealed and signed with.
+            directory: Who is who; `refresh` replaces it.
+            relay: The agency's own relay, bound to the agency.
+            spool: Outbox and inbox.
+            clock: Gives the time now.
+        """
+        self.identity = identity
+        self.directory = directory
+        self.relay = relay
+        self.spool = spool
+        self.refused: list[Refusal] = []
+        self._own = {bundle.digest: bundle for bundle in bundles}
+        self._newest = bundles[0]
+        self._known: dict[str, list[KeyBundle]] = {}
+        self._clock = clock
+        self._entropy: Entropy = secrets.token_bytes
+
+    # Keeping up to date
+
+    def refresh(self) -> None:
+        """Fetch newer directory versions and publish this agency's bundle; each version must follow the one held.
+
+        Raises:
+            UntrustedError: `BAD_SIGNATURE`, `DIRECTORY_ROLLBACK` or `DIRECTORY_EXPIRED`.
+            UnavailableError: The relay cannot be reached.
+        """
+        for raw in self.relay.directories(self.directory.version):
+            self.directory = self.directory.succeed(raw)
+        self.directory.check_current(self._clock())
+        for result in self.relay.publish([self._newest]):
+            if isinstance(result, ExchangeError):
+                raise result
+        self._known.clear()
+
+    # Sending
+
+    def send(self, message: Message, to: Sequence[str], *, in_reply_to: Delivery | None = None) -> Receipt:
+        """Seal a message for its recipients and return the relay's proof that it is durable and logged.
+
+        Args:
+            message: A catalogue message with its Handling block.
+            to: Agency or group names.
+            in_reply_to: The delivery that this answers; the thread is continued.
+
+        Raises:
+            RefusedError: A rule said no; nothing was sent.
+            UntrustedError: A key or certificate does not hold; nothing was sent.
+            UnavailableError: The relay cannot be reached. What was sealed is in the outbox and goes with `flush`.
+        """
+        answered = in_reply_to.digest if in_reply_to else b""
+        thread = in_reply_to.content.thread_id if in_reply_to else b""
+        [result] = self.send_all([Draft(message, to, thread_id=thread, in_reply_to=answered)])
+        if isinstance(result, ExchangeError):
+            raise result
+        return result
+
+    def send_all(self, drafts: Sequence[Draft]) -> list[Result]:
+        """Seal and send many messages; return one receipt or error each, in order.
+
+        A draft that a rule refuses does not hold up the others.
+        """
+        now = self._clock()
+        self.directory.check_current(now)
+        ready: list[tuple[Draft, list[Party]] | ExchangeError] = []
+        for draft in drafts:
+            try:
+                ready.append((draft, self._permitted(draft, now)))
+            except ExchangeError as problem:
+                ready.append(problem)
+        self._learn([party.name for item in ready if isinstance(item, tuple) for party in item[1]])
+        sealed: list[Envelope | ExchangeError] = []
+        standing = self.spool.standing()
+        sequence, previous = standing.sequence, standing.digest
+        for item in ready:
+            if isinstance(item, tuple):
+                try:
+                    envelope = self._seal(*item, sequence=sequence + 1, previous=previous, now=now)
+                except ExchangeError as problem:
+                    sealed.append(problem)
+                else:
+                    sequence, previous = sequence + 1, envelope.digest
+                    sealed.append(envelope)
+            else:
+                sealed.append(item)
+        envelopes = [item for item in sealed if isinstance(item, Envelope)]
+        self.spool.put(envelopes)  # before any network use, so that a retry sends the same bytes
+        results = self._submit([(e.digest, e.raw) for e in envelopes])
+        return [results[item.digest] if isinstance(item, Envelope) else item for item in sealed]
+
+    def _permitted(self, draft: Draft, now: datetime) -> list[Party]:
+        """Return the recipients, once message, domain and names have been checked."""
+        rules.check(draft.message)
+        domain = int(catalogue.domain_of(draft.message))
+        names: dict[str, None] = {}
+        for name in draft.to:
+            members = (name,) if "." in name else self.directory.members(name, at=now)
+            names.update(dict.fromkeys(m for m in members if m != self.identity.name))
+        if not names:
+            raise error(Reason.BAD_FIELD, field="to", detail="no recipient is named")
+        parties = [self.directory.party(name, at=now) for name in names]
+        for party in (self.directory.party(self.identity.name, at=now), *parties):
+            if not self.directory.permits(party, domain):
+                label = catalogue.Domain.Name(catalogue.domain_of(draft.message))
+                raise error(Reason.NOT_PERMITTED, field="to", detail=f"{label} is not permitted to {party.name}")
+        return parties
+
+    def _learn(self, names: Sequence[str]) -> None:
+        """Fetch and verify the bundles of parties that are not known yet."""
+        missing = sorted({name for name in names if name not in self._known})
+        for start in range(0, len(missing), BATCH_MAX):
+            wanted = missing[start : start + BATCH_MAX]
+            for bundle in self.relay.bundles(wanted):
+                if bundle.owner in wanted:
+                    self._known.setdefault(bundle.owner, []).append(bundle)
+
+    def _bundle_for(self, party: Party, suite: Suite, now: datetime) -> KeyBundle:
+        """Return the newest verified bundle of a recipient that is in use and opens the suite."""
+        problem: ExchangeError | None = None
+        for bundle in sorted(self._known.get(party.name, []), key=lambda b: b.epoch, reverse=True):
+            try:
+                bundle.verify(self.directory, now=now)
+                bundle.opening_key(suite)
+            except ExchangeError as refused:
+                problem = problem or refused
+            else:
+                return bundle
+        raise problem or error(
+            Reason.STALE_BUNDLE,
+            field="to",
+            detail=f"{party.name} has published no keys",
+            next_step="Ask the agency to connect once; its keys are published then.",
+        )
+
+    def _seal(
+        self, draft: Draft, parties: Sequence[Party], *, sequence: int, previous: bytes, now: datetime
+    ) -> Envelope:
+        handling = draft.message.handling  # type: ignore[attr-defined]  # every catalogue message has it as field 1
+        content = Content.make(
+            catalogue.schema_of(draft.message),
+            draft.message.SerializeToString(deterministic=True),
+            thread_id=draft.thread_id or self._entropy(16),
+            in_reply_to=draft.in_reply_to,
+            entropy=self._entropy,
+        )
+        header = Header(
+            suite=draft.suite.number,
+            message_id=self._entropy(MESSAGE_ID_SIZE),
+            sender=self.identity.name,
+            sender_bundle=self._newest.digest,
+            recipients=(),
+            op_status=OpStatus(handling.op_status),
+            precedence=Precedence(handling.precedence),
+            created_at=now,
+            expires_at=now + draft.lifetime,
+            sequence=sequence,
+            previous=previous,
+            content_commitment=b"",
+        )
+        recipients = [self._bundle_for(party, draft.suite, now) for party in parties]
+        keys = self._newest.keys_in(self.identity)
+        return Envelope.seal(content, header, recipients, keys, entropy=self._entropy)
+
+    def flush(self) -> list[Result]:
+        """Send again, byte for byte, what the outbox still keeps, and say again what the relay has not taken."""
+        results: list[Result] = []
+        while unsent := self.spool.unsent(BATCH_MAX):
+            found = self._submit([(sent.digest, sent.raw) for sent in unsent])
+            results += found.values()
+            if any(isinstance(result, UnavailableError) for result in found.values()):
+                break
+        while unsaid := self.spool.unsaid(BATCH_MAX):
+            self._say(unsaid)
+        return results
+
+    def _submit(self, items: Sequence[tuple[bytes, bytes]]) -> dict[bytes, Result]:
+        """Return the result of each `(digest, raw)`, in frames of at most 256 envelopes or 4 MiB, and keep it."""
+        found: dict[bytes, Result] = {}
+        for frame in _frames(items):
+            try:
+                results: Sequence[Result] = self.relay.submit([raw for _, raw in frame])
+            except UnavailableError as problem:
+                results = [problem] * len(frame)
+            checked = [(digest, self._checked(digest, r)) for (digest, _), r in zip(frame, results, strict=True)]
+            self.spool.settle(checked)
+            found.update(checked)
+        return found
+
+    def _checked(self, digest: bytes, result: Result) -> Result:
+        """Return a result whose receipt proves that our relay accepted this envelope; else the error."""
+        if isinstance(result, ExchangeError):
+            return result
+        try:
+            result.verify(self.directory)
+            home = self.directory.party(self.identity.name, at=self._clock()).relay
+            about = (result.routing.event, result.routing.this_relay, result.subject.envelope_digest)
+            if about != (Event.ACCEPTED, home, digest):
+                raise error(Reason.BAD_PROOF, field="receipt", detail="not our relay's acceptance of this envelope")
+        except ExchangeError as problem:
+            return problem
+        return result
+
+    # Receiving
+
+    def receive(self) -> Iterator[Delivery]:
+        """Yield what waits, one message at a time, highest precedence first.
+
+        A message comes again, marked `repeated`, until it is acknowledged. What could not be handed over is added to
+        `refused`.
+
+        Raises:
+            UnavailableError: The relay cannot be reached.
+            UntrustedError: `DIRECTORY_EXPIRED`.
+        """
+        self.directory.check_current(self._clock())
+        self.spool.forget(self._clock())
+        self.flush()
+        for batch in self.relay.fetch():
+            for raw in batch:
+                delivery = self._take(raw)
+                if delivery is not None:
+                    yield delivery
+
+    def _take(self, raw: bytes) -> Delivery | None:
+        """Return a delivery, or nothing once it has been dealt with here."""
+        now = self._clock()
+        try:
+            envelope = Envelope.parse(raw)
+        except ExchangeError as problem:
+            self.refused.append(Refusal(b"", "", problem, signed=False))
+            return None
+        said = self.spool.notice(envelope.digest)
+        if said is not None:
+            self._say([said])  # finished before, but the relay does not know it
+            return None
+        header = envelope.header
+        try:
+            sender = self._sender_bundle(header)
+            envelope.verify(self.directory, sender, now=now)
+        except ExchangeError as problem:
+            # Nobody is shown to have made these bytes, so nobody is told: they stay with the relay until they expire.
+            self.refused.append(Refusal(envelope.digest, header.sender, problem, signed=False))
+            return None
+        try:
+            seen = self.spool.begin(envelope.digest, header.claim, header.expires_at)
+            content = envelope.open(self.identity, self._own, self.directory, sender, now=now)
+            message = self._allowed(header, content, now)
+        except ExchangeError as problem:
+            self.refused.append(Refusal(envelope.digest, header.sender, problem, signed=True))
+            self._conclude(envelope, Event.REFUSED, reason=int(problem.reason))
+            return None
+        return Delivery(message, header.sender, envelope, content, repeated=seen is not Seen.NEW)
+
+    def _sender_bundle(self, header: Header) -> KeyBundle:
+        self._learn([header.sender])
+        for bundle in self._known.get(header.sender, []):
+            if bundle.digest == header.sender_bundle:
+                return bundle
+        self._known.pop(header.sender, None)  # it may have been published since; ask again next time
+        raise error(Reason.UNAVAILABLE, field="header.sender_bundle", detail=f"the keys of {header.sender} are missing")
+
+    def _allowed(self, header: Header, content: Content, now: datetime) -> Message:
+        """Return the message, once its type is known and its marks, domain and rules have been checked."""
+        message = catalogue.message_type(content.schema)()
+        try:
+            message.ParseFromString(content.payload)
+        except DecodeError:
+            raise error(Reason.MALFORMED, field="payload", detail=f"not a {content.schema}") from None
+        handling = message.handling  # type: ignore[attr-defined]
+        if (handling.op_status, handling.precedence) != (header.op_status, header.precedence):
+            raise error(Reason.BAD_COMMITMENT, field="handling.op_status", detail="header and message disagree")
+        domain = int(catalogue.domain_of(message))
+        for name in (header.sender, self.identity.name):
+            if not self.directory.permits(self.directory.party(name, at=now), domain):
+                raise error(Reason.NOT_PERMITTED, field="handling.domain", detail=f"domain {domain} and {name}")
+        rules.check_received(message)
+        return message
+
+    def acknowledge(self, delivery: Delivery) -> None:
+        """Record that the application has the message, and tell relay and sender with a signed statement.
+
+        It is durable on return even if the relay cannot be reached; the statement goes with the next `flush`.
+        """
+        self._conclude(delivery.envelope, Event.OPENED, commitment=delivery.envelope.header.content_commitment)
+
+    def _conclude(self, envelope: Envelope, state: Event, *, reason: int = 0, commitment: bytes = b"") -> None:
+        statement = Statement(
+            envelope_digest=envelope.digest,
+            issuer=self.identity.name,
+            issuer_bundle=self._newest.digest,
+            state=state,
+            at=self._clock(),
+            reason=reason,
+            content_commitment=commitment,
+        )
+        suite = suites.suite_of(envelope.header.suite)
+        acknowledgement = Acknowledgement.sign(statement, suite, self._newest.keys_in(self.identity))
+        notice = Notice(envelope.digest, state, acknowledgement.raw)
+        self.spool.finish(notice)
+        try:
+            self._say([notice])
+        except UnavailableError:
+            return  # kept; said again with the next flush
+
+    def _say(self, notices: Sequence[Notice]) -> None:
+        """Tell the relay; what it takes, or refuses for good, is not said again."""
+        results = self.relay.acknowledge(notices)
+        pairs = list(zip(notices, results, strict=True))
+        self.spool.said([n.digest for n, result in pairs if not isinstance(result, UnavailableError)])
+        for _, result in pairs:
+            if isinstance(result, UnavailableError):
+                raise result
+
+    # Asking afterwards
+
+    def history(self, digest: bytes) -> History:
+        """Return what both relays logged of a message, every receipt verified.
+
+        Raises:
+            RefusedError: `NOT_PERMITTED` when this agency takes no part in it.
+            UntrustedError: `BAD_PROOF`, `BAD_SIGNATURE` or `UNKNOWN_PARTY`.
+        """
+        history = self.relay.events(digest)
+        for receipt in history.events:
+            receipt.verify(self.directory)
+        return history
+
+    def evidence(self, digest: bytes, envelope: Envelope | None = None) -> Evidence:
+        """Return the evidence file of a message: everything an auditor needs, and no key.
+
+        Args:
+            digest: The envelope's name.
+            envelope: The envelope, if it is not in the outbox.
+
+        Raises:
+            RefusedError: `NOT_ADDRESSED` when the envelope is neither given nor in the outbox.
+        """
+        sent = self.spool.sent(digest)
+        if envelope is None and sent is None:
+            raise error(Reason.NOT_ADDRESSED, field="envelope", detail=f"{digest.hex()[:16]} is not in the outbox")
+        envelope = envelope or Envelope.parse(sent.raw if sent else b"")
+        history = self.history(digest)
+        statements = [Acknowledgement.parse(raw) for raw in history.statements]
+        wanted = {envelope.header.sender_bundle, *(s.statement.issuer_bundle for s in statements)}
+        names = {envelope.header.sender, *(s.statement.issuer for s in statements)}
+        found = [*self._own.values(), *self.relay.bundles(sorted(names))]
+        bundles = {b.digest: b for b in found if b.digest in wanted}
+        return Evidence.make(envelope, self.directory, list(bundles.values()), history)
+
+
+def _frames(items: Sequence[tuple[bytes, bytes]]) -> Iterator[list[tuple[bytes, bytes]]]:
+    """Yield runs of at most 256 envelopes or 4 MiB; a single envelope is always below that."""
+    frame: list[tuple[bytes, bytes]] = []
+    size = 0
+    for item in items:
+        if frame and (len(frame) == BATCH_MAX or size + len(item[1]) > BATCH_BYTES_MAX):
+            yield frame
+            frame, size = [], 0
+        frame.append(item)
+        size += len(item[1])
+    if frame:
+        yield frame

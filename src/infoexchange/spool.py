@@ -1,0 +1,309 @@
+"""Spool: an agency's durable outbox and inbox in SQLite, in a file of its own or inside the application's database.
+
+On the application's own connection `finish` joins a transaction that is open there, so that an envelope counts as
+handed over exactly when the application's own effect stands.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import stat
+import threading
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from infoexchange import wire
+from infoexchange.certificates import CLOCK_SKEW
+from infoexchange.envelope import Envelope
+from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
+from infoexchange.ports import Notice, Result, Seen, Sent, Standing
+from infoexchange.receipt import Receipt
+from infoexchange.states import Event
+
+# Implementation constants
+BUSY_SECONDS = 10.0  # a writer that waits longer stands behind a process that hangs
+_SCHEMA = 1
+_SYNCHRONOUS_FULL = 2  # with less, SQLite in WAL mode loses what it acknowledged when the power fails
+
+# The names are prefixed, because the tables may stand in an application's database.
+_TABLES = (
+    "CREATE TABLE infoexchange_spool (version INTEGER NOT NULL) STRICT",
+    """CREATE TABLE infoexchange_outbox (
+        sequence INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, raw BLOB NOT NULL,
+        receipt BLOB NOT NULL DEFAULT x'', reason INTEGER NOT NULL DEFAULT 0, refusal TEXT NOT NULL DEFAULT ''
+    ) STRICT""",
+    "CREATE INDEX infoexchange_unsent ON infoexchange_outbox (sequence) WHERE receipt = x'' AND reason = 0",
+    """CREATE TABLE infoexchange_inbox (
+        digest BLOB PRIMARY KEY, claim BLOB NOT NULL UNIQUE, expires_ms INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX infoexchange_expiry ON infoexchange_inbox (expires_ms)",
+    """CREATE TABLE infoexchange_notice (
+        position INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, state INTEGER NOT NULL, statement BLOB NOT NULL,
+        said INTEGER NOT NULL DEFAULT 0
+    ) STRICT""",
+    "CREATE INDEX infoexchange_unsaid ON infoexchange_notice (position) WHERE said = 0",
+)
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Return a connection to a database for its owner's eyes only, on which a commit means durable.
+
+    It may be used by any thread, one at a time, and begins no transaction by itself.
+
+    Raises:
+        UnavailableError: `UNAVAILABLE`, naming the file, when it cannot be used.
+    """
+    try:
+        _make_private(path)
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    except (OSError, sqlite3.Error) as problem:
+        raise unusable(path, _words(problem), "Check that the folder exists and that this user owns it.") from None
+    try:
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = FULL")
+        if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+            raise unusable(path, "no write-ahead log is possible here", "Put the file on a local file system.")
+        check_durable(connection, str(path))
+    except sqlite3.Error as problem:
+        connection.close()
+        raise unusable(path, str(problem), "Restore the file from its backup, or name another file.") from None
+    except UnavailableError:
+        connection.close()
+        raise
+    return connection
+
+
+def check_durable(connection: sqlite3.Connection, name: str) -> None:
+    """Raise `UNAVAILABLE` unless a commit on the connection waits for the disk."""
+    if connection.execute("PRAGMA synchronous").fetchone()[0] < _SYNCHRONOUS_FULL:
+        raise unusable(
+            name, "a commit does not wait for the disk", "Run `PRAGMA synchronous = FULL` on the connection."
+        )
+
+
+def unusable(path: Path | str, detail: str, next_step: str) -> ExchangeError:
+    """Return the error for a file that cannot serve as a database."""
+    return error(Reason.UNAVAILABLE, field=str(path), detail=detail, next_step=next_step)
+
+
+def _make_private(path: Path) -> None:
+    """Make the file if there is none; SQLite gives the files beside it the same mode.
+
+    An existing file is only looked at: closing a descriptor of it would drop the locks that SQLite holds in this
+    process.
+    """
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+    except FileExistsError:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            raise unusable(path, "not a file", "Name a file; it is made when there is none.") from None
+        if mode & 0o077:
+            raise unusable(path, f"open to others (mode {mode & 0o777:o})", f"Run `chmod 600 {path}`.") from None
+    else:
+        os.fchmod(descriptor, 0o600)  # whatever the umask says
+        os.close(descriptor)
+
+
+def _words(problem: Exception) -> str:
+    """Return what went wrong without the path, which stands in the error already."""
+    return (isinstance(problem, OSError) and problem.strerror) or str(problem)
+
+
+class SqliteSpool:
+    """A `Spool` in a file of its own, or in tables of the application's database.
+
+    Inside a transaction that the application has begun on its connection, a call becomes part of it and is durable
+    when the application commits.
+    """
+
+    def __init__(self, database: sqlite3.Connection | Path | str) -> None:
+        self._lock = threading.Lock()
+        self._owned = not isinstance(database, sqlite3.Connection)
+        self._connection = database if isinstance(database, sqlite3.Connection) else connect(Path(database))
+        self._name = "spool" if isinstance(database, sqlite3.Connection) else str(database)
+        try:
+            check_durable(self._connection, self._name)
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file; an application's connection stays open."""
+        if self._owned:
+            self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _prepare(self) -> None:
+        with self._transaction() as cursor:
+            if not cursor.execute("SELECT 1 FROM sqlite_master WHERE name = 'infoexchange_spool'").fetchone():
+                for statement in _TABLES:
+                    cursor.execute(statement)
+                cursor.execute("INSERT INTO infoexchange_spool VALUES (?)", (_SCHEMA,))
+            version = cursor.execute("SELECT max(version) FROM infoexchange_spool").fetchone()[0]
+            if version != _SCHEMA:
+                raise unusable(self._name, f"schema {version}, this version knows {_SCHEMA}", "Update this software.")
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Cursor]:
+        """Run one transaction, or one step of the application's own."""
+        with self._lock:
+            cursor = self._connection.cursor()
+            cursor.row_factory = None  # the application may have set another on its connection
+            joined = self._connection.in_transaction
+            try:
+                cursor.execute("SAVEPOINT infoexchange" if joined else "BEGIN IMMEDIATE")
+                yield cursor
+                cursor.execute("RELEASE infoexchange" if joined else "COMMIT")
+            except BaseException as problem:
+                self._undo(cursor, joined=joined)
+                if isinstance(problem, sqlite3.DatabaseError):
+                    step = "See that the disk has space and works; what was not kept can be given again."
+                    raise unusable(self._name, str(problem), step) from problem
+                raise
+            finally:
+                cursor.close()
+
+    def _undo(self, cursor: sqlite3.Cursor, *, joined: bool) -> None:
+        """Roll back; after some errors SQLite has done so already."""
+        if self._connection.in_transaction:
+            with contextlib.suppress(sqlite3.Error):
+                cursor.execute("ROLLBACK TO infoexchange" if joined else "ROLLBACK")
+                if joined:
+                    cursor.execute("RELEASE infoexchange")
+
+    def standing(self) -> Standing:
+        """Return the newest sequence number used and its envelope digest; 0 and nothing before the first."""
+        with self._transaction() as cursor:
+            cursor.execute("SELECT sequence, digest FROM infoexchange_outbox ORDER BY sequence DESC LIMIT 1")
+            return Standing(*(cursor.fetchone() or (0, b"")))
+
+    def put(self, envelopes: Sequence[Envelope]) -> None:
+        """Keep sealed envelopes for sending.
+
+        Raises:
+            RefusedError: `RULE_BROKEN` when a sequence number belongs to another envelope; nothing is kept then.
+        """
+        with self._transaction() as cursor:
+            for envelope in envelopes:
+                sequence = envelope.header.sequence
+                cursor.execute(
+                    "INSERT INTO infoexchange_outbox (sequence, digest, raw) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                    (sequence, envelope.digest, envelope.raw),
+                )
+                cursor.execute("SELECT digest FROM infoexchange_outbox WHERE sequence = ?", (sequence,))
+                if cursor.fetchone() != (envelope.digest,):
+                    raise error(
+                        Reason.RULE_BROKEN,
+                        field="header.sequence",
+                        detail=f"{sequence} is another envelope's number",
+                        next_step="Seal the message again with the next sequence number.",
+                    )
+
+    def unsent(self, limit: int) -> Sequence[Sent]:
+        """Return envelopes that have neither receipt nor refusal, oldest first."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                "SELECT digest, raw FROM infoexchange_outbox WHERE receipt = x'' AND reason = 0"
+                " ORDER BY sequence LIMIT ?",
+                (limit,),
+            )
+            return [Sent(*row) for row in cursor]
+
+    def settle(self, results: Sequence[tuple[bytes, Result]]) -> None:
+        """Keep the result for each digest; an `UnavailableError` leaves the envelope unsent."""
+        with self._transaction() as cursor:
+            for digest, result in results:
+                if isinstance(result, UnavailableError):
+                    continue
+                receipt, reason, refusal = (
+                    (result.raw, 0, "") if isinstance(result, Receipt) else (b"", int(result.reason), str(result))
+                )
+                # A receipt is proof of acceptance: nothing that comes later takes it away.
+                cursor.execute(
+                    "UPDATE infoexchange_outbox SET receipt = ?, reason = ?, refusal = ?"
+                    " WHERE digest = ? AND receipt = x''",
+                    (receipt, reason, refusal, digest),
+                )
+
+    def sent(self, digest: bytes) -> Sent | None:
+        """Return one envelope of the outbox, whatever its result."""
+        with self._transaction() as cursor:
+            cursor.execute("SELECT digest, raw, receipt FROM infoexchange_outbox WHERE digest = ?", (digest,))
+            row = cursor.fetchone()
+            return Sent(*row) if row else None
+
+    def begin(self, digest: bytes, claim: bytes, expires_at: datetime) -> Seen:
+        """Record that an envelope is about to be handed over; return what was known before.
+
+        Raises:
+            RefusedError: `REPLAYED` when the claim belongs to another digest.
+        """
+        with self._transaction() as cursor:
+            if cursor.execute("SELECT 1 FROM infoexchange_notice WHERE digest = ?", (digest,)).fetchone():
+                return Seen.DONE
+            if cursor.execute("SELECT 1 FROM infoexchange_inbox WHERE digest = ?", (digest,)).fetchone():
+                return Seen.BEGUN
+            if cursor.execute("SELECT 1 FROM infoexchange_inbox WHERE claim = ?", (claim,)).fetchone():
+                raise error(Reason.REPLAYED, field="header.message_id", detail="another envelope came under this id")
+            row = (digest, claim, wire.to_ms(expires_at))
+            cursor.execute("INSERT INTO infoexchange_inbox VALUES (?, ?, ?)", row)
+            return Seen.NEW
+
+    def finish(self, notice: Notice) -> None:
+        """Record that the application has it, and keep what is to be said to the relay; a repeat changes nothing."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                "INSERT INTO infoexchange_notice (digest, state, statement) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                (notice.digest, int(notice.state), notice.statement),
+            )
+
+    def said(self, digests: Sequence[bytes]) -> None:
+        """Record that the relay has taken what was said."""
+        with self._transaction() as cursor:
+            rows = [(digest,) for digest in digests]
+            cursor.executemany("UPDATE infoexchange_notice SET said = 1 WHERE digest = ?", rows)
+
+    def unsaid(self, limit: int) -> Sequence[Notice]:
+        """Return notices the relay has not taken yet, oldest first."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                "SELECT digest, state, statement FROM infoexchange_notice WHERE said = 0 ORDER BY position LIMIT ?",
+                (limit,),
+            )
+            return [Notice(digest, Event(state), statement) for digest, state, statement in cursor]
+
+    def notice(self, digest: bytes) -> Notice | None:
+        """Return the notice kept for a finished envelope."""
+        with self._transaction() as cursor:
+            cursor.execute("SELECT state, statement FROM infoexchange_notice WHERE digest = ?", (digest,))
+            row = cursor.fetchone()
+            return Notice(digest, Event(row[0]), row[1]) if row else None
+
+    def forget(self, now: datetime) -> int:
+        """Drop inbox records whose expiry plus clock skew has passed; what is still unsaid is kept until it is said."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                "DELETE FROM infoexchange_inbox WHERE expires_ms < ? AND NOT EXISTS"
+                " (SELECT 1 FROM infoexchange_notice AS n WHERE n.digest = infoexchange_inbox.digest AND n.said = 0)",
+                (wire.to_ms(now - CLOCK_SKEW),),
+            )
+            dropped = cursor.rowcount
+            cursor.execute(
+                "DELETE FROM infoexchange_notice WHERE said = 1 AND digest NOT IN"
+                " (SELECT digest FROM infoexchange_inbox)"
+            )
+            return dropped

@@ -1,0 +1,158 @@
+"""Exchange: relays and agencies of several nations in one process, on the real rules, with no network and no disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+
+from infoexchange.bundle import KeyBundle
+from infoexchange.envelope import Envelope
+from infoexchange.errors import ExchangeError, Reason, UnavailableError
+from infoexchange.ledger import Ledger
+from infoexchange.listing import Party, Role
+from infoexchange.mailbox import Mailbox
+from infoexchange.node import Job, Node
+from infoexchange.ports import BATCH_MAX, History, Notice, Result
+from infoexchange.states import Event
+from infoexchange.testing.clock import FakeClock
+from infoexchange.testing.community import Community
+from infoexchange.testing.memory import MemoryLatch, MemorySpool, MemoryStore
+
+
+class Exchange:
+    """A whole community in memory, for tests of programs that embed this library.
+
+    Example:
+        exchange = Exchange({"th": ["desk.oncb"], "vn": ["intel.c04"]})
+        receipt = exchange.mailbox("desk.oncb.th.example").send(message, to=["intel.c04.vn.example"])
+        [delivery] = exchange.mailbox("intel.c04.vn.example").receive()
+    """
+
+    def __init__(self, agencies: Mapping[str, Sequence[str]], *, clock: FakeClock | None = None) -> None:
+        """Make the community and start one node per nation."""
+        self.clock = clock or FakeClock()
+        self.community = Community.make(agencies, now=self.clock())
+        self.directory = self.community.directory
+        self.nodes = {name: self._node(name) for name in self.community.log_keys}
+        self._mailboxes: dict[str, Mailbox] = {}
+
+    def _node(self, name: str) -> Node:
+        ledger = Ledger(self.community.log_keys[name], MemoryStore(), MemoryLatch(), clock=self.clock)
+        node = Node(ledger, self.directory, clock=self.clock)
+        node.start()
+        return node
+
+    def node_of(self, agency: str) -> Node:
+        """Return the node that holds an agency's mailbox."""
+        return self.nodes[self.directory.party(agency, at=self.clock()).relay]
+
+    def mailbox(self, agency: str) -> Mailbox:
+        """Return the agency's mailbox, its keys published."""
+        if agency not in self._mailboxes:
+            member = self.community.members[agency]
+            relay = DirectRelay(self, self.node_of(agency), self.directory.party(agency, at=self.clock()))
+            mailbox = Mailbox(member.identity, [member.bundle], self.directory, relay, MemorySpool(), clock=self.clock)
+            mailbox.refresh()
+            self._mailboxes[agency] = mailbox
+        return self._mailboxes[agency]
+
+    def forward(self) -> None:
+        """Carry what waits at each node for another nation, as the relay program's forwarder does."""
+        for node in self.nodes.values():
+            for peer in self.nodes.values():
+                if peer is not node:
+                    self._forward(node, peer)
+
+    def _forward(self, node: Node, peer: Node) -> None:
+        us, them = (self.directory.party(n.name, at=self.clock()) for n in (node, peer))
+        while waiting := node.store.waiting(peer.name, limit=BATCH_MAX):
+            raws = [node.served(them, item) for item in waiting]
+            relay = DirectRelay(self, peer, us)
+            senders = {Envelope.parse(raw).header.sender_bundle for raw in raws}
+            relay.publish([b for b in map(node.store.bundle, senders) if b is not None])
+            jobs = []
+            for item, result in zip(waiting, relay.submit(raws), strict=True):
+                if isinstance(result, UnavailableError):
+                    return
+                if isinstance(result, ExchangeError):
+                    jobs.append(node.ended(Event.REFUSED, peer.name, item.digest, result.reason))
+                else:
+                    jobs.append(node.forwarded(peer.name, item.digest, result))
+            node.commit(jobs)
+
+    def expire(self) -> None:
+        """Log the end of what nobody fetched in time, as the relay program's sweep does."""
+        for node in self.nodes.values():
+            while waiting := node.store.expired(self.clock(), limit=BATCH_MAX):
+                node.commit([node.ended(Event.EXPIRED, w.party, w.digest, Reason.EXPIRED) for w in waiting])
+
+
+class DirectRelay:
+    """The `HomeRelay` port straight on a node: no network, no batching, one caller at a time."""
+
+    def __init__(self, exchange: Exchange, node: Node, party: Party) -> None:
+        """Bind a party to a node."""
+        self._exchange = exchange
+        self._node = node
+        self._party = party
+
+    def _commit(self, deciders: Sequence[Callable[[], Job]]) -> list[Result]:
+        """Decide each item, commit what was accepted as one batch, and return the results in order."""
+        decided: list[Job | ExchangeError] = []
+        for decide in deciders:
+            try:
+                decided.append(decide())
+            except ExchangeError as problem:
+                decided.append(problem)
+        results = iter(self._node.commit([job for job in decided if isinstance(job, Job)]))
+        return [next(results) if isinstance(item, Job) else item for item in decided]
+
+    def submit(self, envelopes: Sequence[bytes]) -> Sequence[Result]:
+        """Hand over envelopes, and let the nodes carry them on."""
+        results = self._commit([partial(self._node.decide, self._party, raw) for raw in envelopes])
+        if self._party.role is Role.AGENCY:
+            self._exchange.forward()
+        return results
+
+    def fetch(self) -> Iterator[Sequence[bytes]]:
+        """Yield batches of what waits until nothing is left that was not yielded."""
+        sent: set[int] = set()
+        while waiting := self._node.store.waiting(self._party.name, limit=BATCH_MAX, skip=sent):
+            sent |= {item.position for item in waiting}
+            yield [self._node.served(self._party, item) for item in waiting]
+
+    def acknowledge(self, notices: Sequence[Notice]) -> Sequence[Result]:
+        """Say what became of fetched envelopes."""
+        return self._commit([partial(self._node.decide_notice, self._party, notice) for notice in notices])
+
+    def directories(self, after: int) -> Sequence[bytes]:
+        """Return every directory version after `after`."""
+        return self._node.directories(after)
+
+    def bundles(self, names: Sequence[str]) -> Sequence[KeyBundle]:
+        """Return bundles from every node: in one process nothing needs to be fetched first."""
+        return [b for node in self._exchange.nodes.values() for b in node.store.bundles(names)]
+
+    def publish(self, bundles: Sequence[KeyBundle]) -> Sequence[Result]:
+        """Publish bundles."""
+        return self._commit([partial(self._node.decide_bundle, self._party, bundle) for bundle in bundles])
+
+    def checkpoint(self) -> bytes:
+        """Return the newest signed checkpoint."""
+        return self._node.ledger.checkpoint()
+
+    def leaves(self, start: int, count: int) -> Sequence[bytes]:
+        """Return leaves in order."""
+        return self._node.store.leaves(start, count)
+
+    def events(self, digest: bytes) -> History:
+        """Return the history of an envelope from every node that has one."""
+        own = self._node.history(self._party, digest)
+        histories = [own]
+        us = self._exchange.directory.party(self._node.name, at=self._exchange.clock())
+        for node in self._exchange.nodes.values():
+            if node is not self._node and any(e.routing.this_relay == node.name for e in own.events):
+                histories.append(node.history(us, digest))
+        events = {e.leaf: e for history in histories for e in history.events}
+        statements = {s: None for history in histories for s in history.statements}
+        return History(tuple(events.values()), tuple(statements))

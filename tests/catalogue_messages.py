@@ -1,0 +1,73 @@
+"""One right message of each type of the catalogue, for tests to spoil."""
+
+from __future__ import annotations
+
+from infoexchange import catalogue
+from infoexchange.catalogue import (
+    Handling,
+    IndicatorSet,
+    InformationResponse,
+    MaritimeIncidentReport,
+    OfficerAcknowledgement,
+    RequestForInformation,
+)
+
+
+def handling(**changed):
+    values = {"op_status": 2, "precedence": 1, "domain": 3, "tlp": 3, "onward_transfer": 1, "purpose": "exercise"}
+    return Handling(**(values | changed))
+
+
+def report():
+    made = MaritimeIncidentReport(handling=handling(), incident_id="E-1", report_no=1, stage=1, legal_class=3)
+    made.vessel.name = "MV Exercise Heron"
+    made.occurred_at.utc.FromJsonString("2026-02-01T08:00:00Z")
+    made.report_time.utc.FromJsonString("2026-02-01T09:00:00Z")
+    made.position.latitude, made.position.longitude = 0.0, 0.0
+    made.outcome, made.ship_status = 3, 1
+    return made
+
+
+def indicators():
+    made = IndicatorSet(handling=handling(domain=8, pap=3), subject="EXERCISE kit", set_id="E-2")
+    made.handling.valid_until.FromJsonString("2026-06-01T00:00:00Z")
+    made.indicators.add(local_id="i1", type=1, value="198.51.100.7", confidence=70)
+    return made
+
+
+def request():
+    made = RequestForInformation(handling=handling(foreseen_use="intelligence only"), subject="EXERCISE owner")
+    made.subject_refs.append("v1")
+    made.questions.add(local_id="q1", text="Who owns it?")
+    made.background = "EXERCISE. Seen at anchor."
+    made.vessels.add(local_id="v1", imo="9074729")
+    return made
+
+
+def response():
+    made = InformationResponse(handling=handling(), subject="EXERCISE answer", request_ref=bytes(32), status=5)
+    made.answers.add(question_id="q1", text="Nobody.")
+    return made
+
+
+def acknowledgement():
+    return OfficerAcknowledgement(handling=handling(), of=bytes(32), level=1, officer_role="duty officer")
+
+
+MADE = [report, indicators, request, response, acknowledgement]
+
+
+def building_blocks(descriptor, seen=None):
+    """Every message type of the catalogue that stands below this one, itself included."""
+    seen = {} if seen is None else seen
+    if descriptor.full_name not in seen and descriptor.full_name.startswith(catalogue.PACKAGE):
+        seen[descriptor.full_name] = descriptor
+        for field in descriptor.fields:
+            if field.message_type:
+                building_blocks(field.message_type, seen)
+    return seen
+
+
+def person(message, **changed):
+    """Add a person to a request."""
+    return message.persons.add(**({"local_id": "p1", "role": 1, "is_minor": 2, "pseudonym": "Alpha"} | changed))

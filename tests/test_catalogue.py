@@ -1,0 +1,229 @@
+"""The catalogue: names, domains, code lists, JSON and wire."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from catalogue_messages import MADE, building_blocks, report
+from infoexchange import catalogue
+from infoexchange.catalogue import (
+    Domain,
+    Handling,
+    IncidentOutcome,
+    IndicatorSet,
+    MaritimeIncidentReport,
+    RequestForInformation,
+    Tlp,
+    codes,
+    marks,
+    rules,
+    text,
+)
+from infoexchange.errors import MalformedError, Reason, RefusedError
+
+ROOT = Path(__file__).resolve().parent.parent
+PROTO = ROOT / "proto" / "infoexchange" / "catalogue" / "v1"
+OPTIONS = import_module("infoexchange.catalogue.v1.options_pb2")
+EXCHANGED = list(catalogue.schemas().values())
+ALL_TYPES = {name: found for cls in EXCHANGED for name, found in building_blocks(cls.DESCRIPTOR).items()}
+
+
+def test_every_name_of_the_proto_files_is_found():
+    assert {f"{path.stem}" for path in PROTO.glob("*.proto")} == set(catalogue.MODULES)
+    for module in catalogue.MODULES:
+        file = import_module(f"{catalogue.PACKAGE}.{module}_pb2").DESCRIPTOR
+        for name in (*file.message_types_by_name, *file.enum_types_by_name):
+            assert getattr(catalogue, name).DESCRIPTOR.full_name == f"{catalogue.PACKAGE}.{name}"
+    assert catalogue.TLP_AMBER == Tlp.TLP_AMBER
+    with pytest.raises(AttributeError, match="NoSuchMessage"):
+        _ = catalogue.NoSuchMessage
+
+
+def test_type_checkers_see_every_module():
+    text_of = Path(catalogue.__file__).read_text(encoding="utf-8")
+    assert set(re.findall(r"from infoexchange\.catalogue\.v1\.(\w+)_pb2 import \*", text_of)) == set(catalogue.MODULES)
+
+
+def test_schema_names():
+    for schema, cls in catalogue.schemas().items():
+        assert catalogue.message_type(schema) is cls is catalogue.message_type(schema.rpartition(".")[2])
+        assert catalogue.schema_of(cls()) == schema
+    for wrong in ("", "Vessel", "Nothing", "other.v1.IndicatorSet", "os.path", "Handling"):
+        with pytest.raises(MalformedError) as refused:
+            catalogue.message_type(wrong)
+        assert refused.value.reason is Reason.UNKNOWN_VERSION
+
+
+def test_domains():
+    assert catalogue.domain_of(MaritimeIncidentReport()) == Domain.DOMAIN_PIRACY
+    assert catalogue.domain_of(IndicatorSet()) == Domain.DOMAIN_CYBER
+    assert catalogue.domain_of(RequestForInformation(handling=Handling(domain=5))) == Domain.DOMAIN_ARMS
+    with pytest.raises(RefusedError) as refused:
+        catalogue.domain_of(RequestForInformation())
+    assert refused.value.field == "handling.domain"
+    assert "ARMS" in refused.value.next_step
+    # The rule in the .proto file and the option say the same.
+    wrong = report()
+    wrong.handling.domain = Domain.DOMAIN_CYBER
+    assert [found.field for found in rules.violations(wrong)] == ["handling.domain"]
+
+
+@pytest.mark.parametrize("cls", EXCHANGED)
+def test_marks_and_subject_go_with_every_disclosure(cls):
+    first = cls.DESCRIPTOR.fields_by_number[1]
+    assert (first.name, first.message_type.name) == ("handling", "Handling")
+    disclosed = marks.always_disclosed(cls)
+    assert disclosed[0] == 1
+    assert len(disclosed) > 1
+
+
+def test_option_numbers_never_change():
+    numbers = {OPTIONS.pii: 51201, OPTIONS.always_disclose: 51202, OPTIONS.example: 51203}
+    numbers |= {OPTIONS.local_ref: 51204, OPTIONS.domain: 51205}
+    assert all(option.number == number for option, number in numbers.items())
+
+
+@pytest.mark.parametrize("name", ["OpStatus", "Precedence"])
+def test_the_header_and_the_marks_count_alike(name):
+    header = getattr(import_module("infoexchange.v1.envelope_pb2"), name)
+    assert dict(header.items()) == dict(getattr(catalogue, name).items())
+
+
+def test_no_type_contains_itself():
+    for name, descriptor in ALL_TYPES.items():
+        below = [building_blocks(field.message_type) for field in descriptor.fields if field.message_type]
+        assert not any(name in found for found in below)
+
+
+def test_importing_is_cheap():
+    code = (
+        "import sys; import infoexchange.catalogue as c; c.Handling; assert 'infoexchange.catalogue.v1.maritime_pb2' not in sys.modules;"
+        "import infoexchange.catalogue.rules, infoexchange.catalogue.marks, infoexchange.catalogue.text;"
+        "assert 'protovalidate' not in sys.modules; assert 'buf' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT / "src")
+
+
+# Code lists
+
+
+def test_the_package_carries_the_lists_of_the_agreement():
+    ours = {path.name: path.read_bytes() for path in (ROOT / "proto" / "codes").glob("*.csv")}
+    theirs = {path.name: path.read_bytes() for path in (ROOT / "src/infoexchange/catalogue/data").glob("*.csv")}
+    assert ours == theirs
+    assert ours
+
+
+def test_every_list_maps_to_values_that_exist():
+    assert len(codes.load("imb-attack-type").rows) == 8
+    assert len(codes.load("imb-ship-status").rows) == 11
+    for name in codes.names():
+        found = codes.load(name)
+        assert (found.name, bool(found.version), bool(found.source)) == (name, True, True)
+    for row in codes.load("imb-attack-type").rows.values():
+        assert IncidentOutcome.Value(f"INCIDENT_OUTCOME_{row['outcome']}")
+    with pytest.raises(MalformedError):
+        codes.load("../rules")
+
+
+@pytest.mark.parametrize("wrong", ["", "a,b\nvalue", "a,b,c\nname\n", "a,b,c\nvalue\nx\nX\n", "a,b,c\nvalue,y\nx\n"])
+def test_a_damaged_list_is_refused(wrong):
+    with pytest.raises(MalformedError):
+        codes.parse(wrong.splitlines())
+
+
+# JSON and wire
+
+
+@pytest.mark.parametrize("make", MADE)
+def test_json_gives_the_message_back(make):
+    message = make()
+    assert text.from_json(catalogue.schema_of(message), text.to_json(message)) == message
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason", "field"),
+    [
+        ('{"handling": {"foo": 1}}', Reason.BAD_FIELD, "handling.foo"),
+        ('{"foo": 1}', Reason.BAD_FIELD, "foo"),
+        ('{"area_names": [{"text": "x"}, {"foo": 1}]}', Reason.BAD_FIELD, "area_names[1].foo"),
+        ('{"vessel": {"name": 5}}', Reason.BAD_FIELD, "vessel.name"),
+        ('{"outcome": "SUNK at A.b"}', Reason.BAD_FIELD, "outcome"),
+        ('{"weapons": ["WEAPON_NONE", "Z"]}', Reason.BAD_FIELD, "weapons[1]"),
+        ('{"occurred_at": {"utc": "noon"}}', Reason.BAD_FIELD, "occurred_at.utc"),
+        ('{"vessel": {"gross_tonnage": -1}}', Reason.BAD_FIELD, "vessel.gross_tonnage"),
+        ('{\n"vessel": }', Reason.MALFORMED, "line 2"),
+        ('{"a": 1, "a": 1}', Reason.BAD_FIELD, ""),
+        ("[]", Reason.MALFORMED, "line 1"),
+        ("", Reason.MALFORMED, "line 1"),
+        ('{"a":' * 5000, Reason.MALFORMED, ""),
+        ('{"position": {"latitude": 95, "longitude": 1}}', Reason.RULE_BROKEN, "report_time"),
+    ],
+)
+def test_wrong_json_names_the_place(wrong, reason, field):
+    with pytest.raises((MalformedError, RefusedError)) as refused:
+        text.from_json("MaritimeIncidentReport", wrong)
+    assert refused.value.reason is reason
+    if reason is not Reason.RULE_BROKEN:
+        assert refused.value.field == field
+    assert "SUNK" not in str(refused.value)
+
+
+def values_of(field):
+    """Any value a field can hold, whether a rule allows it or not."""
+    kinds = {
+        field.TYPE_STRING: st.text(st.characters(codec="utf-8"), max_size=8),
+        field.TYPE_BYTES: st.binary(max_size=8),
+        field.TYPE_BOOL: st.booleans(),
+        field.TYPE_DOUBLE: st.floats(allow_nan=False),
+        field.TYPE_UINT32: st.integers(0, 2**32 - 1),
+        field.TYPE_INT32: st.integers(-(2**31), 2**31 - 1),
+        field.TYPE_SINT32: st.integers(-(2**31), 2**31 - 1),
+        field.TYPE_INT64: st.integers(-(2**63), 2**63 - 1),
+        field.TYPE_ENUM: st.one_of(st.integers(0, 5), st.just(2_000)),
+    }
+    if field.message_type is None:
+        return kinds[field.type]
+    if field.message_type.full_name == "google.protobuf.Timestamp":
+        return st.builds(dict, seconds=st.integers(-62135596800, 253402300799), nanos=st.integers(0, 999_999_999))
+    return any_of(field.message_type)
+
+
+def any_of(descriptor):
+    """Any message of a type, as arguments for it; one field of a oneof at most."""
+    plain = [
+        field for field in descriptor.fields if not (field.containing_oneof and len(field.containing_oneof.fields) > 1)
+    ]
+    many = {field.name: st.lists(values_of(field), max_size=2) for field in plain if field.is_repeated}
+    one = {field.name: values_of(field) for field in plain if not field.is_repeated}
+    return st.fixed_dictionaries({}, optional=many | one)
+
+
+@pytest.mark.parametrize("cls", EXCHANGED)
+def test_any_message_survives_wire_and_json(cls):
+    @settings(max_examples=25, deadline=None)
+    @given(any_of(cls.DESCRIPTOR))
+    def holds(values):
+        message = cls(**values)
+        wire = message.SerializeToString(deterministic=True)
+        assert cls.FromString(wire).SerializeToString(deterministic=True) == wire
+        assert text.draft_from_json(cls.DESCRIPTOR.name, text.to_json(message)) == message
+        assert all(found.field and found.next_step for found in rules.violations(message))
+        marks.describe(marks.redact(message))
+
+    holds()
+
+
+def test_what_is_newer_survives_the_wire():
+    message = report()
+    message.outcome = 4_000
+    newer = message.SerializeToString() + b"\xfa\x3e\x03abc"
+    assert MaritimeIncidentReport.FromString(newer).SerializeToString() == newer
