@@ -1,7 +1,6 @@
 """Changes as a relay makes them, for tests of stores."""
 
 from community import NOW
-
 from infoexchange.audit import Entry, Routing, Subject
 from infoexchange.ports import Change
 from infoexchange.states import Event

@@ -74,6 +74,8 @@ BROKEN = [
     (indicators, lambda m: m.ClearField("indicators"), "indicators", ""),
     (indicators, lambda m: setattr(m.indicators[0], "tlp", 5), "handling.tlp", "RED"),
     (indicators, lambda m: setattr(m.indicators[0], "value", ""), "indicators[0].value", "198.51.100.7"),
+    (indicators, lambda m: setattr(m.indicators[0], "value", "198.51.100"), "indicators[0].value", "198.51.100.7"),
+    (indicators, lambda m: setattr(m.indicators[0], "type", 10), "indicators[0].value", "198.51.100.7"),
     (indicators, lambda m: setattr(m.indicators[0], "pattern", "x"), "indicators[0].pattern_type", "YARA"),
     (indicators, lambda m: m.indicators.add(local_id="i1", type=3, value="example.org"), "indicators[1].local_id", ""),
     (indicators, lambda m: m.sightings.add(local_id="s1", of_ref="i9"), "sightings[0].of_ref", "local_id"),

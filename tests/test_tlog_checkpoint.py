@@ -195,6 +195,7 @@ def test_keys_stay_in_their_role():
     refused(Reason.BAD_FIELD, own.verify, CHECKPOINT, KEYS[1], now=NOW)
     plain_witness = signer("relay.vn.example/witness", "w ed", ED)
     refused(Reason.BAD_FIELD, Cosignature.sign, CHECKPOINT, plain_witness, now=NOW)
+    refused(Reason.BAD_FIELD, verify_cosignatures, CHECKPOINT, [plain_witness.key], now=NOW)
 
 
 @pytest.mark.parametrize(

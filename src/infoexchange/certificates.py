@@ -160,8 +160,8 @@ def check_not_revoked(leaf: Leaf, crls: Sequence[bytes], cas: Sequence[bytes], a
     consulted = False
     for raw in crls:
         crl = _load_crl(raw, cas)
-        if crl.issuer.public_bytes() != leaf.issuer:
-            continue
+        if crl is None or crl.issuer.public_bytes() != leaf.issuer:
+            continue  # another nation's list came along in the same file
         entry = crl.get_revoked_certificate_by_serial_number(leaf.serial)
         if entry is not None and entry.revocation_date_utc <= at:
             raise error(Reason.REVOKED, field="certificate", detail=f"{leaf.name}, by its national CA")
@@ -170,22 +170,20 @@ def check_not_revoked(leaf: Leaf, crls: Sequence[bytes], cas: Sequence[bytes], a
     return consulted
 
 
-def _load_crl(raw: bytes, cas: Sequence[bytes]) -> x509.CertificateRevocationList:
+def _load_crl(raw: bytes, cas: Sequence[bytes]) -> x509.CertificateRevocationList | None:
+    """Return a list signed by one of the CAs, nothing if it is of other CAs; a forged one raises."""
     try:
         crl = x509.load_der_x509_crl(raw)
     except (ValueError, UnsupportedAlgorithm):
         raise _bad("not a revocation list") from None
-    for ca in cas:
-        anchor = load(ca)
+    anchors = [anchor for anchor in map(load, cas) if anchor.subject == crl.issuer]
+    for anchor in anchors:
         key = anchor.public_key()
-        if anchor.subject != crl.issuer or not isinstance(key, ec.EllipticCurvePublicKey | mldsa.MLDSA65PublicKey):
-            continue
-        try:
-            if crl.is_signature_valid(key):
-                return crl
-        except (InvalidSignature, ValueError):
-            break
-    raise error(Reason.BAD_CERTIFICATE, field="crl", detail="not signed by a CA of that nation")
+        if isinstance(key, ec.EllipticCurvePublicKey | mldsa.MLDSA65PublicKey) and crl.is_signature_valid(key):
+            return crl
+    if anchors:
+        raise error(Reason.BAD_CERTIFICATE, field="crl", detail="not signed by the CA it names")
+    return None
 
 
 def spki_digest(der: bytes) -> bytes:

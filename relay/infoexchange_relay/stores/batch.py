@@ -35,9 +35,10 @@ class Batch:
         self._exhibits: list[Row] = []
         self._claims: dict[bytes, bytes] = {}
         self._bundles: list[Row] = []
-        self._envelopes: dict[bytes, Row] = {}
-        self._starts: dict[tuple[bytes, str], int] = {}
-        self._stops: dict[tuple[bytes, str], None] = {}
+        self._envelopes: list[Row] = []
+        self._stored: dict[bytes, tuple[int, int] | None] = {}
+        self._starts: dict[tuple[int, str], tuple[int, int]] = {}
+        self._stops: set[tuple[int, str]] = set()
 
     def take(self, change: Change) -> int | ExchangeError:
         """Return the index of a change, or why it is not taken; nothing is written yet."""
@@ -58,7 +59,8 @@ class Batch:
             self._exhibits.append((index, change.event, change.exhibit))
         if change.bundle:
             self._bundles.append(_bundle_row(change.bundle))
-        self._move(change)
+        if change.starts or change.stops:
+            self._move(index, change)
         return index
 
     def _owner(self, claim: bytes, digest: bytes) -> bytes:
@@ -68,16 +70,33 @@ class Batch:
             self._claims[claim] = row[0] if row else digest
         return self._claims[claim]
 
-    def _move(self, change: Change) -> None:
+    def _move(self, index: int, change: Change) -> None:
         """Let parties start and stop waiting; of several moves of one party the last one counts."""
-        if change.envelope and change.starts:
-            self._envelopes.setdefault(change.digest, _envelope_row(change.digest, change.envelope))
+        found = self._envelope(change.digest)
+        if found is None and change.starts:
+            if change.envelope is None:
+                raise ValueError("parties cannot wait for an envelope that is not stored")
+            row = _envelope_row(index, change.digest, change.envelope)
+            self._envelopes.append(row)
+            found = self._stored[change.digest] = (index, int(change.envelope.header.precedence))
+        if found is None:  # nobody waits any more
+            return
+        envelope, precedence = found
         for party in change.starts:
             self.queued += 1
-            self._starts.setdefault((change.digest, party), self.queued)
+            self._starts.setdefault((envelope, party), (precedence, self.queued))
         for party in change.stops:
-            self._starts.pop((change.digest, party), None)
-            self._stops[change.digest, party] = None
+            self._starts.pop((envelope, party), None)
+            self._stops.add((envelope, party))
+
+    def _envelope(self, digest: bytes) -> tuple[int, int] | None:
+        """Return number and precedence of a stored envelope."""
+        if digest not in self._stored:
+            self._stored[digest] = self._db.execute(
+                "SELECT v.idx, v.precedence FROM entry AS e JOIN envelope AS v ON v.idx = e.idx WHERE e.digest = ?",
+                (digest,),
+            ).fetchone()
+        return self._stored[digest]
 
     def write(self) -> None:
         """Write every row; whoever stops waiting stops before anybody starts, which `_move` has allowed for."""
@@ -90,17 +109,15 @@ class Batch:
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
             self._bundles,
         )
-        run("INSERT INTO envelope VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", self._envelopes.values())
-        run("DELETE FROM queue WHERE digest = ? AND party = ?", self._stops)
-        # Without a stored envelope the precedence is NULL, which the table refuses.
+        run("INSERT INTO envelope VALUES (?, ?, ?, ?, ?, ?)", self._envelopes)
+        run("DELETE FROM queue WHERE envelope = ? AND party = ?", self._stops)
         run(
-            "INSERT INTO queue VALUES (?1, (SELECT precedence FROM envelope WHERE digest = ?2), ?3, ?2)"
-            " ON CONFLICT (digest, party) DO NOTHING",
-            [(party, digest, position) for (digest, party), position in self._starts.items()],
+            "INSERT INTO queue VALUES (?, ?, ?, ?) ON CONFLICT (envelope, party) DO NOTHING",
+            [(party, *place, envelope) for (envelope, party), place in self._starts.items()],
         )
         run(
-            "DELETE FROM envelope WHERE digest = ?1 AND NOT EXISTS (SELECT 1 FROM queue WHERE digest = ?1)",
-            {(digest,) for digest, _ in self._stops},
+            "DELETE FROM envelope WHERE idx = ?1 AND NOT EXISTS (SELECT 1 FROM queue WHERE envelope = ?1)",
+            {(envelope,) for envelope, _ in self._stops},
         )
 
 
@@ -121,9 +138,9 @@ def _entry_row(index: int, change: Change, leaf: bytes) -> Row:
     return (*row, row_digest(*row))
 
 
-def _envelope_row(digest: bytes, envelope: Envelope) -> Row:
+def _envelope_row(index: int, digest: bytes, envelope: Envelope) -> Row:
     header = envelope.header
-    row = (digest, int(header.precedence), wire.to_ms(header.expires_at), envelope.raw)
+    row = (index, digest, int(header.precedence), wire.to_ms(header.expires_at), envelope.raw)
     return (*row, row_digest(*row))
 
 

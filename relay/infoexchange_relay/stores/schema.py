@@ -35,15 +35,17 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) STRICT""",
         "CREATE INDEX exhibit_event ON exhibit (event, idx)",
         "CREATE TABLE claim (claim BLOB PRIMARY KEY, digest BLOB NOT NULL) STRICT, WITHOUT ROWID",
+        # An envelope is named by the entry that brought it: new rows then stand together, whatever their digests, and
+        # a batch touches few pages.
         """CREATE TABLE envelope (
-            digest BLOB NOT NULL UNIQUE, precedence INTEGER NOT NULL, expires_ms INTEGER NOT NULL, raw BLOB NOT NULL,
-            sha256 BLOB NOT NULL
+            idx INTEGER PRIMARY KEY REFERENCES entry, digest BLOB NOT NULL, precedence INTEGER NOT NULL,
+            expires_ms INTEGER NOT NULL, raw BLOB NOT NULL, sha256 BLOB NOT NULL
         ) STRICT""",
         "CREATE INDEX envelope_expiry ON envelope (expires_ms)",
         """CREATE TABLE queue (
             party TEXT NOT NULL, precedence INTEGER NOT NULL, position INTEGER NOT NULL,
-            digest BLOB NOT NULL REFERENCES envelope (digest),
-            PRIMARY KEY (party, precedence DESC, position), UNIQUE (digest, party)
+            envelope INTEGER NOT NULL REFERENCES envelope,
+            PRIMARY KEY (party, precedence DESC, position), UNIQUE (envelope, party)
         ) STRICT, WITHOUT ROWID""",
         """CREATE TABLE bundle (
             number INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, owner TEXT NOT NULL, epoch INTEGER NOT NULL,
@@ -92,8 +94,8 @@ def migrate(connection: sqlite3.Connection) -> None:
 def row_digest(*parts: bytes | str | int) -> bytes:
     """Return SHA-256 over the values of a row, each with its length, so that no two rows read alike."""
     encoded = [part if isinstance(part, bytes) else str(part).encode() for part in parts]
-    lengths = ",".join([str(len(part)) for part in encoded])
-    return sha256(lengths.encode() + b"\n" + b"".join(encoded)).digest()
+    lengths = b"%d," * len(encoded) % tuple(map(len, encoded))
+    return sha256(lengths + b"".join(encoded)).digest()
 
 
 def check_row(table: str, row: str, stored: bytes, *parts: bytes | str | int) -> None:

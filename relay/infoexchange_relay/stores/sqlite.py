@@ -26,12 +26,12 @@ from infoexchange_relay.stores.schema import check_row, damaged, migrate, row_di
 
 # Implementation constants
 _BUNDLES_MAX = 4096  # parsed bundles remembered: one for each party that a directory can name
+_CACHE_KIB = 64 * 1024  # holds the index pages of a batch, which lie all over the file
+_CHECKPOINT_PAGES = 8192  # 32 MiB: pages that many batches change are copied once
 _LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _ENTRY = "e.idx, e.digest, e.party, e.event, e.leaf, e.routing, e.message, e.operational, e.salts, e.exhibit, e.sha256"
-_WAITING = (
-    "SELECT q.position, q.party, q.digest, e.precedence, e.expires_ms, e.raw, e.sha256"
-    " FROM queue AS q LEFT JOIN envelope AS e ON e.digest = q.digest"
-)
+_ENVELOPE = "v.idx, v.digest, v.precedence, v.expires_ms, v.raw, v.sha256"
+_WAITING = f"SELECT q.position, q.party, {_ENVELOPE} FROM queue AS q LEFT JOIN envelope AS v ON v.idx = q.envelope"
 
 
 class SqliteStore:
@@ -52,6 +52,8 @@ class SqliteStore:
         self._edge_size = 0
         _check_folder(path.absolute().parent)
         self._writer = connect(path)
+        self._writer.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        self._writer.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         try:
             self._prepare()
         except BaseException:
@@ -247,7 +249,7 @@ class SqliteStore:
         """Return what still waits although its time has run out, longest ago first."""
         with self._reading("queue") as db:
             rows = db.execute(
-                f"{_WAITING} WHERE e.expires_ms < ? ORDER BY e.expires_ms, q.position LIMIT ?",
+                f"{_WAITING} WHERE v.expires_ms < ? ORDER BY v.expires_ms, q.position LIMIT ?",
                 (wire.to_ms(now), limit),
             )
             return [_waiting(row) for row in rows]
@@ -256,9 +258,10 @@ class SqliteStore:
         """Return an envelope that somebody waits for."""
         with self._reading("envelope") as db:
             row = db.execute(
-                "SELECT digest, precedence, expires_ms, raw, sha256 FROM envelope WHERE digest = ?", (digest,)
+                f"SELECT {_ENVELOPE} FROM entry AS e JOIN envelope AS v ON v.idx = e.idx WHERE e.digest = ?",  # noqa: S608
+                (digest,),
             ).fetchone()
-        return _envelope(*row) if row else None
+        return _checked_envelope(*row)[1] if row else None
 
     def bundles(self, names: Sequence[str]) -> Sequence[KeyBundle]:
         """Return bundles by owner, newest epoch first for each."""
@@ -357,11 +360,13 @@ def _read_record(db: sqlite3.Connection, index: int) -> Record:
     return Record(index, entry, Event(event), party, document or b"")
 
 
-def _envelope(digest: bytes, precedence: int, expires_ms: int, raw: bytes, stored: bytes) -> bytes:
-    check_row("envelope", digest.hex(), stored, digest, precedence, expires_ms, raw)
-    return raw
+def _checked_envelope(
+    index: int, digest: bytes, precedence: int, expires_ms: int, raw: bytes, stored: bytes
+) -> tuple[bytes, bytes]:
+    check_row("envelope", str(index), stored, index, digest, precedence, expires_ms, raw)
+    return digest, raw
 
 
 def _waiting(row: tuple[Any, ...]) -> Waiting:
-    position, party, digest, *rest = row
-    return Waiting(position, party, digest, _envelope(digest, *rest))
+    position, party, *envelope = row
+    return Waiting(position, party, *_checked_envelope(*envelope))

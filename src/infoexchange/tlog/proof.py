@@ -53,8 +53,8 @@ class Proof:
         if not blank:
             raise error(Reason.MALFORMED, field="proof", detail="no blank line before the checkpoint")
         index_line, *hash_lines = head.split(b"\n", PATH_MAX + 1)
-        keyword, space, number = index_line.partition(b" ")
-        if keyword != b"index" or not space:
+        keyword, _, number = index_line.partition(b" ")
+        if keyword != b"index":
             raise error(Reason.MALFORMED, field="proof.index", detail="no index line after the first line")
         if len(hash_lines) > PATH_MAX:
             raise error(Reason.BAD_PROOF, field="proof", detail=f"more than {PATH_MAX} hashes")

@@ -250,7 +250,7 @@ class _Reader:
         record.type_text = _text(extras, "type_text", path)
         # A pattern that only repeats type and value is left out: it is written again from them.
         simple = kind == "stix" and pattern == words.simple_pattern(record.type, record.value, port)
-        if extras.get("no_pattern", simple):
+        if extras.get("pattern", "none" if simple else "stated") == "none":
             record.ClearField("pattern")
             record.ClearField("pattern_type")
         record.name, record.description = _text(found, "name", path), _text(found, "description", path)

@@ -192,7 +192,12 @@ class _Writer:
         said = words.from_pattern(pattern) if kind == "stix" else (IndicatorType.INDICATOR_TYPE_PATTERN, "", 0)
         if said != (record.type, record.value, record.port) or bool(record.pattern) == (pattern == simple):
             name = IndicatorType.Name(record.type)
-            extras |= {"type": name, "value": record.value, "port": record.port, "no_pattern": not record.pattern}
+            extras |= {
+                "type": name,
+                "value": record.value,
+                "port": record.port,
+                "pattern": "stated" if record.pattern else "none",
+            }
         extras["type_text"] = record.type_text
         return self.finish(found, record.local_id, extras)
 

@@ -1,0 +1,144 @@
+"""Files: read with care, written whole or not at all.
+
+For the programs around the library: a crash or a full disk leaves the old file, and a key that others could read is
+refused before it is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import ssl
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from infoexchange import certificates
+from infoexchange.errors import Reason, error
+
+# Implementation constants
+FILE_SIZE_MAX = 16 * 1024 * 1024  # four times the largest directory; more is not a file of ours
+
+
+def read_file(path: Path, *, next_step: str) -> bytes:
+    """Return the bytes of a file.
+
+    Args:
+        path: The file.
+        next_step: What to do when there is none, for example the command that makes it.
+
+    Raises:
+        UnavailableError: `UNAVAILABLE` when there is no such file.
+        RefusedError: `TOO_LARGE`.
+        OSError: It cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return _content(file, path)
+    except FileNotFoundError:
+        raise missing(path, next_step) from None
+
+
+def read_key(path: Path, *, next_step: str) -> bytes:
+    """Return the bytes of a key file that nobody but its owner can read; arguments and errors as `read_file`.
+
+    Raises:
+        RefusedError: `NOT_PERMITTED` when others could read it.
+    """
+    try:
+        with path.open("rb") as file:
+            # The open file is asked, so that nobody can exchange it between the question and the reading.
+            if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
+                raise error(
+                    Reason.NOT_PERMITTED,
+                    field=str(path),
+                    detail="readable by others",
+                    next_step=f"Run: chmod 600 {path}",
+                )
+            return _content(file, path)
+    except FileNotFoundError:
+        raise missing(path, next_step) from None
+
+
+def write_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Put `data` in the place of a file, whole or not at all, durably."""
+    with _written(path, data, mode) as temporary:
+        temporary.replace(path)
+
+
+def write_new(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Make a file, whole or not at all, durably; for what must never be overwritten, such as keys.
+
+    Raises:
+        RefusedError: `NOT_PERMITTED` when there is such a file.
+    """
+    try:
+        with _written(path, data, mode) as temporary:
+            path.hardlink_to(temporary)  # unlike a rename, fails where something stands
+    except FileExistsError:
+        raise error(
+            Reason.NOT_PERMITTED,
+            field=str(path),
+            detail="the file exists and is not overwritten",
+            next_step="Name another place, or move the file away yourself.",
+        ) from None
+
+
+@contextlib.contextmanager
+def _written(path: Path, data: bytes, mode: int) -> Iterator[Path]:
+    """Give a durable file beside `path`; afterwards it is gone and the folder is durable too."""
+    if path.exists() and not path.is_file():
+        raise error(Reason.NOT_PERMITTED, field=str(path), detail="not a file", next_step="Name a file.")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    except FileExistsError:
+        raise
+    except OSError as problem:
+        # The name that the reader knows, not that of the temporary file.
+        raise OSError(problem.errno, problem.strerror, str(path)) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _content(file: BinaryIO, path: Path) -> bytes:
+    content = file.read(FILE_SIZE_MAX + 1)
+    if len(content) > FILE_SIZE_MAX:
+        detail = f"more than {FILE_SIZE_MAX} bytes"
+        raise error(Reason.TOO_LARGE, field=str(path), detail=detail, next_step="Check the path.")
+    return content
+
+
+def missing(path: Path, next_step: str) -> Exception:
+    """Return the error for a file that is not there."""
+    return error(Reason.UNAVAILABLE, field=str(path), detail="there is no such file", next_step=next_step)
+
+
+def check_tls_pair(certificate_der: bytes, key: Path) -> None:
+    """Return if a TLS certificate belongs to the key in a file, or raise `BAD_CERTIFICATE`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # The library under Python's ssl takes files only; the certificate is public.
+    with tempfile.NamedTemporaryFile(suffix=".pem") as pem:
+        pem.write(certificates.to_pem(certificate_der))
+        pem.flush()
+        try:
+            context.load_cert_chain(pem.name, key)
+        except ssl.SSLError:
+            raise error(
+                Reason.BAD_CERTIFICATE,
+                field=str(key),
+                detail="the key is not that of the TLS certificate",
+                next_step="Have a certificate issued for the request beside this key.",
+            ) from None
