@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+
 from conftest import RECIPIENT, SECOND, SENDER
 from infoexchange.content import Content, padme
 from infoexchange.dsse import TYPE_KEYBUNDLE, TYPE_MANIFEST, Dsse
@@ -43,7 +44,9 @@ def header_for(exchange: Exchange, suite: Suite = HYBRID, **fields: object) -> H
     return replace(header, **fields)
 
 
-def seal(exchange: Exchange, header: Header, *names: str, payload: bytes = b"\x0a\x03abc", by: str = SENDER) -> Envelope:
+def seal(
+    exchange: Exchange, header: Header, *names: str, payload: bytes = b"\x0a\x03abc", by: str = SENDER
+) -> Envelope:
     members = exchange.community.members
     bundles = [members[name].bundle for name in names or (RECIPIENT,)]
     return Envelope.seal(Content.make(SCHEMA, payload), header, bundles, members[by].identity.epochs[0])
@@ -155,16 +158,16 @@ def test_another_agency_cannot_put_its_name_on_it(shared_exchange: Exchange) -> 
     envelope = seal(shared_exchange, header_for(shared_exchange), RECIPIENT, SECOND)
     thief = shared_exchange.community.members[RECIPIENT]
     header = replace(envelope.header, sender=RECIPIENT, sender_bundle=thief.bundle.digest)
-    manifest = Manifest.sign(
-        header.raw, [w.raw for w in envelope.wraps], envelope.body, thief.identity.epochs[0]
-    )
+    manifest = Manifest.sign(header.raw, [w.raw for w in envelope.wraps], envelope.body, thief.identity.epochs[0])
     stolen = Envelope.parse(rewrapped(envelope, manifest=manifest.dsse.to_wire()))
     stolen.verify(shared_exchange.directory, thief.bundle, now=shared_exchange.clock())
     with pytest.raises(ExchangeError) as caught:
         open_as(shared_exchange, stolen, SECOND, sender=RECIPIENT)
     assert caught.value.reason is Reason.BAD_CIPHERTEXT
     # Signed by the thief's key under the victim's name, it does not even verify.
-    forged = Manifest.sign(envelope.header.raw, [w.raw for w in envelope.wraps], envelope.body, thief.identity.epochs[0])
+    forged = Manifest.sign(
+        envelope.header.raw, [w.raw for w in envelope.wraps], envelope.body, thief.identity.epochs[0]
+    )
     assert reason_of(shared_exchange, rewrapped(envelope, manifest=forged.dsse.to_wire())) is Reason.BAD_SIGNATURE
 
 

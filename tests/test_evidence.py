@@ -6,6 +6,7 @@ import random
 import socket
 
 import pytest
+
 from conftest import RECIPIENT, SECOND, SENDER
 from infoexchange.errors import ExchangeError, Reason
 from infoexchange.evidence import Evidence
@@ -14,11 +15,11 @@ from infoexchange.v1 import evidence_pb2
 from infoexchange.verdict import Report, Verdict
 from messages import officer_acknowledgement
 
-# Two nations and no witness: the one question that such a file cannot settle.
-UNWITNESSED = "checkpoints witnessed"
+WITNESSED = "checkpoints witnessed"
 
 
-def make(exchange: Exchange, to: tuple[str, ...] = (RECIPIENT, SECOND), *, opened_by: tuple[str, ...] = ()) -> Evidence:
+def make(exchange: Exchange, *, opened_by: tuple[str, ...] = (), witnessed: bool = True) -> Evidence:
+    to = (RECIPIENT, SECOND)
     for name in to:
         exchange.mailbox(name)
     sender = exchange.mailbox(SENDER)
@@ -26,6 +27,8 @@ def make(exchange: Exchange, to: tuple[str, ...] = (RECIPIENT, SECOND), *, opene
     for name in opened_by:
         for delivery in exchange.mailbox(name).receive():
             exchange.mailbox(name).acknowledge(delivery)
+    if witnessed:
+        exchange.witness()
     return sender.evidence(digest)
 
 
@@ -49,12 +52,18 @@ def failures(report: Report) -> dict[str, str]:
     return {c.name: c.reason for c in report.checks if c.verdict is Verdict.TOTAL_FAILED}
 
 
-def test_everything_holds_but_what_no_one_witnessed(shared_exchange: Exchange, whole: Evidence) -> None:
-    report = Evidence.parse(whole.raw).verify(shared_exchange.directory)
-    assert failures(report) == {}
-    assert [c.name for c in report.checks if c.verdict is Verdict.INDETERMINATE] == [UNWITNESSED]
-    assert report.verdict is Verdict.INDETERMINATE
+def test_everything_holds(shared_exchange: Exchange, whole: Evidence) -> None:
+    report = Evidence.parse(whole.raw).verify(shared_exchange.directory, now=shared_exchange.clock())
+    assert [c for c in report.checks if c.verdict is not Verdict.TOTAL_PASSED] == []
+    assert report.verdict is Verdict.TOTAL_PASSED
     assert {c.name: c.detail for c in report.checks}[f"outcome for {RECIPIENT}"] == "OPENED"
+
+
+def test_without_witnesses_nothing_is_ever_passed(exchange: Exchange) -> None:
+    evidence = make(exchange, opened_by=(RECIPIENT, SECOND), witnessed=False)
+    report = evidence.verify(exchange.directory, now=exchange.clock())
+    assert [c.name for c in report.checks if c.verdict is not Verdict.TOTAL_PASSED] == [WITNESSED]
+    assert report.verdict is Verdict.INDETERMINATE
 
 
 def test_it_needs_no_socket_and_no_key(
@@ -65,7 +74,7 @@ def test_it_needs_no_socket_and_no_key(
 
     monkeypatch.setattr(socket, "socket", refuse)
     directory = Evidence.parse(whole.raw).directory(shared_exchange.community.roots)
-    assert failures(Evidence.parse(whole.raw).verify(directory)) == {}
+    assert failures(Evidence.parse(whole.raw).verify(directory, now=shared_exchange.clock())) == {}
 
 
 def test_it_holds_no_plaintext(whole: Evidence) -> None:
@@ -74,23 +83,23 @@ def test_it_holds_no_plaintext(whole: Evidence) -> None:
 
 
 def test_a_recipient_whose_outcome_is_unknown_is_named(exchange: Exchange) -> None:
-    report = make(exchange, opened_by=(RECIPIENT,)).verify(exchange.directory)
+    report = make(exchange, opened_by=(RECIPIENT,)).verify(exchange.directory, now=exchange.clock())
     open_questions = [c.name for c in report.checks if c.verdict is Verdict.INDETERMINATE]
-    assert open_questions == [f"outcome for {SECOND}", UNWITNESSED]
+    assert open_questions == [f"outcome for {SECOND}"]
 
 
 def test_flipped_bits_are_refused_or_change_nothing(shared_exchange: Exchange, whole: Evidence) -> None:
     seed = random.randrange(2**32)
     print("seed", seed)
     rng = random.Random(seed)
-    expected = whole.verify(shared_exchange.directory)
+    expected = whole.verify(shared_exchange.directory, now=shared_exchange.clock())
     unchanged = 0
     for place in rng.sample(range(len(whole.raw)), 200):
         raw = bytearray(whole.raw)
         raw[place] ^= 1 << rng.randrange(8)
         try:
             evidence = Evidence.parse(bytes(raw))
-            report = evidence.verify(evidence.directory(shared_exchange.community.roots))
+            report = evidence.verify(evidence.directory(shared_exchange.community.roots), now=shared_exchange.clock())
         except ExchangeError:
             continue
         if failures(report):
@@ -103,7 +112,7 @@ def test_flipped_bits_are_refused_or_change_nothing(shared_exchange: Exchange, w
 def test_parts_of_another_message_do_not_pass(exchange: Exchange) -> None:
     one, other = make(exchange, opened_by=(RECIPIENT, SECOND)), make(exchange, opened_by=(RECIPIENT, SECOND))
     a, b = (evidence_pb2.Evidence.FromString(e.raw) for e in (one, other))
-    verify = lambda raw: failures(Evidence.parse(raw).verify(exchange.directory))  # noqa: E731
+    verify = lambda raw: failures(Evidence.parse(raw).verify(exchange.directory, now=exchange.clock()))  # noqa: E731
     assert set(verify(changed(one, events=b.events)).values()) == {"bad_proof"}
     assert set(verify(changed(one, statements=b.statements)).values()) == {"bad_proof"}
     with pytest.raises(ExchangeError) as caught:
@@ -114,7 +123,7 @@ def test_parts_of_another_message_do_not_pass(exchange: Exchange) -> None:
 
 
 def test_parts_left_out_are_missed(shared_exchange: Exchange, whole: Evidence) -> None:
-    verify = lambda raw: Evidence.parse(raw).verify(shared_exchange.directory)  # noqa: E731
+    verify = lambda raw: Evidence.parse(raw).verify(shared_exchange.directory, now=shared_exchange.clock())  # noqa: E731
     assert verify(changed(whole, events=[])).verdict is Verdict.TOTAL_FAILED  # statements without their entries
     bare = verify(changed(whole, events=[], statements=[]))
     assert bare.verdict is Verdict.INDETERMINATE
@@ -126,7 +135,7 @@ def test_parts_left_out_are_missed(shared_exchange: Exchange, whole: Evidence) -
 
 
 def test_another_communitys_directory_proves_nothing(whole: Evidence, exchange: Exchange) -> None:
-    assert failures(whole.verify(exchange.directory))["directory"] == "directory_rollback"
+    assert failures(whole.verify(exchange.directory, now=exchange.clock()))["directory"] == "directory_rollback"
     with pytest.raises(ExchangeError) as caught:
         whole.directory(exchange.community.roots)
     assert caught.value.reason is Reason.BAD_SIGNATURE
@@ -138,7 +147,7 @@ def test_a_sealed_file_shows_authorship_without_ciphertext(exchange: Exchange) -
     history = exchange.mailbox(SENDER).history(evidence.digest)
     sealed = Evidence.make(evidence.envelope, exchange.directory, evidence.bundles, history, sealed=True)
     assert evidence.envelope.body not in sealed.raw
-    report = Evidence.parse(sealed.raw).verify(exchange.directory)
+    report = Evidence.parse(sealed.raw).verify(exchange.directory, now=exchange.clock())
     assert failures(report) == {}
 
 
@@ -150,7 +159,7 @@ def test_a_revoked_sender_is_found_out(exchange: Exchange) -> None:
 
     leaf = certificates.verify_leaf(member.certificates[0], (ca.certificate,), exchange.clock())
     crl = ca.crl(now=exchange.clock(), revoked=[(leaf.serial, exchange.clock())])
-    report = Evidence.parse(changed(evidence, crls=[crl])).verify(exchange.directory)
+    report = Evidence.parse(changed(evidence, crls=[crl])).verify(exchange.directory, now=exchange.clock())
     assert failures(report)["sender's keys"] == "revoked"
 
 

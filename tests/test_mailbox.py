@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+
 from conftest import RECIPIENT, SECOND, SENDER
 from infoexchange import Draft, catalogue
 from infoexchange.auditor import verify_log
@@ -301,7 +302,9 @@ def test_simulation_nothing_lost_nothing_twice(exchange: Exchange, run: int) -> 
     assert sum(map(len, handed.values())) == sent
     assert all(len(set(digests)) == len(digests) for digests in handed.values())
     for name, node in exchange.nodes.items():
-        verify_log(DirectRelay(exchange, node, node.directory.party(name, at=exchange.clock())), exchange.directory, name)
+        verify_log(
+            DirectRelay(exchange, node, node.directory.party(name, at=exchange.clock())), exchange.directory, name
+        )
 
 
 def _receive(box: Mailbox, handed: list[bytes], rng: random.Random) -> None:

@@ -17,9 +17,7 @@ Progress = Callable[[int, int], None]
 """Called with leaves checked and leaves in all."""
 
 
-def verify_log(
-    log: Log, directory: Directory, relay: str, *, progress: Progress | None = None
-) -> Checkpoint:
+def verify_log(log: Log, directory: Directory, relay: str, *, progress: Progress | None = None) -> Checkpoint:
     """Return the newest checkpoint, once every leaf has been hashed again and both signatures hold.
 
     Args:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 from infoexchange import wire
 from infoexchange.acknowledgement import Acknowledgement
@@ -17,14 +18,14 @@ from infoexchange.certificates import CLOCK_SKEW
 from infoexchange.directory import Directory
 from infoexchange.dsse import TYPE_MANIFEST, Dsse
 from infoexchange.envelope import Envelope
-from infoexchange.errors import Reason, error
+from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.listing import Roots
 from infoexchange.manifest import Manifest
 from infoexchange.ports import History
+from infoexchange.quorum import policy_for
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event
 from infoexchange.suites import suite_of
-from infoexchange.tlog import Policy
 from infoexchange.v1 import envelope_pb2, evidence_pb2
 from infoexchange.verdict import Examination, Report
 
@@ -116,13 +117,14 @@ class Evidence:
         """
         return Directory.parse(self.directory_raw, roots=roots)
 
-    def verify(self, directory: Directory) -> Report:
+    def verify(self, directory: Directory, *, now: datetime) -> Report:
         """Return every finding; nothing is decrypted and nothing is fetched.
 
         Spec: section Evidence, steps 3 to 9. Times are judged as the log entries give them, not by today's clock.
 
         Args:
             directory: A verified directory: the auditor's own, or the file's under the auditor's roots.
+            now: The auditor's clock, used only to refuse cosignatures from the future.
         """
         exam = Examination()
         exam.check("directory", lambda: self._check_directory(directory))
@@ -132,12 +134,12 @@ class Evidence:
         exam.check("sender's signature", lambda: self._check_signature(directory, logged_at))
         for place, receipt in enumerate(self.events, 1):
             name = f"event {place}: {receipt.routing.event.name} by {receipt.routing.this_relay}"
-            exam.check(name, lambda receipt=receipt: self._check_event(directory, receipt))  # type: ignore[misc]
+            exam.check(name, partial(self._check_event, directory, receipt))
         for statement in self.statements:
             name = f"statement of {statement.statement.issuer}"
-            exam.check(name, lambda statement=statement: self._check_statement(directory, statement))  # type: ignore[misc]
+            exam.check(name, partial(self._check_statement, directory, statement))
         self._check_paths(exam)
-        self._check_witnesses(exam, directory)
+        self._check_witnesses(exam, directory, now)
         return exam.report()
 
     def _logged_at(self) -> datetime:
@@ -235,17 +237,36 @@ class Evidence:
             ]
             name = f"outcome for {recipient.name}"
             if final:
-                exam.check(name, lambda final=final: final[-1])  # type: ignore[misc]
+                exam.check(name, partial(str, final[-1]))
             else:
                 exam.open_question(name, "no terminal event", "the file does not show how it ended")
 
-    def _check_witnesses(self, exam: Examination, directory: Directory) -> None:
-        # (9) cosigned by other nations, as the directory's policy demands
-        text = directory.listing.witness_policy
-        if not text or not Policy.parse(text.encode()).has_quorum_rule:
-            exam.open_question(
-                "checkpoints witnessed", "no witness policy", "the directory names no quorum; only the relays' own word"
-            )
+    def _check_witnesses(self, exam: Examination, directory: Directory, now: datetime) -> None:
+        # (9) checkpoints that other nations have seen, as the directory's rule demands
+        name = "checkpoints witnessed"
+        nations: set[str] = set()
+        for receipt in self.events:
+            policy = policy_for(directory, receipt.routing.this_relay)
+            if not policy.has_quorum_rule:
+                exam.open_question(
+                    name, "no quorum rule", f"nobody but {receipt.routing.this_relay} vouches for its log"
+                )
+                return
+            try:
+                nations |= {w.key.name for w in policy.verify(receipt.proof.checkpoint, now=now)}
+            except ExchangeError as problem:
+                if problem.field != "policy.quorum":
+                    exam.check(name, partial(_fail, problem))
+                else:
+                    why = f"the log of {receipt.routing.this_relay}: {problem.detail}"
+                    exam.open_question(name, "too few witnesses yet", why)
+                return
+        if self.events:
+            exam.check(name, lambda: f"cosigned by {', '.join(sorted(nations))}")
+
+
+def _fail(problem: ExchangeError) -> str:
+    raise problem
 
 
 def _manifest(message: envelope_pb2.Dsse) -> Manifest:

@@ -29,6 +29,7 @@ class Ledger:
         self._clock = clock
         self._note = b""
         self._head = Head(0, merkle.EMPTY_ROOT)
+        self._witnessed: Checkpoint | None = None
 
     @property
     def size(self) -> int:
@@ -96,12 +97,25 @@ class Ledger:
         self._note, self._head = note, head
 
     def receipts(self, indices: Sequence[int]) -> list[Receipt]:
-        """Return receipts of entries under the newest checkpoint."""
-        found = self._receipts(indices, {})
+        """Return receipts of entries, under the newest cosigned checkpoint where that covers them."""
+        found = self._receipts(indices, {}, self._witnessed)
         return [found[index] for index in indices]
 
-    def _receipts(self, indices: Sequence[int], known: dict[int, Entry]) -> dict[int, Receipt]:
+    def consistency(self, old_size: int, size: int) -> list[bytes]:
+        """Return the proof that the tree of `size` begins with that of `old_size`; empty where none is needed."""
+        return tiles.consistency_proof(old_size, size, self._read_tile) if 0 < old_size < size else []
+
+    def witnessed(self, checkpoint: Checkpoint) -> None:
+        """Use a checkpoint of this log, with enough cosignatures, for receipts from now on."""
+        if self._witnessed is None or checkpoint.size >= self._witnessed.size:
+            self._witnessed = checkpoint
+
+    def _receipts(
+        self, indices: Sequence[int], known: dict[int, Entry], witnessed: Checkpoint | None = None
+    ) -> dict[int, Receipt]:
         size, checkpoint = self._head.size, self._note
+        if witnessed is not None and max(indices, default=0) < witnessed.size:
+            size, checkpoint = witnessed.size, witnessed.raw
         missing = [index for index in dict.fromkeys(indices) if index not in known]
         entries = known | {record.index: record.entry for record in self.store.records(missing)}
         cache: dict[tuple[int, int], bytes] = {}

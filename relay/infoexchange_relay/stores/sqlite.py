@@ -30,8 +30,11 @@ _CACHE_KIB = 64 * 1024  # holds the index pages of a batch, which lie all over t
 _CHECKPOINT_PAGES = 8192  # 32 MiB: pages that many batches change are copied once
 _LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _ENTRY = "e.idx, e.digest, e.party, e.event, e.leaf, e.routing, e.message, e.operational, e.salts, e.exhibit, e.sha256"
-_ENVELOPE = "v.idx, v.digest, v.precedence, v.expires_ms, v.raw, v.sha256"
-_WAITING = f"SELECT q.position, q.party, {_ENVELOPE} FROM queue AS q LEFT JOIN envelope AS v ON v.idx = q.envelope"
+_ENVELOPE = "v.digest, v.precedence, v.expires_ms, v.raw, v.sha256"
+_WAITING = (
+    f"SELECT q.position, q.party, q.envelope, {_ENVELOPE}"  # noqa: S608
+    " FROM queue AS q LEFT JOIN envelope AS v ON v.idx = q.envelope"
+)
 
 
 class SqliteStore:
@@ -104,6 +107,7 @@ class SqliteStore:
                 disk, and from then on.
         """
         with self._writing:
+            self._check_open()
             if self._stopped:
                 raise error(Reason.LOG_STOPPED, field=str(self._path), detail=self._stopped)
             try:
@@ -128,6 +132,10 @@ class SqliteStore:
             self._edge = {name: self._edge[name] for name in _edge_names(size) if name in self._edge}
             self._edge_size = size
             return results
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ValueError("the store is closed")
 
     def _edge_tile(self, level: int, n: int) -> bytes:
         if (level, n) not in self._edge:
@@ -161,8 +169,7 @@ class SqliteStore:
     @contextlib.contextmanager
     def _reading(self, table: str) -> Iterator[sqlite3.Connection]:
         """Lend a connection in one read transaction, so that all its answers are of one moment."""
-        if self._closed:
-            raise ValueError("the store is closed")
+        self._check_open()
         try:
             with self._reader() as connection:
                 connection.execute("BEGIN")
@@ -258,7 +265,7 @@ class SqliteStore:
         """Return an envelope that somebody waits for."""
         with self._reading("envelope") as db:
             row = db.execute(
-                f"SELECT {_ENVELOPE} FROM entry AS e JOIN envelope AS v ON v.idx = e.idx WHERE e.digest = ?",  # noqa: S608
+                f"SELECT v.idx, {_ENVELOPE} FROM entry AS e JOIN envelope AS v ON v.idx = e.idx WHERE e.digest = ?",  # noqa: S608
                 (digest,),
             ).fetchone()
         return _checked_envelope(*row)[1] if row else None

@@ -17,7 +17,9 @@ COMMANDS = (keys, directory, ca)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code, as the help describes it."""
-    parser = Parser(prog="infoexchange", description="Signed, encrypted information exchange between national agencies.")
+    parser = Parser(
+        prog="infoexchange", description="Signed, encrypted information exchange between national agencies."
+    )
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for module in COMMANDS:
         module.register(subparsers)

@@ -9,9 +9,12 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import TextIO
 
 from infoexchange.errors import ExchangeError, Reason, error
+
+# Exit codes, explained in `parser.EXIT_CODES`.
+PASSED, FAILED, INDETERMINATE, USAGE, INTERRUPTED = 0, 1, 2, 3, 130
 
 # What the system says, in words of the person who has to act. Everything else keeps the system's own words.
 _SYSTEM: dict[int, tuple[Reason, str, str]] = {
@@ -22,11 +25,23 @@ _SYSTEM: dict[int, tuple[Reason, str, str]] = {
     errno.EPERM: (Reason.NOT_PERMITTED, "this user may not do that", "Run as the owner, or correct the permissions."),
     errno.EROFS: (Reason.NOT_PERMITTED, "the file system is read-only", "Name a place that can be written."),
     errno.ENOSPC: (Reason.OVERLOADED, "the disk is full", "Free some space and run it again; nothing was lost."),
-    errno.EDQUOT: (Reason.OVERLOADED, "the disk quota is used up", "Free some space and run it again; nothing was lost."),
-    errno.EFBIG: (Reason.OVERLOADED, "a file may not grow so large here", "Raise the limit (ulimit -f) and run it again."),
+    errno.EDQUOT: (
+        Reason.OVERLOADED,
+        "the disk quota is used up",
+        "Free some space and run it again; nothing was lost.",
+    ),
+    errno.EFBIG: (
+        Reason.OVERLOADED,
+        "a file may not grow so large here",
+        "Raise the limit (ulimit -f) and run it again.",
+    ),
     errno.EADDRINUSE: (Reason.UNAVAILABLE, "the port is taken", "Choose another port, or stop what listens there."),
     errno.ECONNREFUSED: (Reason.UNAVAILABLE, "nobody listens there", "Check the address; try again later."),
 }
+
+
+class UsageError(Exception):
+    """Arguments that each are right and do not go together; the message says what is missing."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +89,10 @@ class Output:
             return
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows:
-            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip(), file=self._stdout)
+            print(
+                "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip(),
+                file=self._stdout,
+            )
 
     @contextlib.contextmanager
     def progress(self, what: str) -> Iterator[Callable[[int, int], None]]:
@@ -105,16 +123,19 @@ class Output:
         except BrokenPipeError:
             # The reader has seen enough. Python would complain once more when it closes the stream.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stdout.fileno())
-            return 1
+            return FAILED
         except ExchangeError as problem:
             self.problem(problem)
-            return 1
+            return FAILED
         except OSError as problem:
             self.problem(of_system(problem))
-            return 1
+            return FAILED
+        except UsageError as problem:
+            print(f"{self._program}: {one_line(str(problem))}", file=self._stderr)
+            return USAGE
         except KeyboardInterrupt:
             print(f"{self._program}: interrupted; what was finished before is kept", file=self._stderr)
-            return 130
+            return INTERRUPTED
         return code
 
 
@@ -122,7 +143,11 @@ def of_system(problem: OSError) -> ExchangeError:
     """Return an error of the operating system in plain words, with a next step."""
     reason, detail, next_step = _SYSTEM.get(
         problem.errno or 0,
-        (Reason.UNAVAILABLE, problem.strerror or str(problem) or type(problem).__name__, "Correct that, then run it again."),
+        (
+            Reason.UNAVAILABLE,
+            problem.strerror or str(problem) or type(problem).__name__,
+            "Correct that, then run it again.",
+        ),
     )
     return error(reason, field=str(problem.filename or ""), detail=detail, next_step=next_step)
 
@@ -134,7 +159,3 @@ def one_line(text: str) -> str:
 
 def _printable(text: str, keep: str = "") -> str:
     return "".join(char if char.isprintable() or char in keep else "\N{REPLACEMENT CHARACTER}" for char in text)
-
-
-def to_jsonable(value: Any) -> Any:
-    """Return bytes as hexadecimal and times as ISO 8601, for `Output.show`."""

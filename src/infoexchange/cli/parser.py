@@ -7,9 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from infoexchange.cli.output import Output, one_line
-
-PASSED, FAILED, INDETERMINATE, USAGE = range(4)
+from infoexchange.cli.output import PASSED, USAGE, Output, one_line
 
 EXIT_CODES = """\
 exit codes:

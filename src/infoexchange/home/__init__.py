@@ -19,7 +19,7 @@ from infoexchange.bundle import KeyBundle
 from infoexchange.directory import Directory
 from infoexchange.errors import ExchangeError, Reason, UntrustedError, error
 from infoexchange.header import LIFETIME_MAX
-from infoexchange.home.files import check_tls_pair, missing, read_file, read_key, write_file, write_new
+from infoexchange.home.files import check_tls_pair, in_file, missing, read_file, read_key, write_file, write_new
 from infoexchange.keys import EpochKeys, Identity
 from infoexchange.listing import Role, Roots
 from infoexchange.spool import SqliteSpool
@@ -75,7 +75,7 @@ class Home:
         with _locked(path):
             if not (path / IDENTITY).exists():
                 write_new(path / IDENTITY, fresh.raw)
-            identity = Identity.parse(read_key(path / IDENTITY, next_step=_keygen(path)))
+            identity = _identity(path)
             if identity.name != name or (path / REQUEST).exists():
                 raise error(
                     Reason.NOT_PERMITTED,
@@ -177,9 +177,8 @@ class Home:
         """Certificate, key and the CAs of the relay's nation, for the connection to the own relay."""
         party = next(p for p in self.directory.listing.parties if p.name == self.name)
         nation = self.directory.nation(self.directory.relay_of(party).nation)
-        leaf = certificates.from_pem(read_file(self.path / CERTIFICATES, next_step=_enroll(self.path)))[2]
         return Tls(
-            chain=certificates.to_pem(leaf),
+            chain=certificates.to_pem(_leaves(self.path)[-1]),
             key=read_key(self.path / TLS_KEY, next_step=_keygen(self.path)),
             roots=b"".join(certificates.to_pem(ca) for ca in nation.tls_cas),
         )
@@ -259,17 +258,26 @@ def _enroll(path: Path) -> str:
 
 
 def _identity(path: Path) -> Identity:
-    return Identity.parse(read_key(path / IDENTITY, next_step=_keygen(path)))
+    raw = read_key(path / IDENTITY, next_step=_keygen(path))
+    with in_file(path / IDENTITY):
+        return Identity.parse(raw)
 
 
 def _directory(path: Path) -> Directory:
     raw = read_file(path / DIRECTORY, next_step=_enroll(path))
     try:
-        return Directory.parse(raw, roots=Roots.parse(read_file(path / ROOTS, next_step=_enroll(path))))
+        with in_file(path / DIRECTORY):
+            return Directory.parse(raw, roots=_roots(path / ROOTS))
     except UntrustedError:
         if not (path / ROOTS_NEXT).exists():
             raise
-    return Directory.parse(raw, roots=Roots.parse(read_file(path / ROOTS_NEXT, next_step=_enroll(path))))
+    with in_file(path / DIRECTORY):
+        return Directory.parse(raw, roots=_roots(path / ROOTS_NEXT))
+
+
+def _roots(file: Path) -> Roots:
+    with in_file(file):
+        return Roots.parse(read_file(file, next_step=_enroll(file.parent)))
 
 
 def _held_directory(path: Path) -> Directory | None:
@@ -300,7 +308,8 @@ def _check_not_older(directory: Directory, held: Directory) -> None:
 
 
 def _leaves(path: Path) -> list[bytes]:
-    return certificates.from_pem(read_file(path / CERTIFICATES, next_step=_enroll(path)))
+    with in_file(path / CERTIFICATES):
+        return certificates.from_pem(read_file(path / CERTIFICATES, next_step=_enroll(path)))
 
 
 def _crls(path: Path) -> tuple[bytes, ...]:
@@ -310,8 +319,11 @@ def _crls(path: Path) -> tuple[bytes, ...]:
 
 def _bundles(path: Path) -> tuple[KeyBundle, ...]:
     """Return the own bundles, newest first; only the newest is published and needs its certificates."""
-    raws = [read_file(file, next_step=_enroll(path)) for file in path.glob("bundle-*.pb")]
-    bundles = sorted(map(KeyBundle.parse, raws), key=lambda bundle: bundle.epoch, reverse=True)
+    bundles = []
+    for file in path.glob("bundle-*.pb"):
+        with in_file(file):
+            bundles.append(KeyBundle.parse(read_file(file, next_step=_enroll(path))))
+    bundles.sort(key=lambda bundle: bundle.epoch, reverse=True)
     if bundles:
         bundles[0] = KeyBundle.parse(bundles[0].raw, _leaves(path)[:2], _crls(path))
     return tuple(bundles)

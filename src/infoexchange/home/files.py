@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from infoexchange import certificates
-from infoexchange.errors import Reason, error
+from infoexchange.errors import ExchangeError, Reason, error
 
 # Implementation constants
 FILE_SIZE_MAX = 16 * 1024 * 1024  # four times the largest directory; more is not a file of ours
@@ -87,6 +87,20 @@ def write_new(path: Path, data: bytes, *, mode: int = 0o600) -> None:
         ) from None
 
 
+def write_pair(key: Path, secret: bytes, beside: Path, public: bytes) -> None:
+    """Make a new key file and the file of its public half: both, or neither.
+
+    Raises:
+        RefusedError: `NOT_PERMITTED` when there is such a key file.
+    """
+    write_new(key, secret)
+    try:
+        write_file(beside, public)
+    except BaseException:
+        key.unlink()  # nobody has seen its public half, so nothing is lost with it
+        raise
+
+
 @contextlib.contextmanager
 def _written(path: Path, data: bytes, mode: int) -> Iterator[Path]:
     """Give a durable file beside `path`; afterwards it is gone and the folder is durable too."""
@@ -121,7 +135,19 @@ def _content(file: BinaryIO, path: Path) -> bytes:
     return content
 
 
-def missing(path: Path, next_step: str) -> Exception:
+@contextlib.contextmanager
+def in_file(path: Path) -> Iterator[None]:
+    """Put the name of a file into every error about what stands in it."""
+    try:
+        yield
+    except ExchangeError as problem:
+        if problem.field.startswith(str(path)):
+            raise
+        field = f"{path}: {problem.field}" if problem.field else str(path)
+        raise error(problem.reason, field=field, detail=problem.detail, next_step=problem.next_step) from None
+
+
+def missing(path: Path, next_step: str) -> ExchangeError:
     """Return the error for a file that is not there."""
     return error(Reason.UNAVAILABLE, field=str(path), detail="there is no such file", next_step=next_step)
 

@@ -14,6 +14,7 @@ from infoexchange.keys import Identity, SigningKey
 from infoexchange.listing import Group, Listing, Nation, Party, Role, RootKey, Roots
 from infoexchange.log import LogKeys
 from infoexchange.suites import DEFAULT_SUITE
+from infoexchange.witness import WitnessKeys
 
 DOMAINS = tuple(range(1, 11))  # every domain of the catalogue
 _LIFETIME = timedelta(days=365)
@@ -44,6 +45,7 @@ class Community:
         directory: Version 1.
         members: Agencies by name.
         log_keys: Log keys by relay name.
+        witness_keys: Witness keys by relay name.
         cas: National CA by nation code.
     """
 
@@ -52,6 +54,7 @@ class Community:
     directory: Directory
     members: Mapping[str, Member]
     log_keys: Mapping[str, LogKeys] = field(repr=False)
+    witness_keys: Mapping[str, WitnessKeys] = field(repr=False)
     cas: Mapping[str, NationalCa] = field(repr=False)
 
     @classmethod
@@ -71,6 +74,7 @@ class Community:
         cas = {code: NationalCa.make(f"{code}.example", now=now) for code in agencies}
         names = {code: [f"{unit}.{code}.example" for unit in units] for code, units in agencies.items()}
         log_keys = {f"relay.{code}.example": LogKeys.make(f"relay.{code}.example", now=now) for code in agencies}
+        witness_keys = {name: WitnessKeys.make(name) for name in log_keys}
         relays = [
             Party(
                 name=name,
@@ -79,6 +83,7 @@ class Community:
                 relay=name,
                 address=(addresses or {}).get(name.split(".")[1], ""),
                 log_keys=tuple(str(key) for key in keys.verifier_keys),
+                witness_keys=tuple(str(key) for key in witness_keys[name].verifier_keys),
             )
             for name, keys in log_keys.items()
         ]
@@ -99,7 +104,7 @@ class Community:
         )
         directory = Directory.parse(Directory.sign(listing.payload, root_keys[:2]), roots=roots)
         members = {name: enrol(name, cas[code], now) for code, every in names.items() for name in every}
-        return cls(roots, root_keys, directory, members, log_keys, cas)
+        return cls(roots, root_keys, directory, members, log_keys, witness_keys, cas)
 
 
 def _nation(code: str, ca: NationalCa, now: datetime) -> Nation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
@@ -13,10 +14,13 @@ from infoexchange.listing import Party, Role
 from infoexchange.mailbox import Mailbox
 from infoexchange.node import Job, Node
 from infoexchange.ports import BATCH_MAX, History, Notice, Result
+from infoexchange.quorum import policy_for
 from infoexchange.states import Event
 from infoexchange.testing.clock import FakeClock
 from infoexchange.testing.community import Community
 from infoexchange.testing.memory import MemoryLatch, MemorySpool, MemoryStore
+from infoexchange.tlog import Checkpoint, Cosignature
+from infoexchange.witness import Cosigner
 
 
 class Exchange:
@@ -35,6 +39,7 @@ class Exchange:
         self.directory = self.community.directory
         self.nodes = {name: self._node(name) for name in self.community.log_keys}
         self._mailboxes: dict[str, Mailbox] = {}
+        self._seen: dict[tuple[str, str], MemoryLatch] = defaultdict(MemoryLatch)
 
     def _node(self, name: str) -> Node:
         ledger = Ledger(self.community.log_keys[name], MemoryStore(), MemoryLatch(), clock=self.clock)
@@ -79,6 +84,24 @@ class Exchange:
                 else:
                     jobs.append(node.forwarded(peer.name, item.digest, result))
             node.commit(jobs)
+
+    def witness(self) -> None:
+        """Let every node cosign the others' checkpoints, as the relay program does every few seconds."""
+        for node in self.nodes.values():
+            checkpoint = Checkpoint.parse(node.ledger.checkpoint())
+            for name, keys in self.community.witness_keys.items():
+                if name == node.name:
+                    continue
+                cosigner = Cosigner(
+                    keys, lambda: self.directory, lambda origin, name=name: self._seen[name, origin], clock=self.clock
+                )
+                old_size = cosigner.add_checkpoint(0, [], checkpoint.raw).size
+                proof = node.ledger.consistency(old_size, checkpoint.size)
+                answer = cosigner.add_checkpoint(old_size, proof, checkpoint.raw)
+                lines = [c.signature for c in Cosignature.parse_all(answer.lines)]
+                checkpoint = checkpoint.with_signatures(lines)
+            policy_for(self.directory, node.name).verify(checkpoint, now=self.clock())
+            node.ledger.witnessed(checkpoint)
 
     def expire(self) -> None:
         """Log the end of what nobody fetched in time, as the relay program's sweep does."""

@@ -515,3 +515,79 @@ class AuditService(object):
             timeout,
             metadata,
             _registered_method=True)
+
+
+class WitnessServiceStub(object):
+    """Cosigns the checkpoints of other nations' relays.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.AddCheckpoint = channel.unary_unary(
+                '/infoexchange.v1.WitnessService/AddCheckpoint',
+                request_serializer=infoexchange_dot_v1_dot_relay__pb2.AddCheckpointRequest.SerializeToString,
+                response_deserializer=infoexchange_dot_v1_dot_relay__pb2.AddCheckpointResponse.FromString,
+                _registered_method=True)
+
+
+class WitnessServiceServicer(object):
+    """Cosigns the checkpoints of other nations' relays.
+    """
+
+    def AddCheckpoint(self, request, context):
+        """Cosigns a checkpoint that extends the last one cosigned for its origin.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_WitnessServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'AddCheckpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddCheckpoint,
+                    request_deserializer=infoexchange_dot_v1_dot_relay__pb2.AddCheckpointRequest.FromString,
+                    response_serializer=infoexchange_dot_v1_dot_relay__pb2.AddCheckpointResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'infoexchange.v1.WitnessService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('infoexchange.v1.WitnessService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class WitnessService(object):
+    """Cosigns the checkpoints of other nations' relays.
+    """
+
+    @staticmethod
+    def AddCheckpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/infoexchange.v1.WitnessService/AddCheckpoint',
+            infoexchange_dot_v1_dot_relay__pb2.AddCheckpointRequest.SerializeToString,
+            infoexchange_dot_v1_dot_relay__pb2.AddCheckpointResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

@@ -190,3 +190,34 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns the receipts of all events of one envelope that the caller takes part in."""
 
 def add_AuditServiceServicer_to_server(servicer: AuditServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class WitnessServiceStub:
+    """Cosigns the checkpoints of other nations' relays."""
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> WitnessServiceAsyncStub: ...
+    AddCheckpoint: _grpc.UnaryUnaryMultiCallable[_relay_pb2.AddCheckpointRequest, _relay_pb2.AddCheckpointResponse]
+    """Cosigns a checkpoint that extends the last one cosigned for its origin."""
+
+@_typing.type_check_only
+class WitnessServiceAsyncStub(WitnessServiceStub):
+    """Cosigns the checkpoints of other nations' relays."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    AddCheckpoint: _aio.UnaryUnaryMultiCallable[_relay_pb2.AddCheckpointRequest, _relay_pb2.AddCheckpointResponse]  # type: ignore[assignment]
+    """Cosigns a checkpoint that extends the last one cosigned for its origin."""
+
+class WitnessServiceServicer(metaclass=_abc_1.ABCMeta):
+    """Cosigns the checkpoints of other nations' relays."""
+
+    @_abc_1.abstractmethod
+    def AddCheckpoint(
+        self,
+        request: _relay_pb2.AddCheckpointRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_relay_pb2.AddCheckpointResponse, _abc.Awaitable[_relay_pb2.AddCheckpointResponse]]:
+        """Cosigns a checkpoint that extends the last one cosigned for its origin."""
+
+def add_WitnessServiceServicer_to_server(servicer: WitnessServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
