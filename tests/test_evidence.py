@@ -127,7 +127,7 @@ def test_parts_left_out_are_missed(shared_exchange: Exchange, whole: Evidence) -
     assert verify(changed(whole, events=[])).verdict is Verdict.TOTAL_FAILED  # statements without their entries
     bare = verify(changed(whole, events=[], statements=[]))
     assert bare.verdict is Verdict.INDETERMINATE
-    assert [c.name for c in bare.checks if c.verdict is Verdict.INDETERMINATE][0] == "accepted by the sender's relay"
+    assert next(c.name for c in bare.checks if c.verdict is Verdict.INDETERMINATE) == "accepted by the sender's relay"
     assert failures(verify(changed(whole, bundles=[])))["sender's keys"] == "stale_bundle"
     assert failures(verify(changed(whole, certificates=[])))["sender's keys"] == "bad_certificate"
     no_crl = verify(changed(whole, crls=[]))

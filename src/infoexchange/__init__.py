@@ -4,7 +4,9 @@ What an agency needs stands here; message types are in `infoexchange.catalogue`,
 `infoexchange.home`, the connection in `infoexchange.transport`. Auditors import `infoexchange.evidence`.
 """
 
+from infoexchange.delivery import Delivery
 from infoexchange.directory import Directory
+from infoexchange.draft import Draft
 from infoexchange.errors import (
     ExchangeError,
     MalformedError,
@@ -14,7 +16,7 @@ from infoexchange.errors import (
     UntrustedError,
 )
 from infoexchange.keys import Identity
-from infoexchange.mailbox import Delivery, Draft, Mailbox
+from infoexchange.mailbox import Mailbox
 from infoexchange.receipt import Receipt
 
 __all__ = [

@@ -8,87 +8,28 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from infoexchange import catalogue, suites
 from infoexchange.acknowledgement import Acknowledgement, Statement
 from infoexchange.bundle import KeyBundle
-from infoexchange.catalogue import rules
-from infoexchange.content import Content
+from infoexchange.content import THREAD_ID_SIZE, Content
+from infoexchange.delivery import Delivery, Refusal, read
 from infoexchange.directory import Directory
+from infoexchange.draft import Draft
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
 from infoexchange.evidence import Evidence
-from infoexchange.header import LIFETIME_DEFAULT, MESSAGE_ID_SIZE, Header
+from infoexchange.header import MESSAGE_ID_SIZE, Header
+from infoexchange.keyring import Keyring
 from infoexchange.keys import Identity
 from infoexchange.listing import Party
 from infoexchange.ports import BATCH_BYTES_MAX, BATCH_MAX, Clock, History, HomeRelay, Notice, Result, Seen, Spool
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event, OpStatus, Precedence
-from infoexchange.suites import Entropy, Suite
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A message to be sent: what, to whom, and in which thread.
-
-    Attributes:
-        message: A catalogue message with its Handling block.
-        to: Agency names, or names of working groups of the directory.
-        thread_id: 16 bytes that join the messages of one case; sealed.
-        in_reply_to: Digest of the envelope answered; sealed.
-        lifetime: How long delivery is tried, at most 90 days.
-        suite: Algorithms; the default is post-quantum hybrid for secrecy and for signatures.
-    """
-
-    message: Message
-    to: Sequence[str]
-    thread_id: bytes = b""
-    in_reply_to: bytes = b""
-    lifetime: timedelta = LIFETIME_DEFAULT
-    suite: Suite = suites.DEFAULT_SUITE
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """A message that arrived: verified, opened and allowed.
-
-    Attributes:
-        message: The catalogue message.
-        sender: Agency that signed it.
-        envelope: As it travelled, for evidence.
-        content: As it was sealed: schema, exact payload, thread.
-        repeated: Whether it was handed over before without being acknowledged, for example before a crash.
-    """
-
-    message: Message
-    sender: str
-    envelope: Envelope = field(repr=False)
-    content: Content = field(repr=False)
-    repeated: bool = False
-
-    @property
-    def digest(self) -> bytes:
-        """The envelope's name."""
-        return self.envelope.digest
-
-    @property
-    def op_status(self) -> OpStatus:
-        """Whether it is about the real world: look before acting."""
-        return self.envelope.header.op_status
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """An envelope that was fetched and not handed over, and whether the sender is told so by a signed statement."""
-
-    digest: bytes
-    sender: str
-    problem: ExchangeError
-    signed: bool
+from infoexchange.suites import Entropy
 
 
 class Mailbox:
@@ -121,7 +62,7 @@ class Mailbox:
         self.refused: list[Refusal] = []
         self._own = {bundle.digest: bundle for bundle in bundles}
         self._newest = bundles[0]
-        self._known: dict[str, list[KeyBundle]] = {}
+        self._keyring = Keyring()
         self._clock = clock
         self._entropy: Entropy = secrets.token_bytes
 
@@ -140,7 +81,7 @@ class Mailbox:
         for result in self.relay.publish([self._newest]):
             if isinstance(result, ExchangeError):
                 raise result
-        self._known.clear()
+        self._keyring.clear()
 
     # Sending
 
@@ -174,10 +115,11 @@ class Mailbox:
         ready: list[tuple[Draft, list[Party]] | ExchangeError] = []
         for draft in drafts:
             try:
-                ready.append((draft, self._permitted(draft, now)))
+                ready.append((draft, draft.recipients(self.directory, self.identity.name, now=now)))
             except ExchangeError as problem:
                 ready.append(problem)
-        self._learn([party.name for item in ready if isinstance(item, tuple) for party in item[1]])
+        names = [party.name for item in ready if isinstance(item, tuple) for party in item[1]]
+        self._keyring.learn(names, self.relay)
         sealed: list[Envelope | ExchangeError] = []
         standing = self.spool.standing()
         sequence, previous = standing.sequence, standing.digest
@@ -197,50 +139,6 @@ class Mailbox:
         results = self._submit([(e.digest, e.raw) for e in envelopes])
         return [results[item.digest] if isinstance(item, Envelope) else item for item in sealed]
 
-    def _permitted(self, draft: Draft, now: datetime) -> list[Party]:
-        """Return the recipients, once message, domain and names have been checked."""
-        rules.check(draft.message)
-        domain = int(catalogue.domain_of(draft.message))
-        names: dict[str, None] = {}
-        for name in draft.to:
-            members = (name,) if "." in name else self.directory.members(name, at=now)
-            names.update(dict.fromkeys(m for m in members if m != self.identity.name))
-        if not names:
-            raise error(Reason.BAD_FIELD, field="to", detail="no recipient is named")
-        parties = [self.directory.party(name, at=now) for name in names]
-        for party in (self.directory.party(self.identity.name, at=now), *parties):
-            if not self.directory.permits(party, domain):
-                label = catalogue.Domain.Name(catalogue.domain_of(draft.message))
-                raise error(Reason.NOT_PERMITTED, field="to", detail=f"{label} is not permitted to {party.name}")
-        return parties
-
-    def _learn(self, names: Sequence[str]) -> None:
-        """Fetch and verify the bundles of parties that are not known yet."""
-        missing = sorted({name for name in names if name not in self._known})
-        for start in range(0, len(missing), BATCH_MAX):
-            wanted = missing[start : start + BATCH_MAX]
-            for bundle in self.relay.bundles(wanted):
-                if bundle.owner in wanted:
-                    self._known.setdefault(bundle.owner, []).append(bundle)
-
-    def _bundle_for(self, party: Party, suite: Suite, now: datetime) -> KeyBundle:
-        """Return the newest verified bundle of a recipient that is in use and opens the suite."""
-        problem: ExchangeError | None = None
-        for bundle in sorted(self._known.get(party.name, []), key=lambda b: b.epoch, reverse=True):
-            try:
-                bundle.verify(self.directory, now=now)
-                bundle.opening_key(suite)
-            except ExchangeError as refused:
-                problem = problem or refused
-            else:
-                return bundle
-        raise problem or error(
-            Reason.STALE_BUNDLE,
-            field="to",
-            detail=f"{party.name} has published no keys",
-            next_step="Ask the agency to connect once; its keys are published then.",
-        )
-
     def _seal(
         self, draft: Draft, parties: Sequence[Party], *, sequence: int, previous: bytes, now: datetime
     ) -> Envelope:
@@ -248,7 +146,7 @@ class Mailbox:
         content = Content.make(
             catalogue.schema_of(draft.message),
             draft.message.SerializeToString(deterministic=True),
-            thread_id=draft.thread_id or self._entropy(16),
+            thread_id=draft.thread_id or self._entropy(THREAD_ID_SIZE),
             in_reply_to=draft.in_reply_to,
             entropy=self._entropy,
         )
@@ -266,7 +164,7 @@ class Mailbox:
             previous=previous,
             content_commitment=b"",
         )
-        recipients = [self._bundle_for(party, draft.suite, now) for party in parties]
+        recipients = [self._keyring.to_seal_to(party, draft.suite, self.directory, now=now) for party in parties]
         keys = self._newest.keys_in(self.identity)
         return Envelope.seal(content, header, recipients, keys, entropy=self._entropy)
 
@@ -344,7 +242,7 @@ class Mailbox:
             return None
         header = envelope.header
         try:
-            sender = self._sender_bundle(header)
+            sender = self._keyring.sender_of(header, self.relay)
             envelope.verify(self.directory, sender, now=now)
         except ExchangeError as problem:
             # Nobody is shown to have made these bytes, so nobody is told: they stay with the relay until they expire.
@@ -353,37 +251,12 @@ class Mailbox:
         try:
             seen = self.spool.begin(envelope.digest, header.claim, header.expires_at)
             content = envelope.open(self.identity, self._own, self.directory, sender, now=now)
-            message = self._allowed(header, content, now)
+            message = read(header, content, self.directory, self.identity.name, now=now)
         except ExchangeError as problem:
             self.refused.append(Refusal(envelope.digest, header.sender, problem, signed=True))
             self._conclude(envelope, Event.REFUSED, reason=int(problem.reason))
             return None
         return Delivery(message, header.sender, envelope, content, repeated=seen is not Seen.NEW)
-
-    def _sender_bundle(self, header: Header) -> KeyBundle:
-        self._learn([header.sender])
-        for bundle in self._known.get(header.sender, []):
-            if bundle.digest == header.sender_bundle:
-                return bundle
-        self._known.pop(header.sender, None)  # it may have been published since; ask again next time
-        raise error(Reason.UNAVAILABLE, field="header.sender_bundle", detail=f"the keys of {header.sender} are missing")
-
-    def _allowed(self, header: Header, content: Content, now: datetime) -> Message:
-        """Return the message, once its type is known and its marks, domain and rules have been checked."""
-        message = catalogue.message_type(content.schema)()
-        try:
-            message.ParseFromString(content.payload)
-        except DecodeError:
-            raise error(Reason.MALFORMED, field="payload", detail=f"not a {content.schema}") from None
-        handling = message.handling  # type: ignore[attr-defined]
-        if (handling.op_status, handling.precedence) != (header.op_status, header.precedence):
-            raise error(Reason.BAD_COMMITMENT, field="handling.op_status", detail="header and message disagree")
-        domain = int(catalogue.domain_of(message))
-        for name in (header.sender, self.identity.name):
-            if not self.directory.permits(self.directory.party(name, at=now), domain):
-                raise error(Reason.NOT_PERMITTED, field="handling.domain", detail=f"domain {domain} and {name}")
-        rules.check_received(message)
-        return message
 
     def acknowledge(self, delivery: Delivery) -> None:
         """Record that the application has the message, and tell relay and sender with a signed statement.

@@ -92,9 +92,7 @@ class Exchange:
             for name, keys in self.community.witness_keys.items():
                 if name == node.name:
                     continue
-                cosigner = Cosigner(
-                    keys, lambda: self.directory, lambda origin, name=name: self._seen[name, origin], clock=self.clock
-                )
+                cosigner = Cosigner(keys, lambda: self.directory, partial(self._latch, name), clock=self.clock)
                 old_size = cosigner.add_checkpoint(0, [], checkpoint.raw).size
                 proof = node.ledger.consistency(old_size, checkpoint.size)
                 answer = cosigner.add_checkpoint(old_size, proof, checkpoint.raw)
@@ -102,6 +100,9 @@ class Exchange:
                 checkpoint = checkpoint.with_signatures(lines)
             policy_for(self.directory, node.name).verify(checkpoint, now=self.clock())
             node.ledger.witnessed(checkpoint)
+
+    def _latch(self, witness: str, origin: str) -> MemoryLatch:
+        return self._seen[witness, origin]
 
     def expire(self) -> None:
         """Log the end of what nobody fetched in time, as the relay program's sweep does."""

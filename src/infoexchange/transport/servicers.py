@@ -19,7 +19,7 @@ from infoexchange.states import Event
 from infoexchange.transport import forms
 from infoexchange.transport.channel import MESSAGE_SIZE_MAX
 from infoexchange.transport.remote import LEAVES_MAX
-from infoexchange.transport.status import answering
+from infoexchange.transport.status import Answering
 from infoexchange.v1 import relay_pb2, relay_pb2_grpc
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -64,7 +64,7 @@ class Desk(Protocol):
 class _Servicer:
     """What the three servicers share.
 
-    A desk is looked for inside `answering`, so that a caller without one learns why.
+    A desk is looked for inside `Answering`, so that a caller without one learns why.
     """
 
     def __init__(self, desk_for: Callable[[Context], Desk], on_bug: Callable[[Exception], None]) -> None:
@@ -86,7 +86,7 @@ class RelayServicer(_Servicer, relay_pb2_grpc.RelayServiceServicer):
         self, request_iterator: AsyncIterator[relay_pb2.SubmitRequest], context: Context
     ) -> AsyncIterator[relay_pb2.SubmitResponse]:
         """Answer frame by frame, in order; the next frame is read when this one is durable."""
-        async with answering(context, self._on_bug):
+        async with Answering(context, self._on_bug):
             desk = self._desk(context)
             async for request in request_iterator:
                 forms.check_frame(request.envelopes)
@@ -95,7 +95,7 @@ class RelayServicer(_Servicer, relay_pb2_grpc.RelayServiceServicer):
 
     async def Fetch(self, request: relay_pb2.FetchRequest, context: Context) -> AsyncIterator[relay_pb2.FetchResponse]:
         """Send frames of what waits."""
-        async with answering(context, self._on_bug):
+        async with Answering(context, self._on_bug):
             desk = self._desk(context, endless=request.follow)
             async for frame in desk.fetch(follow=request.follow):
                 yield relay_pb2.FetchResponse(envelopes=frame)
@@ -104,12 +104,11 @@ class RelayServicer(_Servicer, relay_pb2_grpc.RelayServiceServicer):
         self, request: relay_pb2.AcknowledgeRequest, context: Context
     ) -> relay_pb2.AcknowledgeResponse:
         """Take notices."""
-        async with answering(context, self._on_bug):
+        async with Answering(context, self._on_bug):
             desk = self._desk(context)
             forms.check_frame([said.statement for said in request.acknowledgements])
             results = await _each(request.acknowledgements, _notice, desk.acknowledge)
-            response = relay_pb2.AcknowledgeResponse(results=[forms.result_to_wire(result) for result in results])
-        return response
+            return relay_pb2.AcknowledgeResponse(results=[forms.result_to_wire(result) for result in results])
 
 
 class BulletinServicer(_Servicer, relay_pb2_grpc.BulletinServiceServicer):
@@ -119,15 +118,14 @@ class BulletinServicer(_Servicer, relay_pb2_grpc.BulletinServiceServicer):
         self, request: relay_pb2.GetDirectoryRequest, context: Context
     ) -> relay_pb2.GetDirectoryResponse:
         """Send as many versions as fit; the caller asks again for the rest."""
-        async with answering(context, self._on_bug):
+        async with Answering(context, self._on_bug):
             found = await self._desk(context).directories(request.after_version)
             first = next(forms.frames(found), [])
-            response = relay_pb2.GetDirectoryResponse(directories=first)
-        return response
+            return relay_pb2.GetDirectoryResponse(directories=first)
 
     async def GetBundles(self, request: relay_pb2.GetBundlesRequest, context: Context) -> relay_pb2.GetBundlesResponse:
         """Send bundles, for one party as many of the newest as fit."""
-        async with answering(context, self._on_bug):
+        async with Answering(context, self._on_bug):
             desk = self._desk(context)
             if len(request.names) > BATCH_MAX:
                 raise error(Reason.TOO_LARGE, field="names", detail=f"{len(request.names)}, at most {BATCH_MAX}")
@@ -136,20 +134,18 @@ class BulletinServicer(_Servicer, relay_pb2_grpc.BulletinServiceServicer):
                 if len(request.names) > 1:
                     raise error(Reason.TOO_LARGE, field="names", detail="the answer is; ask for fewer at once")
                 messages.pop()
-            response = relay_pb2.GetBundlesResponse(bundles=messages)
-        return response
+            return relay_pb2.GetBundlesResponse(bundles=messages)
 
     async def PublishBundles(
         self, request: relay_pb2.PublishBundlesRequest, context: Context
     ) -> relay_pb2.PublishBundlesResponse:
         """Take bundles."""
-        async with answering(context, self._on_bug):
+        async with Answering(context, self._on_bug):
             desk = self._desk(context)
             if len(request.bundles) > BATCH_MAX:
                 raise error(Reason.TOO_LARGE, field="bundles", detail=f"{len(request.bundles)}, at most {BATCH_MAX}")
             results = await _each(request.bundles, forms.bundle_from_wire, desk.publish)
-            response = relay_pb2.PublishBundlesResponse(results=[forms.result_to_wire(result) for result in results])
-        return response
+            return relay_pb2.PublishBundlesResponse(results=[forms.result_to_wire(result) for result in results])
 
 
 class AuditServicer(_Servicer, relay_pb2_grpc.AuditServiceServicer):
@@ -159,24 +155,21 @@ class AuditServicer(_Servicer, relay_pb2_grpc.AuditServiceServicer):
         self, request: relay_pb2.GetCheckpointRequest, context: Context
     ) -> relay_pb2.GetCheckpointResponse:
         """Send the newest checkpoint."""
-        async with answering(context, self._on_bug):
-            response = relay_pb2.GetCheckpointResponse(checkpoint=await self._desk(context).checkpoint())
-        return response
+        async with Answering(context, self._on_bug):
+            return relay_pb2.GetCheckpointResponse(checkpoint=await self._desk(context).checkpoint())
 
     async def GetLeaves(self, request: relay_pb2.GetLeavesRequest, context: Context) -> relay_pb2.GetLeavesResponse:
         """Send leaves."""
-        async with answering(context, self._on_bug):
+        async with Answering(context, self._on_bug):
             count = min(request.count, LEAVES_MAX)
-            response = relay_pb2.GetLeavesResponse(leaves=await self._desk(context).leaves(request.start, count))
-        return response
+            return relay_pb2.GetLeavesResponse(leaves=await self._desk(context).leaves(request.start, count))
 
     async def GetEvents(self, request: relay_pb2.GetEventsRequest, context: Context) -> relay_pb2.GetEventsResponse:
         """Send the history of an envelope."""
-        async with answering(context, self._on_bug):
+        async with Answering(context, self._on_bug):
             history = await self._desk(context).events(request.envelope_digest)
             events = [forms.receipt_to_wire(receipt) for receipt in history.events]
-            response = relay_pb2.GetEventsResponse(events=events, statements=history.statements)
-        return response
+            return relay_pb2.GetEventsResponse(events=events, statements=history.statements)
 
 
 def add_servicers(

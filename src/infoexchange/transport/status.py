@@ -8,8 +8,9 @@ known about what was sent, which is what UNAVAILABLE says.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from types import TracebackType
 from typing import Any
 
 import grpc
@@ -123,26 +124,28 @@ def details_of(problem: ExchangeError) -> bytes:
     return raw
 
 
-@contextlib.asynccontextmanager
-async def answering(
-    context: grpc.aio.ServicerContext[Any, Any], on_bug: Callable[[Exception], None]
-) -> AsyncIterator[None]:
-    """Turn what is raised inside into the status of the call; the mirror of `calling`.
+class Answering:
+    """Turns what is raised inside `async with` into the status of the call; the mirror of `calling`."""
 
-    Args:
-        context: The call.
-        on_bug: Told of anything but an `ExchangeError`, of which the caller learns nothing.
-    """
-    try:
-        yield
-    except ExchangeError as problem:
-        details = ((DETAILS_KEY, details_of(problem)),)
-        await context.abort(code_of(problem), problem.detail[:_TEXT_MAX], details)
-    except grpc.aio.BaseError:
-        raise  # gRPC's own: the caller is gone, or the call has ended already
-    except Exception as bug:  # noqa: BLE001  an exception's text may hold message bytes, and gRPC would send it
-        on_bug(bug)
-        await context.abort(grpc.StatusCode.INTERNAL, "an error inside the relay")
+    def __init__(self, context: grpc.aio.ServicerContext[Any, Any], on_bug: Callable[[Exception], None]) -> None:
+        """Take the call, and whom to tell of anything but an `ExchangeError`, of which the caller learns nothing."""
+        self._context = context
+        self._on_bug = on_bug
+
+    async def __aenter__(self) -> None:
+        """Begin."""
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End the call with the status that belongs to `problem`."""
+        if isinstance(problem, ExchangeError):
+            details = ((DETAILS_KEY, details_of(problem)),)
+            await self._context.abort(code_of(problem), problem.detail[:_TEXT_MAX], details)
+        elif isinstance(problem, Exception) and not isinstance(problem, grpc.aio.BaseError):
+            # An exception's text may hold message bytes, and left alone gRPC would send it.
+            self._on_bug(problem)
+            await self._context.abort(grpc.StatusCode.INTERNAL, "an error inside the relay")
 
 
 # A whole call, the caller's side
@@ -150,7 +153,7 @@ async def answering(
 
 @contextlib.contextmanager
 def calling(address: str) -> Iterator[None]:
-    """Turn a failed call inside into the error that the relay raised, or UNAVAILABLE; the mirror of `answering`."""
+    """Turn a failed call inside into the error that the relay raised, or UNAVAILABLE; the mirror of `Answering`."""
     try:
         yield
     except grpc.RpcError as problem:

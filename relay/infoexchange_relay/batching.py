@@ -1,0 +1,304 @@
+"""Batching: group commit, so that one transaction, one signature and one fsync serve many callers.
+
+Threads check what comes in; one thread alone commits. A batch closes when it is full, or when nothing is being checked
+that could still join it, or after 20 ms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import structlog
+
+from infoexchange.errors import ExchangeError, Reason, error
+from infoexchange.node import Job, Node
+from infoexchange.ports import BATCH_BYTES_MAX, BATCH_MAX, Change, Result
+
+# Specification constants
+CADENCE = 0.020  # seconds a batch may wait for company: the checkpoint cadence under load
+
+# Implementation constants
+_SLICE = 32  # items one thread checks at a time, so that a frame uses every core
+_ITEM_COST = 4096  # bytes that an item's Python objects weigh besides its own
+_HELD_SOFT = 32 * 1024 * 1024  # from here on streams are not read, and HTTP/2 holds the senders back
+_HELD_HARD = 128 * 1024 * 1024  # from here on the answer is OVERLOADED
+_READERS = 4  # threads for reading the store; a fifth reader waits for microseconds
+
+Decision = Callable[[], Job]
+T = TypeVar("T")
+
+_log = structlog.get_logger()
+
+
+class Bell:
+    """Rings when something starts or stops waiting for one party.
+
+    Attributes:
+        sent: Positions by digest of what was handed out and still waits; what stops waiting leaves by itself.
+        ended: Whether the relay is stopping.
+    """
+
+    def __init__(self) -> None:
+        """Make a bell that is silent."""
+        self.sent: dict[bytes, int] = {}
+        self.ended = False
+        self._event = asyncio.Event()
+
+    def ring(self) -> None:
+        """Wake whoever listens."""
+        self._event.set()
+
+    async def heard(self, seconds: float | None = None) -> bool:
+        """Wait for a ring since the last call; return whether there was one in time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
+            self._event.clear()
+            return True
+        return False
+
+
+class _Ticket:
+    """Jobs of one caller on their way through the writer."""
+
+    def __init__(self, jobs: list[Job], done: asyncio.Future[list[Result]]) -> None:
+        self.jobs = jobs
+        self.size = sum(len(c.envelope.raw) for job in jobs for c in job.changes if c.envelope)
+        self.done = done
+
+
+class Batching:
+    """The one way to a node's log for everything that runs beside it.
+
+    Attributes:
+        stopped: Set when the log takes nothing more; the program has to end then.
+    """
+
+    def __init__(self, node: Node, *, threads: int = 0) -> None:
+        """Hold a started node; `threads` check in parallel, one per core unless said otherwise."""
+        self.node = node
+        self.stopped = asyncio.Event()
+        self._checkers = ThreadPoolExecutor(threads or os.cpu_count() or 1, "check")
+        self._readers = ThreadPoolExecutor(_READERS, "read")
+        self._writer = ThreadPoolExecutor(1, "write")
+        self._queue: collections.deque[_Ticket] = collections.deque()
+        self._wake = asyncio.Event()
+        self._room = asyncio.Condition()
+        self._checking = 0  # frames being checked
+        self._asked = 0  # bytes of everything not answered yet
+        self._held = 0  # bytes of what was let in
+        self._problem: ExchangeError | None = None
+        self._bells: dict[str, set[Bell]] = collections.defaultdict(set)
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to commit, in the running loop."""
+        self._task = asyncio.create_task(self._run())
+
+    async def drain(self) -> None:
+        """Take nothing more, and return when everything taken has been answered."""
+        self._problem = self._problem or error(Reason.UNAVAILABLE, field="relay", detail="the relay is stopping")
+        async with self._room:
+            await self._room.wait_for(lambda: not self._asked)
+
+    async def close(self) -> None:
+        """Drain, and end every thread."""
+        await self.drain()
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        for pool in (self._checkers, self._readers, self._writer):
+            pool.shutdown()
+
+    # For callers
+
+    async def settle(self, decisions: Sequence[Decision], size: int) -> list[Result]:
+        """Return the result of each decision, everything accepted being durable, logged and signed.
+
+        Args:
+            decisions: Each verifies one item and returns its job, or raises; they run in threads.
+            size: Bytes the items hold, against which memory is counted.
+
+        Raises:
+            UnavailableError: `OVERLOADED` when too much is under way; `LOG_STOPPED` when nothing can be logged.
+        """
+        if not decisions:
+            return []
+        weight = size + _ITEM_COST * len(decisions)
+        if self._problem:
+            raise self._problem
+        if self._asked + weight > _HELD_HARD:
+            raise error(Reason.OVERLOADED, field="relay", detail="too much is waiting to be checked")
+        self._asked += weight
+        try:
+            async with self._let_in(weight):
+                return await self._commit(await self._check(decisions))
+        finally:
+            self._asked -= weight
+            async with self._room:
+                self._room.notify_all()
+
+    @contextlib.asynccontextmanager
+    async def _let_in(self, weight: int) -> AsyncIterator[None]:
+        """Wait until there is room for `weight` bytes, and hold it."""
+        async with self._room:
+            await self._room.wait_for(lambda: not self._held or self._held + weight <= _HELD_SOFT)
+        self._held += weight
+        try:
+            yield
+        finally:
+            self._held -= weight
+
+    async def read(self, call: Callable[[], T]) -> T:
+        """Return what a call that reads the store returns, from a thread of its own."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, call)
+
+    @contextlib.contextmanager
+    def bell(self, party: str) -> Iterator[Bell]:
+        """Lend a bell that rings for one party."""
+        bell = Bell()
+        bell.ended = self._problem is not None
+        self._bells[party].add(bell)
+        try:
+            yield bell
+        finally:
+            self._bells[party].discard(bell)
+            if not self._bells[party]:
+                del self._bells[party]
+
+    def end_bells(self) -> None:
+        """Tell everybody who listens that the relay is stopping."""
+        for bell in [bell for bells in self._bells.values() for bell in bells]:
+            bell.ended = True
+            bell.ring()
+
+    # Checking
+
+    async def _check(self, decisions: Sequence[Decision]) -> list[Job | ExchangeError]:
+        """Return what each decision came to."""
+        loop = asyncio.get_running_loop()
+        slices = [decisions[start : start + _SLICE] for start in range(0, len(decisions), _SLICE)]
+        self._checking += 1
+        try:
+            parts = await asyncio.gather(*(loop.run_in_executor(self._checkers, _decide, part) for part in slices))
+        finally:
+            self._checking -= 1
+            self._wake.set()
+        return [item for part in parts for item in part]
+
+    async def _commit(self, decided: list[Job | ExchangeError]) -> list[Result]:
+        """Return a result for each item, once the writer has dealt with the jobs among them."""
+        jobs = [item for item in decided if isinstance(item, Job)]
+        results: Iterator[Result] = iter(())
+        if jobs:
+            ticket = _Ticket(jobs, asyncio.get_running_loop().create_future())
+            self._queue.append(ticket)
+            self._wake.set()
+            results = iter(await ticket.done)
+        return [next(results) if isinstance(item, Job) else item for item in decided]
+
+    # Committing
+
+    async def _run(self) -> None:
+        """Commit batch after batch until the log stops."""
+        loop = asyncio.get_running_loop()
+        while not self.stopped.is_set():
+            await self._fill()
+            batch = self._take()
+            jobs = [job for ticket in batch for job in ticket.jobs]
+            try:
+                results = iter(await loop.run_in_executor(self._writer, self.node.commit, jobs))
+            except Exception as problem:  # noqa: BLE001  whatever it is, nobody of the batch may be told "accepted"
+                self._fail(problem, batch)
+                continue
+            for ticket in batch:
+                _answer(ticket, [next(results) for _ in ticket.jobs])
+            self._ring([change for job in jobs for change in job.changes])
+
+    async def _fill(self) -> None:
+        """Return when there is a batch to commit."""
+        while not self._queue:
+            self._wake.clear()
+            await self._wake.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CADENCE):
+                while self._checking and not self._full():
+                    self._wake.clear()
+                    await self._wake.wait()
+
+    def _full(self) -> bool:
+        jobs = sum(len(ticket.jobs) for ticket in self._queue)
+        return jobs >= BATCH_MAX or sum(ticket.size for ticket in self._queue) >= BATCH_BYTES_MAX
+
+    def _take(self) -> list[_Ticket]:
+        """Return the next batch, at least one ticket."""
+        batch: list[_Ticket] = []
+        jobs = size = 0
+        while self._queue:
+            ticket = self._queue[0]
+            jobs, size = jobs + len(ticket.jobs), size + ticket.size
+            if batch and (jobs > BATCH_MAX or size > BATCH_BYTES_MAX):
+                break
+            batch.append(self._queue.popleft())
+        return batch
+
+    def _fail(self, problem: Exception, batch: list[_Ticket]) -> None:
+        """Answer a batch that was not committed, and stop unless the log is as it was before."""
+        if not isinstance(problem, ExchangeError):
+            _log.error("commit_failed", reason=type(problem).__name__)
+            problem = error(Reason.LOG_STOPPED, field="log", detail="an error inside the relay")
+        # A full disk before anything was written can be waited out. After that, entries without a signed checkpoint
+        # may stand in the log, and only a start puts that right.
+        if problem.reason is Reason.LOG_STOPPED or not self._untouched():
+            self._problem = problem
+            self.stopped.set()
+            batch = [*batch, *self._queue]
+            self._queue.clear()
+        _log.error("commit_refused", reason=problem.reason.word, count=len(batch))
+        for ticket in batch:
+            if not ticket.done.done():
+                ticket.done.set_exception(problem)
+
+    def _untouched(self) -> bool:
+        """Whether nothing stands in the store that is not under the newest checkpoint."""
+        try:
+            return self.node.store.head().size == self.node.ledger.size
+        except ExchangeError:
+            return False
+
+    def _ring(self, changes: Sequence[Change]) -> None:
+        """Wake those for whom something started or stopped waiting."""
+        for change in changes:
+            for party in change.stops:
+                for bell in self._bells.get(party, ()):
+                    bell.sent.pop(change.digest, None)
+                    bell.ring()
+            for party in change.starts:
+                for bell in self._bells.get(party, ()):
+                    bell.ring()
+
+
+def _decide(decisions: Sequence[Decision]) -> list[Job | ExchangeError]:
+    """Return each job, or why there is none; in a thread."""
+    found: list[Job | ExchangeError] = []
+    for decide in decisions:
+        try:
+            found.append(decide())
+        except ExchangeError as problem:
+            found.append(problem)
+        except Exception as bug:  # noqa: BLE001  one item must not take the others along; its text may hold its bytes
+            _log.error("decision_failed", reason=type(bug).__name__)
+            found.append(error(Reason.UNAVAILABLE, field="relay", detail="an error inside the relay"))
+    return found
+
+
+def _answer(ticket: _Ticket, results: list[Result]) -> None:
+    # The caller may have gone; what it sent is logged all the same.
+    if not ticket.done.done():
+        ticket.done.set_result(results)

@@ -1,0 +1,81 @@
+"""Delivery: a message that arrived, and what must hold before an application sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from google.protobuf.message import DecodeError, Message
+
+from infoexchange import catalogue
+from infoexchange.catalogue import rules
+from infoexchange.content import Content
+from infoexchange.directory import Directory
+from infoexchange.envelope import Envelope
+from infoexchange.errors import ExchangeError, Reason, error
+from infoexchange.header import Header
+from infoexchange.states import OpStatus
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A message that arrived: verified, opened and allowed.
+
+    Attributes:
+        message: The catalogue message.
+        sender: Agency that signed it.
+        envelope: As it travelled, for evidence.
+        content: As it was sealed: schema, exact payload, thread.
+        repeated: Whether it was handed over before without being acknowledged, for example before a crash.
+    """
+
+    message: Message
+    sender: str
+    envelope: Envelope = field(repr=False)
+    content: Content = field(repr=False)
+    repeated: bool = False
+
+    @property
+    def digest(self) -> bytes:
+        """The envelope's name."""
+        return self.envelope.digest
+
+    @property
+    def op_status(self) -> OpStatus:
+        """Whether it is about the real world: look before acting."""
+        return self.envelope.header.op_status
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An envelope that was fetched and not handed over, and whether the sender is told so by a signed statement."""
+
+    digest: bytes
+    sender: str
+    problem: ExchangeError
+    signed: bool
+
+
+def read(header: Header, content: Content, directory: Directory, recipient: str, *, now: datetime) -> Message:
+    """Return the message of opened content, once its type is known and marks, domain and rules have been checked.
+
+    Raises:
+        MalformedError: `UNKNOWN_VERSION` when the type is not known here, `MALFORMED`.
+        UntrustedError: `BAD_COMMITMENT` when header and message disagree about op_status or precedence.
+        RefusedError: `NOT_PERMITTED` or `RULE_BROKEN`.
+    """
+    message = catalogue.message_type(content.schema)()
+    try:
+        message.ParseFromString(content.payload)
+    except DecodeError:
+        raise error(Reason.MALFORMED, field="payload", detail=f"not a {content.schema}") from None
+    handling = message.handling  # type: ignore[attr-defined]  # every catalogue message has it as field 1
+    # (9) what relays queued it by is what the sender meant
+    if (handling.op_status, handling.precedence) != (header.op_status, header.precedence):
+        raise error(Reason.BAD_COMMITMENT, field="handling.op_status", detail="header and message disagree")
+    domain = int(catalogue.domain_of(message))
+    for name in (header.sender, recipient):
+        if not directory.permits(directory.party(name, at=now), domain):
+            raise error(Reason.NOT_PERMITTED, field="handling.domain", detail=f"domain {domain} and {name}")
+    rules.check_received(message)
+    return message

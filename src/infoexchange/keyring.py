@@ -1,0 +1,66 @@
+"""Keyring: the published keys of others, fetched once and verified before every use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from infoexchange.bundle import KeyBundle
+from infoexchange.directory import Directory
+from infoexchange.errors import ExchangeError, Reason, error
+from infoexchange.header import Header
+from infoexchange.listing import Party
+from infoexchange.ports import BATCH_MAX, Bulletin
+from infoexchange.suites import Suite
+
+
+class Keyring:
+    """Bundles by owner, as the agency's own relay hands them out."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._known: dict[str, list[KeyBundle]] = {}
+
+    def clear(self) -> None:
+        """Forget everything: newer bundles may have been published."""
+        self._known.clear()
+
+    def learn(self, names: Sequence[str], bulletin: Bulletin) -> None:
+        """Fetch the bundles of parties that are not known yet; they are verified when used."""
+        missing = sorted({name for name in names if name not in self._known})
+        for start in range(0, len(missing), BATCH_MAX):
+            wanted = missing[start : start + BATCH_MAX]
+            for bundle in bulletin.bundles(wanted):
+                if bundle.owner in wanted:
+                    self._known.setdefault(bundle.owner, []).append(bundle)
+
+    def to_seal_to(self, party: Party, suite: Suite, directory: Directory, *, now: datetime) -> KeyBundle:
+        """Return the newest verified bundle of a recipient that is in use and opens the suite.
+
+        Raises:
+            ExchangeError: Why the newest one cannot be used, or `STALE_BUNDLE` when none was published.
+        """
+        problem: ExchangeError | None = None
+        for bundle in sorted(self._known.get(party.name, []), key=lambda b: b.epoch, reverse=True):
+            try:
+                bundle.verify(directory, now=now)
+                bundle.opening_key(suite)
+            except ExchangeError as refused:
+                problem = problem or refused
+            else:
+                return bundle
+        raise problem or error(
+            Reason.STALE_BUNDLE,
+            field="to",
+            detail=f"{party.name} has published no keys",
+            next_step="Ask the agency to connect once; its keys are published then.",
+        )
+
+    def sender_of(self, header: Header, bulletin: Bulletin) -> KeyBundle:
+        """Return the bundle that a header names, not verified yet; `UNAVAILABLE` while it is not to be had."""
+        self.learn([header.sender], bulletin)
+        for bundle in self._known.get(header.sender, []):
+            if bundle.digest == header.sender_bundle:
+                return bundle
+        self._known.pop(header.sender, None)  # it may have been published since; ask again next time
+        raise error(Reason.UNAVAILABLE, field="header.sender_bundle", detail=f"the keys of {header.sender} are missing")
