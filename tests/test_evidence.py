@@ -143,9 +143,8 @@ def test_another_communitys_directory_proves_nothing(whole: Evidence, exchange: 
 
 def test_a_sealed_file_shows_authorship_without_ciphertext(exchange: Exchange) -> None:
     evidence = make(exchange, opened_by=(RECIPIENT, SECOND))
+    sealed = evidence.sealed()
     assert evidence.envelope is not None
-    history = exchange.mailbox(SENDER).history(evidence.digest)
-    sealed = Evidence.make(evidence.envelope, exchange.directory, evidence.bundles, history, sealed=True)
     assert evidence.envelope.body not in sealed.raw
     report = Evidence.parse(sealed.raw).verify(exchange.directory, now=exchange.clock())
     assert failures(report) == {}

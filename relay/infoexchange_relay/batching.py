@@ -19,6 +19,8 @@ import structlog
 from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.node import Job, Node
 from infoexchange.ports import BATCH_BYTES_MAX, BATCH_MAX, Change, Result
+from infoexchange.states import Event
+from infoexchange_relay.metrics import Metrics
 
 # Specification constants
 CADENCE = 0.020  # seconds a batch may wait for company: the checkpoint cadence under load
@@ -80,9 +82,10 @@ class Batching:
         stopped: Set when the log takes nothing more; the program has to end then.
     """
 
-    def __init__(self, node: Node, *, threads: int = 0) -> None:
+    def __init__(self, node: Node, *, metrics: Metrics | None = None, threads: int = 0) -> None:
         """Hold a started node; `threads` check in parallel, one per core unless said otherwise."""
         self.node = node
+        self.metrics = metrics or Metrics()
         self.stopped = asyncio.Event()
         self._checkers = ThreadPoolExecutor(threads or os.cpu_count() or 1, "check")
         self._readers = ThreadPoolExecutor(_READERS, "read")
@@ -138,7 +141,11 @@ class Batching:
         self._asked += weight
         try:
             async with self._let_in(weight):
-                return await self._commit(await self._check(decisions))
+                results = await self._commit(await self._check(decisions))
+            for result in results:
+                if isinstance(result, ExchangeError):
+                    self.metrics.refused(result.reason)
+            return results
         finally:
             self._asked -= weight
             async with self._room:
@@ -197,6 +204,8 @@ class Batching:
         jobs = [item for item in decided if isinstance(item, Job)]
         results: Iterator[Result] = iter(())
         if jobs:
+            if self._problem and self.stopped.is_set():
+                raise self._problem
             ticket = _Ticket(jobs, asyncio.get_running_loop().create_future())
             self._queue.append(ticket)
             self._wake.set()
@@ -212,14 +221,18 @@ class Batching:
             await self._fill()
             batch = self._take()
             jobs = [job for ticket in batch for job in ticket.jobs]
+            started = loop.time()
             try:
                 results = iter(await loop.run_in_executor(self._writer, self.node.commit, jobs))
             except Exception as problem:  # noqa: BLE001  whatever it is, nobody of the batch may be told "accepted"
                 self._fail(problem, batch)
                 continue
+            self.metrics.committed(loop.time() - started, self.node.ledger.size)
             for ticket in batch:
                 _answer(ticket, [next(results) for _ in ticket.jobs])
-            self._ring([change for job in jobs for change in job.changes])
+            for job in jobs:
+                for change in job.changes:
+                    self._tell(change)
 
     async def _fill(self) -> None:
         """Return when there is a batch to commit."""
@@ -272,16 +285,20 @@ class Batching:
         except ExchangeError:
             return False
 
-    def _ring(self, changes: Sequence[Change]) -> None:
-        """Wake those for whom something started or stopped waiting."""
-        for change in changes:
-            for party in change.stops:
-                for bell in self._bells.get(party, ()):
+    def _tell(self, change: Change) -> None:
+        """Count a committed change, and wake those for whom something started or stopped waiting."""
+        if change.event is Event.ACCEPTED:
+            self.metrics.accepted()
+        elif change.event is Event.FORWARDED:
+            self.metrics.forwarded(change.party)
+        elif change.event is Event.DELIVERED:
+            self.metrics.delivered()
+        for party in (*change.stops, *change.starts):
+            for bell in self._bells.get(party, ()):
+                if party in change.stops:
                     bell.sent.pop(change.digest, None)
-                    bell.ring()
-            for party in change.starts:
-                for bell in self._bells.get(party, ()):
-                    bell.ring()
+                bell.ring()
+                self.metrics.woken()
 
 
 def _decide(decisions: Sequence[Decision]) -> list[Job | ExchangeError]:

@@ -55,16 +55,13 @@ class Evidence:
         directory: Directory,
         bundles: Sequence[KeyBundle],
         history: History,
-        *,
-        sealed: bool = False,
     ) -> Evidence:
-        """Return the evidence of one message; `sealed` leaves the ciphertext out and keeps only the signed manifest."""
+        """Return the evidence of one message from parts that are verified with it, later and by others."""
         events = {receipt.leaf: receipt for receipt in history.events}
         message = evidence_pb2.Evidence(
             version=VERSION,
             envelope_digest=envelope.digest,
-            envelope=b"" if sealed else envelope.raw,
-            manifest=envelope.manifest.dsse.to_wire() if sealed else None,
+            envelope=envelope.raw,
             certificates=sorted({c for bundle in bundles for c in bundle.certificates}),
             bundles=sorted(bundle.raw for bundle in bundles),
             crls=sorted({crl for bundle in bundles for crl in bundle.crls}),
@@ -74,6 +71,13 @@ class Evidence:
         for receipt in events.values():
             message.events.add().ParseFromString(receipt.raw)
         return cls.parse(wire.canonical(message))
+
+    def sealed(self) -> Evidence:
+        """Return the same evidence without the ciphertext: authorship can be checked, there is nothing to open."""
+        message = evidence_pb2.Evidence.FromString(self.raw)
+        message.ClearField("envelope")
+        message.manifest.CopyFrom(self.manifest.dsse.to_wire())
+        return Evidence.parse(wire.canonical(message))
 
     @classmethod
     def parse(cls, raw: bytes) -> Evidence:

@@ -351,11 +351,15 @@ def _checked_leaves(
         raise _refused(f"{len(ders)} certificates instead of {', '.join(_KINDS)}")
     issuers = (nation.identity_cas, nation.identity_cas, nation.tls_cas)
     for der, cas, kind in zip(ders, issuers, _KINDS, strict=True):
+        # Asked first, because the reason is then plain: the chain of another party's certificate fails as well.
+        name = certificates.name_of(certificates.load(der))
+        if name != identity.name:
+            raise _refused(f"a certificate for {name}, not for {identity.name}")
         leaf = certificates.verify_leaf(der, cas, now)
         if leaf.algorithm != kind:
             raise _refused(f"{leaf.algorithm} stands where {kind} is expected; the order is {', '.join(_KINDS)}")
-        if leaf.name != identity.name or (kind in _SIGNED_WITH and leaf.public not in identity.key.publics):
-            raise _refused(f"the {kind} certificate is for {leaf.name} and other keys than those of {identity.name}")
+        if kind in _SIGNED_WITH and leaf.public not in identity.key.publics:
+            raise _refused(f"the {kind} certificate is for another key than that of this folder")
         certificates.check_not_revoked(leaf, (crl,) if crl else (), nation.identity_cas, now)
     check_tls_pair(ders[-1], path / TLS_KEY)
     return ders

@@ -1,0 +1,26 @@
+"""The command `infoexchange-relay`, also started as `python -m infoexchange_relay`."""
+
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+# What the extra `relay` installs beyond the library.
+_NEEDED = ("structlog", "prometheus_client", "grpc_health", "grpc_reflection", "grpc_status")
+_USAGE = 3
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        names = ", ".join(missing)
+        print(f"infoexchange-relay: {names} missing. Run: pip install 'infoexchange[relay]'", file=sys.stderr)
+        return _USAGE
+
+    from infoexchange_relay import cli
+
+    return cli.main(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""Commands of a relay's operator: `init`, `check`, `serve`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from infoexchange.cli.output import FAILED, PASSED, USAGE, Output, Table
+from infoexchange.cli.parser import Parser, add_command, parsed
+from infoexchange_relay.cli.checks import Checks
+from infoexchange_relay.cli.folder import DEFAULT_LISTEN, make_folder
+from infoexchange_relay.config import Config, ConfigError, load
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code, as the help describes it."""
+    parser = Parser(
+        prog="infoexchange-relay", description="A national relay: carries sealed envelopes, logs every event."
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    init = add_command(commands, "init", "make the folder of a new relay", _init)
+    init.add_argument("name", metavar="NAME", help="name of the relay, such as relay.th.example")
+    init.add_argument("--folder", metavar="DIR", type=Path, required=True, help="new folder")
+    init.add_argument("--listen", metavar="HOST:PORT", default=DEFAULT_LISTEN, help="default: %(default)s")
+    init.add_argument("--nation", metavar="CODE", help="code of its nation (default: the second part of NAME)")
+
+    check = add_command(commands, "check", "check everything a relay needs, and its whole log; changes nothing", _check)
+    serve = add_command(commands, "serve", "run the relay until it is told to stop", _serve)
+    for command in (check, serve):
+        command.add_argument("--config", metavar="FILE", type=Path, required=True, help="relay.toml")
+
+    args = parsed(parser, argv)
+    if isinstance(args, int):
+        return args
+    out = Output(parser.prog, as_json=args.json)
+    try:
+        return out.run(lambda: args.run(args, out))
+    except ConfigError as problem:
+        for each in problem.problems:
+            out.problem(each)
+        return USAGE
+
+
+def _config(args: argparse.Namespace) -> Config:
+    return load(args.config, os.environ)
+
+
+def _init(args: argparse.Namespace, out: Output) -> int:
+    made = make_folder(args.folder, args.name, listen=args.listen, nation=args.nation, now=datetime.now(UTC))
+    out.show(
+        {"name": args.name, "folder": str(args.folder), "config": str(made.config)}
+        | {"request": str(made.request), "registration": str(made.registration)},
+        f"Made the keys and the configuration of {args.name} in {args.folder}. Keep the key files secret.",
+        "Next:",
+        f"  1. Have the national CA issue a certificate for {made.request}; put it at {made.certificate}.",
+        f"  2. Give {made.registration} to whoever writes the directory; it holds the keys of the audit log.",
+        f"  3. Put the signed directory at {made.directory} and the trust anchor at {made.roots}.",
+        f"  4. infoexchange-relay check --config {made.config}",
+        f"  5. infoexchange-relay serve --config {made.config}",
+    )
+    return PASSED
+
+
+def _check(args: argparse.Namespace, out: Output) -> int:
+    config = _config(args)
+    with out.progress("Hashing the audit log again") as progress:
+        findings = Checks(config, progress, now=datetime.now(UTC)).run()
+    failed = [finding for finding in findings if finding.problem]
+    data = [{"check": f.name, "passed": not f.problem, "detail": f.detail, "next_step": f.next_step} for f in findings]
+    rows = [("failed" if f.problem else "ok", f.name, f.detail) for f in findings]
+    out.show({"passed": not failed, "checks": data}, Table(("", "check", "found"), rows))
+    for finding in failed:
+        assert finding.problem
+        out.problem(finding.problem)
+    return FAILED if failed else PASSED
+
+
+def _serve(args: argparse.Namespace, out: Output) -> int:
+    # Loads the gRPC server, which the other commands do without.
+    from infoexchange_relay.serve import serve
+
+    return asyncio.run(serve(_config(args)))

@@ -1,0 +1,206 @@
+"""Checks: everything a relay needs before it may serve, looked at without changing anything.
+
+Each finding stands for itself, so that one run shows all that is wrong; what depends on something broken is left out.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from infoexchange import certificates
+from infoexchange.auditor import Progress, Tree
+from infoexchange.cli.output import of_system
+from infoexchange.directory import Directory
+from infoexchange.errors import ExchangeError, Reason, error
+from infoexchange.home.files import check_tls_pair, in_file, missing, read_file, read_key
+from infoexchange.listing import Party, Role, Roots
+from infoexchange.log import LogKeys
+from infoexchange.ports import Store
+from infoexchange.tlog import Checkpoint, merkle
+from infoexchange_relay.config import Config, parse_address
+from infoexchange_relay.stores import FileLatch, open_store
+
+T = TypeVar("T")
+
+# Implementation constants
+_CONNECT_SECONDS = 3.0  # a peer on the other side of the world answers within half a second
+_CONNECTIONS_MAX = 16  # a region has about as many relays
+_LEAVES_PER_READ = 1024  # 100 KiB at a time
+
+_INIT = "Make the relay's folder with: infoexchange-relay init NAME --folder DIR"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found."""
+
+    name: str
+    found: str = ""
+    problem: ExchangeError | None = None
+
+    @property
+    def detail(self) -> str:
+        """What was found, or what is wrong, in a few words."""
+        return self.problem.detail if self.problem else self.found
+
+    @property
+    def next_step(self) -> str:
+        """What to do about it; empty where all is well."""
+        return self.problem.next_step if self.problem else ""
+
+
+class Checks:
+    """The checks of one relay at one time."""
+
+    def __init__(self, config: Config, progress: Progress, *, now: datetime) -> None:
+        """Hold what is checked; `progress` is told about the audit log, which may be long."""
+        self._config = config
+        self._progress = progress
+        self._now = now
+        self._findings: list[Finding] = []
+
+    def run(self) -> list[Finding]:
+        """Return one finding for each check that could be made."""
+        keys = self._try("log keys", self._keys, lambda k: k.origin)
+        directory = self._try(
+            "directory", self._directory, lambda d: f"version {d.version}, signed by {len(d.signers)}"
+        )
+        entry = (
+            self._try("entry in the directory", lambda: self._entry(directory), lambda p: p.address)
+            if directory
+            else None
+        )
+        if entry and keys:
+            self._try("log keys in the directory", lambda: self._registered(keys, entry), str)
+        self._try("TLS certificate", lambda: self._certificate(directory, entry), str)
+        if keys:
+            self._try("audit log", lambda: self._log(keys), str)
+        if directory:
+            self._peers(directory)
+        return self._findings
+
+    def _try(self, name: str, check: Callable[[], T], found: Callable[[T], str]) -> T | None:
+        try:
+            result = check()
+        except ExchangeError as problem:
+            self._findings.append(Finding(name, problem=problem))
+        except OSError as problem:
+            self._findings.append(Finding(name, problem=of_system(problem)))
+        else:
+            self._findings.append(Finding(name, found(result)))
+            return result
+        return None
+
+    def _keys(self) -> LogKeys:
+        file = self._config.log_keys
+        raw = read_key(file, next_step=_INIT)
+        with in_file(file):
+            keys = LogKeys.parse(raw)
+        if keys.relay != self._config.name:
+            next_step = "Correct `name` or `log_keys` in the configuration."
+            raise error(Reason.BAD_FIELD, field=str(file), detail=f"the keys of {keys.relay}", next_step=next_step)
+        return keys
+
+    def _directory(self) -> Directory:
+        config = self._config
+        with in_file(config.roots):
+            roots = Roots.parse(read_file(config.roots, next_step="Put the trust anchor there."))
+        with in_file(config.directory):
+            directory = Directory.parse(
+                read_file(config.directory, next_step="Put the signed directory there."), roots=roots
+            )
+            directory.check_current(self._now)
+        return directory
+
+    def _entry(self, directory: Directory) -> Party:
+        party = directory.party(self._config.name, at=self._now)
+        if party.role is not Role.RELAY:
+            raise error(Reason.UNKNOWN_PARTY, field="directory", detail=f"{party.name} is an agency there")
+        return party
+
+    def _registered(self, keys: LogKeys, entry: Party) -> str:
+        if {str(key) for key in keys.verifier_keys} != set(entry.log_keys):
+            raise error(
+                Reason.BAD_FIELD,
+                field=str(self._config.log_keys),
+                detail="the directory lists other log keys for this relay",
+                next_step="Use the log keys that were registered, or have registration.json put into a new directory.",
+            )
+        return f"{len(entry.log_keys)} keys"
+
+    def _certificate(self, directory: Directory | None, entry: Party | None) -> str:
+        config = self._config
+        # The permissions of the key are worth knowing even where there is no certificate yet.
+        read_key(config.tls_key, next_step=_INIT)
+        with in_file(config.tls_certificate):
+            ders = certificates.from_pem(
+                read_file(config.tls_certificate, next_step="Put the certificate that the national CA issued there.")
+            )
+        check_tls_pair(ders[0], config.tls_key)
+        until = f"until {certificates.load(ders[0]).not_valid_after_utc:%Y-%m-%d}"
+        if not directory or not entry:
+            return until + ", not compared with the directory"
+        with in_file(config.tls_certificate):
+            leaf = certificates.verify_leaf(ders[0], directory.nation(entry.nation).tls_cas, self._now)
+            if leaf.name != config.name:
+                raise error(
+                    Reason.BAD_CERTIFICATE, field="name", detail=f"issued for {leaf.name}, not for {config.name}"
+                )
+        return until
+
+    def _log(self, keys: LogKeys) -> str:
+        """Hash every leaf again and compare with what was signed last."""
+        note = FileLatch(self._config.latch).read()
+        size, root = 0, merkle.EMPTY_ROOT
+        if note:
+            with in_file(self._config.latch):
+                signed = Checkpoint.parse(note)
+                signed.verify(keys.verifier_keys)
+            size, root = signed.size, signed.root
+        if not self._config.store.exists():
+            if size:
+                recover = "Restore the newest backup of the data; see the operator's page, What to back up."
+                raise missing(self._config.store, f"{recover} The latch says that {size} entries were signed.")
+            return "new, nothing logged yet"
+        with open_store(self._config.store) as store:
+            head, tree = store.head(), Tree()
+            for what, until, expected in (("signed", size, root), ("stored", head.size, head.root)):
+                self._extend(tree, store, until, head.size)
+                if tree.root != expected:
+                    raise _stopped(f"the leaves of the first {until} entries do not give the {what} root")
+        return f"{head.size} entries, {size} of them signed"
+
+    def _extend(self, tree: Tree, store: Store, until: int, total: int) -> None:
+        while tree.size < until:
+            leaves = store.leaves(tree.size, min(_LEAVES_PER_READ, until - tree.size))
+            if not leaves:
+                raise _stopped(f"entry {tree.size} of {until} is missing: this is an old or a damaged copy")
+            tree.extend(leaves)
+            self._progress(tree.size, total)
+
+    def _peers(self, directory: Directory) -> None:
+        peers = [relay for relay in directory.relays() if relay.name != self._config.name]
+        with ThreadPoolExecutor(_CONNECTIONS_MAX) as pool:
+            answers = list(pool.map(_connect, peers))
+        for peer, problem in zip(peers, answers, strict=True):
+            self._findings.append(Finding(f"peer {peer.name}", f"{peer.address} answers", problem))
+
+
+def _connect(peer: Party) -> ExchangeError | None:
+    next_step = "Ask the operator of that relay, and check the firewalls on the way."
+    try:
+        socket.create_connection(parse_address(peer.address), timeout=_CONNECT_SECONDS).close()
+    except (OSError, ValueError) as problem:
+        detail = of_system(problem).detail if isinstance(problem, OSError) else str(problem)
+        return error(Reason.UNAVAILABLE, field=peer.name, detail=f"{peer.address}: {detail}", next_step=next_step)
+    return None
+
+
+def _stopped(detail: str) -> ExchangeError:
+    next_step = "Do not start this relay with this data; see the operator's page, What to back up."
+    return error(Reason.LOG_STOPPED, field="log", detail=detail, next_step=next_step)

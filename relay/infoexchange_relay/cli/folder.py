@@ -1,0 +1,137 @@
+"""Folder: what `infoexchange-relay init` makes for a new relay."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from infoexchange import certificates, wire
+from infoexchange.cli.draft import REGISTRATION_FORM
+from infoexchange.cli.output import UsageError
+from infoexchange.errors import Reason, error
+from infoexchange.home.files import read_key, write_file, write_new
+from infoexchange.log import LogKeys
+from infoexchange_relay.config import parse_address
+
+# A relay is there to be reached; it asks every caller for a certificate.
+DEFAULT_LISTEN = "0.0.0.0:7443"
+_ANY_HOST = ("0.0.0.0", "::")  # noqa: S104 (compared with, not listened on)
+
+TEMPLATE = """\
+# Settings of one relay. Paths are relative to this file. Each setting can be replaced by an environment
+# variable, for example INFOEXCHANGE_RELAY__LISTEN. Check changes with: infoexchange-relay check --config relay.toml
+
+# Name of the relay, as in the directory and in its TLS certificate.
+name = {name}
+
+# Where agencies and other relays connect, host:port. Port 0 takes any free one.
+listen = {listen}
+
+# Log, envelopes and queues. Back this folder up.
+data = "data"
+
+# The last signed checkpoint. It must lie outside data, better on another disk, and must NEVER be restored from
+# a backup: it is what proves that the data is not an old copy.
+latch = "latch/checkpoint"
+
+# Key files: readable by the relay's user only.
+log_keys = "log.key"
+tls_key = "tls.key"
+
+# Certificate that the national CA issued for request.pem.
+tls_certificate = "tls.pem"
+
+# Signed directory and its trust anchor.
+directory = "directory.pb"
+roots = "roots.pb"
+
+# Whether gRPC reflection answers, for tests with grpcurl.
+reflection = false
+
+# Where Prometheus may ask, host:port on loopback only; empty for nowhere.
+metrics_listen = ""
+
+# debug, info, warning or error.
+log_level = "info"
+"""
+
+
+@dataclass(frozen=True)
+class Made:
+    """The files of a new relay: made here, or awaited where `certificate`, `directory` and `roots` say."""
+
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        """Commented settings."""
+        return self.folder / "relay.toml"
+
+    @property
+    def request(self) -> Path:
+        """Certificate request for the TLS key."""
+        return self.folder / "request.pem"
+
+    @property
+    def registration(self) -> Path:
+        """What is to be registered in the directory."""
+        return self.folder / "registration.json"
+
+    @property
+    def certificate(self) -> Path:
+        """Where the TLS certificate goes."""
+        return self.folder / "tls.pem"
+
+    @property
+    def directory(self) -> Path:
+        """Where the signed directory goes."""
+        return self.folder / "directory.pb"
+
+    @property
+    def roots(self) -> Path:
+        """Where the trust anchor goes."""
+        return self.folder / "roots.pb"
+
+
+def make_folder(folder: Path, name: str, *, listen: str, nation: str | None, now: datetime) -> Made:
+    """Make keys, certificate request, registration and settings of a new relay.
+
+    Keys are never overwritten. After a crash or a full disk the same call finishes what was begun.
+
+    Raises:
+        MalformedError: `BAD_FIELD` when the name is not a dNSName.
+        RefusedError: `NOT_PERMITTED` when the folder belongs to a relay already.
+    """
+    wire.check_name(name, field="name")
+    try:
+        host, port = parse_address(listen)
+    except ValueError as problem:
+        raise UsageError(f"--listen: {problem}") from None
+    made, next_step = Made(folder), "Name another folder; the keys of a relay are never overwritten."
+    if made.config.exists():
+        raise error(Reason.NOT_PERMITTED, field=str(folder), detail="there is a relay already", next_step=next_step)
+    for place in (folder, folder / "data", folder / "latch"):
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not (folder / "log.key").exists():
+        write_new(folder / "log.key", LogKeys.make(name, now=now).raw)
+    if not (folder / "tls.key").exists():
+        write_new(folder / "tls.key", certificates.tls_key())
+    keys = LogKeys.parse(read_key(folder / "log.key", next_step=next_step))
+    if keys.relay != name:
+        detail = f"the log keys of {keys.relay} are there already"
+        raise error(Reason.NOT_PERMITTED, field=str(folder), detail=detail, next_step=next_step)
+    write_file(made.request, certificates.tls_request(name, read_key(folder / "tls.key", next_step=next_step)))
+    registration = {
+        "form": REGISTRATION_FORM,
+        "name": name,
+        "nation": nation or name.split(".")[1],
+        "address": f"{name}:{port}" if host in _ANY_HOST else listen,
+        "log_keys": [str(key) for key in keys.verifier_keys],
+    }
+    write_file(made.registration, json.dumps(registration, indent=1).encode() + b"\n")
+    # Written last: where it stands, everything before it is whole. A JSON text is a TOML text too.
+    settings = TEMPLATE.format(name=json.dumps(name), listen=json.dumps(listen))
+    write_file(made.config, settings.encode())
+    return made

@@ -1,0 +1,188 @@
+"""Config: the relay's settings, from one TOML file and the environment; the only reader of either.
+
+Whoever sets up a relay should have to look once: every mistake is reported at the same time, with the key and with
+where its value came from.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import ipaddress
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infoexchange import wire
+from infoexchange.errors import ExchangeError, Reason, error
+
+ENVIRONMENT_PREFIX = "INFOEXCHANGE_RELAY__"
+LOG_LEVELS = ("debug", "info", "warning", "error")
+_PORT_MAX = 65535
+_YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
+
+class ConfigError(Exception):
+    """Everything that is wrong with a configuration."""
+
+    def __init__(self, problems: Sequence[ExchangeError]) -> None:
+        """Keep the problems."""
+        self.problems = tuple(problems)
+        super().__init__("; ".join(map(str, problems)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The settings of one relay. Paths are absolute, or relative to the configuration file's folder.
+
+    Attributes:
+        name: The relay's name, as in the directory and in its TLS certificate.
+        listen: `host:port` for agencies and other relays; port 0 takes any free one.
+        data: Folder of the log, envelopes and queues.
+        latch: File of the last signed checkpoint; outside `data`, and never restored with it.
+        log_keys: Key file of the audit log.
+        tls_key: Key file of the TLS certificate.
+        tls_certificate: PEM file of the TLS certificate.
+        directory: Signed directory.
+        roots: Trust anchor: the root keys that sign the directory.
+        reflection: Whether gRPC reflection answers.
+        metrics_listen: `host:port` for Prometheus, loopback only; empty for none.
+        log_level: Least severe messages that are logged.
+    """
+
+    name: str
+    listen: str
+    data: Path
+    latch: Path
+    log_keys: Path
+    tls_key: Path
+    tls_certificate: Path
+    directory: Path
+    roots: Path
+    reflection: bool = False
+    metrics_listen: str = ""
+    log_level: str = "info"
+
+    @property
+    def store(self) -> Path:
+        """The file of the store inside `data`."""
+        return self.data / "relay.sqlite3"
+
+
+def load(file: Path, environ: Mapping[str, str]) -> Config:
+    """Return the configuration in a TOML file, with what the environment sets in its place.
+
+    Raises:
+        ConfigError: Something is wrong; it lists everything that is.
+    """
+    problems: list[ExchangeError] = []
+
+    def wrong(key: str, detail: str) -> None:
+        source = f" (from {given[key][1]})" if key in given else ""
+        problems.append(_bad(f"{file}: {key}{source}", detail))
+
+    given: dict[str, tuple[object, str]] = {key: (value, "the file") for key, value in _read(file).items()}
+    for variable, text in environ.items():
+        if variable.startswith(ENVIRONMENT_PREFIX):
+            given[variable.removeprefix(ENVIRONMENT_PREFIX).lower()] = (text, variable)
+    known = {field.name: field for field in dataclasses.fields(Config)}
+    for key in sorted(given.keys() - known.keys()):
+        near = difflib.get_close_matches(key, known, 1)
+        wrong(
+            key,
+            f"no such setting; did you mean {near[0]!r}?" if near else f"no such setting; there are {', '.join(known)}",
+        )
+    values: dict[str, Any] = {}
+    for key, field in known.items():
+        if key in given:
+            try:
+                values[key] = _check(key, _KINDS[str(field.type)](given[key][0], file.parent))
+            except ValueError as problem:
+                wrong(key, str(problem))
+        elif field.default is dataclasses.MISSING:
+            wrong(key, "is missing, and there is no default")
+    if {"data", "latch"} <= values.keys() and values["latch"].resolve().is_relative_to(values["data"].resolve()):
+        wrong("latch", "must lie outside `data`, or restoring the data would put an old one in place")
+    if problems:
+        raise ConfigError(problems)
+    return Config(**values)
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Return host and port of `host:port` or `[IPv6]:port`, or raise `ValueError` that says why not."""
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        host = ""
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > _PORT_MAX:
+        raise ValueError(f"{text!r} is not host:port, such as 127.0.0.1:7443 or [::1]:7443")
+    return host, int(port)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        next_step = "Make one with: infoexchange-relay init NAME --folder DIR"
+        problem = error(Reason.UNAVAILABLE, field=str(file), detail="there is no such file", next_step=next_step)
+    except OSError as found:
+        problem = _bad(str(file), found.strerror or "cannot be read")
+    except ValueError as found:
+        problem = _bad(str(file), f"not TOML: {found}")
+    raise ConfigError([problem])
+
+
+def _bad(field: str, detail: str) -> ExchangeError:
+    return error(Reason.BAD_FIELD, field=field, detail=detail, next_step="Correct it and try again.")
+
+
+def _text(value: object, folder: Path) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not a text; put it in quotes")
+    return value
+
+
+def _path(value: object, folder: Path) -> Path:
+    text = _text(value, folder)
+    if not text:
+        raise ValueError("is empty")
+    return folder / text
+
+
+def _flag(value: object, folder: Path) -> bool:
+    # The environment has texts only.
+    word = str(value).lower()
+    if word not in _YES + _NO:
+        raise ValueError(f"{value!r} is neither true nor false")
+    return word in _YES
+
+
+_KINDS: dict[str, Callable[[object, Path], object]] = {"str": _text, "Path": _path, "bool": _flag}
+
+
+def _check(key: str, value: Any) -> object:
+    """Return the value of a setting, or raise `ValueError` that says what is wrong with it."""
+    if key == "name":
+        try:
+            wire.check_name(value, field=key)
+        except ExchangeError as problem:
+            raise ValueError(problem.detail) from None
+    elif key == "listen":
+        parse_address(value)
+    elif key == "metrics_listen" and value:
+        host, _ = parse_address(value)
+        if not _is_loopback(host):
+            raise ValueError(f"{host!r} is not a loopback address; metrics carry no protection of their own")
+    elif key == "log_level" and value not in LOG_LEVELS:
+        raise ValueError(f"{value!r} is none of {', '.join(LOG_LEVELS)}")
+    return value
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

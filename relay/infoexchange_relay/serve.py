@@ -1,0 +1,177 @@
+"""Serve: builds a relay from its configuration, runs it, and stops it in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import structlog
+
+from infoexchange import certificates, wire
+from infoexchange.directory import Directory
+from infoexchange.errors import ExchangeError, Reason, error
+from infoexchange.ledger import Ledger
+from infoexchange.listing import Party, Roots
+from infoexchange.log import LogKeys
+from infoexchange.node import Node
+from infoexchange.transport import RemoteRelay, open_channel, utc_now
+from infoexchange_relay import logs
+from infoexchange_relay.batching import Batching
+from infoexchange_relay.config import Config, parse_address
+from infoexchange_relay.forward import Peer, Peers
+from infoexchange_relay.metrics import Metrics
+from infoexchange_relay.server import Office, Server, server_credentials
+from infoexchange_relay.stores import FileLatch, open_store
+
+# Exit codes
+STOPPED = 0  # it was told to
+NOT_STARTED = 1  # the log line `relay_not_started` says why
+LOG_STOPPED = 2  # the log took nothing more; what was acknowledged is safe, and a new start checks the data
+
+# Implementation constants
+_CARRY_TIMEOUT = timedelta(seconds=60)  # a full batch on a slow line
+_ASK_TIMEOUT = timedelta(seconds=5)  # an agency waits for the answer
+
+_log = structlog.get_logger()
+
+
+async def serve(config: Config) -> int:
+    """Run a relay until SIGTERM, SIGINT or the end of its log; return the exit code.
+
+    When it listens it logs `relay_ready` with its address.
+    """
+    logs.configure(config.log_level)
+    told = asyncio.Event()
+    try:
+        async with running(config) as relay:
+            with _signals(told):
+                _log.info("relay_ready", address=relay.address, party=config.name, size=relay.node.ledger.size)
+                await _first(told, relay.stopped)
+                failed = relay.stopped.is_set()
+                _log.info("relay_stopping", party=config.name)
+    except ExchangeError as problem:
+        where = f"{problem.field}: {problem.detail}. {problem.next_step}"
+        _log.error("relay_not_started", party=config.name, reason=problem.reason.word, address=where)
+        return NOT_STARTED
+    _log.info("relay_stopped", party=config.name, size=relay.node.ledger.size)
+    return LOG_STOPPED if failed else STOPPED
+
+
+class Relay:
+    """A relay that runs.
+
+    Attributes:
+        node: Its rules.
+        address: Where it listens.
+        stopped: Set when its log takes nothing more.
+    """
+
+    def __init__(self, node: Node, address: str, stopped: asyncio.Event) -> None:
+        """Hold what others ask for."""
+        self.node = node
+        self.address = address
+        self.stopped = stopped
+
+
+@contextlib.asynccontextmanager
+async def running(config: Config) -> AsyncIterator[Relay]:
+    """Run a relay for as long as the block lasts: everything is started in order, and ended in the reverse order.
+
+    Raises:
+        ExchangeError: When it cannot start.
+    """
+    wire.require_upb()
+    key, certificate = _read(config.tls_key), _read(config.tls_certificate)
+    directory = Directory.parse(_read(config.directory), roots=Roots.parse(_read(config.roots)))
+    keys = LogKeys.parse(_read(config.log_keys))
+    _check_identity(config, keys, directory, certificate)
+    async with contextlib.AsyncExitStack() as stack:
+        # (1) the data, checked against the latch before anything is signed
+        store = open_store(config.store)
+        stack.callback(store.close)
+        node = Node(Ledger(keys, store, FileLatch(config.latch), clock=utc_now), directory, clock=utc_now)
+        await asyncio.to_thread(node.start)
+        # (2) the writer
+        metrics = Metrics(party.name for party in directory.relays())
+        batching = Batching(node, metrics=metrics)
+        batching.start()
+        stack.push_async_callback(batching.close)
+        # (3) the peers
+        others = [party for party in directory.relays() if party.name != config.name and party.address]
+        peers = Peers([_peer(party, directory, key, certificate) for party in others], batching)
+        peers.start()
+        stack.push_async_callback(peers.close)
+        # (4) the port, when all behind it works
+        if config.metrics_listen:
+            stack.callback(_export(metrics, config.metrics_listen))
+        credentials = server_credentials(directory, key, certificate)
+        server = Server(Office(batching, peers), credentials, reflect=config.reflection)
+        port = await server.start(config.listen)
+        stack.push_async_callback(server.stop)
+        stack.callback(batching.end_bells)
+        stack.push_async_callback(server.refuse)
+        host, _ = parse_address(config.listen)
+        yield Relay(node, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", batching.stopped)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as problem:
+        raise error(
+            Reason.UNAVAILABLE,
+            field=str(path),
+            detail=problem.strerror or "unreadable",
+            next_step="Run `infoexchange-relay check`, which names everything that is missing.",
+        ) from None
+
+
+def _check_identity(config: Config, keys: LogKeys, directory: Directory, certificate: bytes) -> None:
+    """Raise unless name, log keys and certificate are those of one relay of the directory."""
+    now = utc_now()
+    party = directory.party(config.name, at=now)
+    if keys.relay != config.name:
+        raise error(Reason.BAD_FIELD, field=str(config.log_keys), detail=f"they are the log keys of {keys.relay}")
+    for leaf in certificates.from_pem(certificate)[:1]:
+        name = certificates.verify_leaf(leaf, directory.nation(party.nation).tls_cas, now).name
+        if name != config.name:
+            raise error(Reason.BAD_CERTIFICATE, field=str(config.tls_certificate), detail=f"it is {name}'s")
+
+
+def _peer(party: Party, directory: Directory, key: bytes, certificate: bytes) -> Peer:
+    """Return the way to another relay; nothing is connected yet."""
+    roots = b"".join(certificates.to_pem(ca) for ca in directory.nation(party.nation).tls_cas)
+    channel = open_channel(party.address, name=party.name, roots=roots, certificate=certificate, key=key)
+    return Peer(
+        party,
+        RemoteRelay(channel, timeout=_CARRY_TIMEOUT, address=party.address),
+        RemoteRelay(channel, timeout=_ASK_TIMEOUT, address=party.address),
+        channel.close,
+    )
+
+
+@contextlib.contextmanager
+def _signals(told: asyncio.Event) -> Iterator[None]:
+    """Set `told` at SIGTERM and SIGINT; a second one finds the default again only after the relay has stopped."""
+    loop = asyncio.get_running_loop()
+    both = (signal.SIGTERM, signal.SIGINT)
+    for number in both:
+        loop.add_signal_handler(number, told.set)
+    try:
+        yield
+    finally:
+        for number in both:
+            loop.remove_signal_handler(number)
+
+
+async def _first(*events: asyncio.Event) -> None:
+    """Return when one of the events is set."""
+    tasks = [asyncio.create_task(event.wait()) for event in events]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,206 @@
+"""Server: what a relay offers on its port: the desks of its callers behind gRPC with TLS on both sides."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+
+import grpc.aio
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
+from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
+
+from infoexchange import certificates
+from infoexchange.bundle import KeyBundle
+from infoexchange.directory import Directory
+from infoexchange.errors import Reason, error
+from infoexchange.listing import Party
+from infoexchange.ports import History, Notice, Result, Waiting
+from infoexchange.transport.channel import HARDENED
+from infoexchange.transport.forms import frames, next_limit
+from infoexchange.transport.servicers import Context, add_servicers
+from infoexchange_relay import edge
+from infoexchange_relay.batching import Batching, Bell
+from infoexchange_relay.forward import Peers
+
+# Specification constants
+CREDIT = 1024  # envelopes handed out on one stream that the caller has not acknowledged yet
+
+# Implementation constants
+_PATIENCE = 10.0  # seconds without an acknowledgement after which a spent stream that does not follow ends
+_GRACE = 5.0  # seconds that calls under way may take when the relay stops
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Office:
+    """What every desk works with."""
+
+    batching: Batching
+    peers: Peers
+
+    def desk_for(self, context: Context) -> PartyDesk:
+        """Return the desk of a call's caller, or raise as `edge.caller`."""
+        connection = context.auth_context()
+        node = self.batching.node
+        desk = PartyDesk(self, lambda: edge.caller(connection, node.directory, node.clock()))
+        desk.caller()
+        return desk
+
+
+class PartyDesk:
+    """What the relay does for one caller: the `Desk` of `infoexchange.transport.servicers`."""
+
+    def __init__(self, office: Office, caller: Callable[[], Party]) -> None:
+        """Work for whom `caller` names; it is asked again for every frame, because streams outlive certificates."""
+        self.caller = caller
+        self._batching = office.batching
+        self._peers = office.peers
+        self._node = office.batching.node
+
+    async def submit(self, envelopes: Sequence[bytes]) -> Sequence[Result]:
+        """Take one frame of envelopes."""
+        caller = self.caller()
+        decisions = [functools.partial(self._node.decide, caller, raw) for raw in envelopes]
+        return await self._batching.settle(decisions, sum(len(raw) for raw in envelopes))
+
+    async def fetch(self, *, follow: bool) -> AsyncIterator[Sequence[bytes]]:
+        """Yield frames of what waits, looking anew for each, so that a FLASH message overtakes what is not out yet."""
+        limit = next_limit([])
+        with self._batching.bell(self.caller().name) as bell:
+            while not bell.ended:
+                room = CREDIT - len(bell.sent)
+                taken = await self._take(bell, min(limit, room)) if room > 0 else []
+                if taken:
+                    limit = next_limit(taken)
+                    for frame in frames(taken):
+                        yield frame
+                    continue
+                everything_is_out = room > 0
+                if everything_is_out and not follow:
+                    return
+                if not await bell.heard(None if follow else _PATIENCE):
+                    return
+
+    async def _take(self, bell: Bell, limit: int) -> list[bytes]:
+        """Return the next envelopes as the caller may see them, and remember that they are out."""
+        caller = self.caller()
+        skip = tuple(bell.sent.values())
+        waiting, raws = await self._batching.read(lambda: self._served(caller, limit, skip))
+        bell.sent |= {item.digest: item.position for item in waiting}
+        return raws
+
+    def _served(self, caller: Party, limit: int, skip: Sequence[int]) -> tuple[Sequence[Waiting], list[bytes]]:
+        waiting = self._node.store.waiting(caller.name, limit=limit, skip=skip)
+        return waiting, [self._node.served(caller, item) for item in waiting]
+
+    async def acknowledge(self, notices: Sequence[Notice]) -> Sequence[Result]:
+        """Take what became of fetched envelopes."""
+        caller = self.caller()
+        decisions = [functools.partial(self._node.decide_notice, caller, notice) for notice in notices]
+        return await self._batching.settle(decisions, sum(len(notice.statement) for notice in notices))
+
+    async def directories(self, after: int) -> Sequence[bytes]:
+        """Return directory versions after `after`."""
+        return await self._batching.read(functools.partial(self._node.directories, after))
+
+    async def bundles(self, names: Sequence[str]) -> Sequence[KeyBundle]:
+        """Return bundles, also of parties behind other relays."""
+        return await self._peers.bundles(self.caller(), names)
+
+    async def publish(self, bundles: Sequence[KeyBundle]) -> Sequence[Result]:
+        """Publish bundles."""
+        caller = self.caller()
+        decisions = [functools.partial(self._node.decide_bundle, caller, bundle) for bundle in bundles]
+        return await self._batching.settle(decisions, sum(len(bundle.raw) for bundle in bundles))
+
+    async def checkpoint(self) -> bytes:
+        """Return the newest signed checkpoint."""
+        return self._node.ledger.checkpoint()
+
+    async def leaves(self, start: int, count: int) -> Sequence[bytes]:
+        """Return leaves under the newest checkpoint: what stands above it has no proof yet."""
+        count = max(0, min(count, self._node.ledger.size - start))
+        return await self._batching.read(functools.partial(self._node.store.leaves, start, count)) if count else []
+
+    async def events(self, digest: bytes) -> History:
+        """Return the history of an envelope, also from the relays it was forwarded to."""
+        return await self._peers.events(self.caller(), digest)
+
+
+class Server:
+    """A gRPC server with the relay's services, health, and reflection where it is asked for."""
+
+    def __init__(self, office: Office, credentials: grpc.ServerCredentials, *, reflect: bool = False) -> None:
+        """Make a server that does not listen yet.
+
+        Args:
+            office: What the desks work with.
+            credentials: From `server_credentials`.
+            reflect: Whether reflection answers; for tools that have no .proto files.
+        """
+        self._credentials = credentials
+        self._server = grpc.aio.server(options=HARDENED)
+        self._health = health.aio.HealthServicer()
+        self._names = add_servicers(self._server, office.desk_for, _on_bug)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        if reflect:
+            names = (*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, self._server)
+
+    async def start(self, listen: str) -> int:
+        """Listen, and return the port.
+
+        Raises:
+            UnavailableError: `UNAVAILABLE` when nobody can listen there.
+        """
+        try:
+            port: int = self._server.add_secure_port(listen, self._credentials)
+        except RuntimeError:
+            port = 0
+        if not port:
+            raise error(
+                Reason.UNAVAILABLE,
+                field=listen,
+                detail="cannot listen there: the port is taken, or the address is not one of this machine's",
+                next_step="Stop the program that listens there, or set another `listen` in the configuration.",
+            )
+        await self._server.start()
+        for name in ("", *self._names):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        return port
+
+    async def refuse(self) -> None:
+        """Say NOT_SERVING from now on, so that balancers and tools look elsewhere."""
+        await self._health.enter_graceful_shutdown()
+
+    async def stop(self) -> None:
+        """Take no more calls, let those under way end, and close the port."""
+        await self._server.stop(_GRACE)
+
+
+def server_credentials(directory: Directory, key: bytes, certificate: bytes) -> grpc.ServerCredentials:
+    """Return credentials that demand a client certificate of any nation's TLS CA.
+
+    TLS cannot know which CA belongs to which name; `edge.caller` does, for every call.
+
+    Args:
+        directory: Where the CAs stand.
+        key: PEM private key of the relay.
+        certificate: PEM certificate of the relay.
+
+    Raises:
+        UntrustedError: `BAD_CERTIFICATE` when the directory lists no TLS CA.
+    """
+    cas = {ca: None for nation in directory.listing.nations for ca in nation.tls_cas}
+    if not cas:
+        raise error(Reason.BAD_CERTIFICATE, field="directory", detail="no nation has a TLS CA")
+    roots = b"".join(certificates.to_pem(ca) for ca in cas)
+    return grpc.ssl_server_credentials([(key, certificate)], roots, require_client_auth=True)
+
+
+def _on_bug(bug: Exception) -> None:
+    # The type only: the text of an exception may hold message bytes.
+    _log.error("call_failed", reason=type(bug).__name__)

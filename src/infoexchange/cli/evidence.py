@@ -1,0 +1,182 @@
+"""Evidence: make, verify and show the one file that proves a message without showing it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from infoexchange.cli.output import FAILED, PASSED, Output, Table
+from infoexchange.cli.parser import Subparsers, add_command, add_group
+
+if TYPE_CHECKING:
+    from infoexchange.errors import ExchangeError
+    from infoexchange.listing import Roots
+    from infoexchange.receipt import Receipt
+    from infoexchange.verdict import Report
+
+_MARKS = {0: "ok", 1: "FAILED", 2: "open"}
+
+
+def register(subparsers: Subparsers) -> None:
+    """Add `evidence make | verify | show`."""
+    group = add_group(subparsers, "evidence", "make, verify or show an evidence file")
+    make = add_command(group, "make", "collect everything that proves a message into one file", _make)
+    make.add_argument("id", metavar="ID", help="the message, as `send` and `receive` print it: 64 hexadecimal digits")
+    make.add_argument("--home", metavar="DIR", type=Path, required=True, help="folder of the agency")
+    make.add_argument("--out", metavar="FILE", type=Path, required=True, help="new evidence file, by custom .ixev")
+    make.add_argument("--sealed", action="store_true", help="leave the ciphertext out; the signed manifest stays")
+
+    verify = add_command(group, "verify", "check an evidence file, offline and without any key", _verify)
+    verify.add_argument("files", metavar="FILE", type=Path, nargs="+", help="evidence files")
+    verify.add_argument("--roots", metavar="FILE", type=Path, required=True, help="trust anchor: the root keys")
+    verify.add_argument("--directory", metavar="FILE", type=Path, help="use this directory, not the file's own copy")
+
+    show = add_command(group, "show", "tell in words what an evidence file says, without judging it", _show)
+    show.add_argument("file", metavar="FILE", type=Path, help="evidence file")
+
+
+def digest_of(text: str) -> bytes:
+    """Return the digest that a person gave as an ID."""
+    from infoexchange.errors import Reason, error
+
+    try:
+        digest = bytes.fromhex(text)
+    except ValueError:
+        digest = b""
+    if len(digest) != 32:
+        raise error(Reason.BAD_FIELD, field="ID", detail="64 hexadecimal digits are needed", next_step="Copy it whole.")
+    return digest
+
+
+def _make(args: argparse.Namespace, out: Output) -> int:
+    from infoexchange.cli.mail import inbox_of
+    from infoexchange.envelope import Envelope
+    from infoexchange.home import Home
+    from infoexchange.home.files import write_file
+    from infoexchange.transport.connect import connect
+
+    digest = digest_of(args.id)
+    home = Home.open(args.home)
+    received = inbox_of(args.home, digest) / "envelope.bin"
+    envelope = Envelope.parse(received.read_bytes()) if received.exists() else None
+    with connect(home) as mailbox:
+        evidence = mailbox.evidence(digest, envelope)
+        if args.sealed:
+            evidence = evidence.sealed()
+    write_file(args.out, evidence.raw)
+    out.show(
+        {"id": args.id, "file": str(args.out), "size": len(evidence.raw), "events": len(evidence.events)},
+        f"Wrote {args.out}: {len(evidence.raw)} bytes, {len(evidence.events)} log entries, "
+        f"{len(evidence.statements)} statements of recipients. It holds no key and no plaintext.",
+        f"Next: infoexchange evidence verify {args.out} --roots {args.home / 'roots.pb'}",
+    )
+    return PASSED
+
+
+def _verify(args: argparse.Namespace, out: Output) -> int:
+    from infoexchange.errors import ExchangeError
+    from infoexchange.home.files import in_file, read_file
+    from infoexchange.listing import Roots
+    from infoexchange.verdict import Check, Report, Verdict
+
+    with in_file(args.roots):
+        roots = Roots.parse(read_file(args.roots, next_step="Ask the directory's maintainers for the root keys."))
+    worst = PASSED
+    for file in args.files:
+        raw = read_file(file, next_step="Check the path; `infoexchange evidence make` writes such files.")
+        try:
+            report = examine(raw, roots, args.directory)
+        except ExchangeError as problem:
+            report = Report((Check("format", Verdict.TOTAL_FAILED, problem.reason.word, _where(problem)),))
+        show_report(out, str(file), report)
+        code = report.verdict.value
+        worst = FAILED if FAILED in (worst, code) else max(worst, code)
+    return worst
+
+
+def examine(raw: bytes, roots: Roots, directory_file: Path | None = None) -> Report:
+    """Return the findings on an evidence file; reads the clock only to refuse cosignatures from the future."""
+    from datetime import UTC, datetime
+
+    from infoexchange.directory import Directory
+    from infoexchange.evidence import Evidence
+    from infoexchange.home.files import read_file
+
+    evidence = Evidence.parse(raw)
+    if directory_file:
+        directory = Directory.parse(read_file(directory_file, next_step="Check the path."), roots=roots)
+    else:
+        directory = evidence.directory(roots)
+    return evidence.verify(directory, now=datetime.now(UTC))
+
+
+def show_report(out: Output, name: str, report: Report) -> None:
+    """Print every check and the verdict word."""
+    rows = [
+        (_MARKS[check.verdict.value], check.name, f"{check.reason}: {check.detail}" if check.reason else check.detail)
+        for check in report.checks
+    ]
+    checks = [
+        {"name": c.name, "verdict": c.verdict.word, "reason": c.reason, "detail": c.detail} for c in report.checks
+    ]
+    out.show(
+        {"file": name, "verdict": report.verdict.word, "checks": checks},
+        Table(("", "check", "finding"), rows),
+        f"{report.verdict.word}  {name}",
+    )
+
+
+def _where(problem: ExchangeError) -> str:
+    return f"{problem.field}: {problem.detail}".strip(": ")
+
+
+def _show(args: argparse.Namespace, out: Output) -> int:
+    from infoexchange.evidence import Evidence
+    from infoexchange.home.files import in_file, read_file
+
+    raw = read_file(args.file, next_step="Check the path; `infoexchange evidence make` writes such files.")
+    with in_file(args.file):
+        evidence = Evidence.parse(raw)
+    header = evidence.manifest.header
+    facts: list[tuple[str, object]] = [
+        ("message", evidence.digest.hex()),
+        ("sender", header.sender),
+        ("recipients", ", ".join(r.name for r in header.recipients)),
+        ("status", header.op_status.name),
+        ("precedence", header.precedence.name),
+        ("made", f"{header.created_at:%Y-%m-%d %H:%M:%S}Z by the sender's clock"),
+        ("expires", f"{header.expires_at:%Y-%m-%d %H:%M:%S}Z"),
+        ("size", f"{evidence.manifest.body_length} bytes, padded and sealed"),
+    ]
+    events = [(e.routing.logged_at.strftime("%Y-%m-%d %H:%M:%SZ"), sentence(e), e.index) for e in evidence.events]
+    out.show(
+        {
+            **{name: str(value) for name, value in facts},
+            "events": [{"at": at, "what": what, "entry": index} for at, what, index in events],
+            "verified": False,
+        },
+        Table(("", ""), facts),
+        Table(("logged", "what", "entry"), events),
+        "Not in this file: subject, domain, marks, case, names of files, content. Not verified here: use "
+        "`infoexchange evidence verify`.",
+    )
+    return PASSED
+
+
+def sentence(receipt: Receipt) -> str:
+    """Return one event in words that a court can read."""
+    from infoexchange.states import Event
+
+    said = receipt.routing
+    who = ", ".join(said.recipients)
+    words = {
+        Event.ACCEPTED: f"{said.this_relay} accepted it from {said.previous_relay or said.sender}",
+        Event.FORWARDED: f"{said.this_relay} handed it to {said.next_relay} and holds its receipt",
+        Event.QUEUED: f"{said.this_relay} kept it ready for {who}",
+        Event.DELIVERED: f"{said.this_relay} handed it to {who}",
+        Event.OPENED: f"{who} stated, signed, that it was opened",
+        Event.REFUSED: f"it was refused for {who or said.next_relay}, reason {said.reason}",
+        Event.EXPIRED: f"its time ran out before {who} fetched it",
+    }
+    return words.get(said.event, said.event.name)

@@ -1,0 +1,97 @@
+"""Connect: from an agency's folder to a mailbox that works, in one line."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from infoexchange.bundle import KeyBundle
+from infoexchange.directory import Directory
+from infoexchange.keys import Identity
+from infoexchange.mailbox import Mailbox
+from infoexchange.ports import Spool
+from infoexchange.transport.channel import open_channel, utc_now
+from infoexchange.transport.remote import RemoteRelay
+
+# Implementation constants
+TIMEOUT = timedelta(seconds=30)  # an answer later than this comes from a relay that needs attention
+
+
+class Tls(Protocol):
+    """Certificate, key and the CAs of the relay's nation, as PEM."""
+
+    @property
+    def chain(self) -> bytes:
+        """The agency's TLS certificate."""
+
+    @property
+    def key(self) -> bytes:
+        """Its private key."""
+
+    @property
+    def roots(self) -> bytes:
+        """Certificates of the TLS CAs of the relay's nation."""
+
+
+class Premises(Protocol):
+    """What an agency keeps: `infoexchange.home.Home`, or an embedder's own place for the same things."""
+
+    @property
+    def name(self) -> str:
+        """The agency's name."""
+
+    @property
+    def identity(self) -> Identity:
+        """Its private half."""
+
+    @property
+    def bundles(self) -> Sequence[KeyBundle]:
+        """Its own bundles, newest first."""
+
+    @property
+    def directory(self) -> Directory:
+        """Who is who."""
+
+    @property
+    def tls(self) -> Tls:
+        """What the connection needs."""
+
+    def spool(self) -> AbstractContextManager[Spool]:
+        """Open the outbox and inbox."""
+
+    def save_directory(self, directory: Directory) -> None:
+        """Keep a newer directory."""
+
+    def rotate(self, *, now: datetime) -> bool:
+        """Issue the bundle of a new epoch when it is time."""
+
+
+@contextlib.contextmanager
+def connect(home: Premises, *, timeout: timedelta = TIMEOUT) -> Iterator[Mailbox]:
+    """Give a mailbox, connected to the agency's own relay, with keys published and the newest directory.
+
+    Relay address, name and CAs come from the directory: there is nothing to configure.
+
+    Args:
+        home: The agency's folder.
+        timeout: How long one call may take.
+
+    Raises:
+        UnavailableError: The relay cannot be reached; nothing was changed.
+        UntrustedError: `DIRECTORY_EXPIRED`, `DIRECTORY_ROLLBACK`, `UNKNOWN_PARTY` or `BAD_CERTIFICATE`.
+    """
+    now = utc_now()
+    relay = home.directory.relay_of(home.directory.party(home.name, at=now))
+    home.rotate(now=now)
+    tls = home.tls
+    channel = open_channel(relay.address, name=relay.name, roots=tls.roots, certificate=tls.chain, key=tls.key)
+    with contextlib.closing(channel), home.spool() as spool:
+        remote = RemoteRelay(channel, timeout=timeout, address=relay.address)
+        mailbox = Mailbox(home.identity, home.bundles, home.directory, remote, spool, clock=utc_now)
+        mailbox.refresh()
+        if mailbox.directory is not home.directory:
+            home.save_directory(mailbox.directory)
+        yield mailbox
