@@ -52,7 +52,7 @@ def test_of_racing_writers_one_wins(latch):
             except UntrustedError:
                 pass
 
-    barrier = threading.Barrier(4)
+    barrier = threading.Barrier(4, timeout=5)  # a thread that fails must not hang the rest
     threads = [threading.Thread(target=race, args=(i,)) for i in range(4)]
     for thread in threads:
         thread.start()

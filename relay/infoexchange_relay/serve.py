@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import structlog
 
 from infoexchange import certificates, wire
 from infoexchange.directory import Directory
-from infoexchange.errors import ExchangeError, Reason, error
+from infoexchange.errors import Reason, error
 from infoexchange.ledger import Ledger
 from infoexchange.listing import Party, Roots
 from infoexchange.log import LogKeys
@@ -27,10 +27,9 @@ from infoexchange_relay.metrics import Metrics
 from infoexchange_relay.server import Office, Server, server_credentials
 from infoexchange_relay.stores import FileLatch, open_store
 
-# Exit codes
+# Exit codes, beside those of every command (0 to 3)
 STOPPED = 0  # it was told to
-NOT_STARTED = 1  # the log line `relay_not_started` says why
-LOG_STOPPED = 2  # the log took nothing more; what was acknowledged is safe, and a new start checks the data
+LOG_STOPPED = 4  # the log took nothing more; what was acknowledged is safe, and a new start checks the data
 
 # Implementation constants
 _CARRY_TIMEOUT = timedelta(seconds=60)  # a full batch on a slow line
@@ -40,23 +39,21 @@ _log = structlog.get_logger()
 
 
 async def serve(config: Config) -> int:
-    """Run a relay until SIGTERM, SIGINT or the end of its log; return the exit code.
+    """Run a relay until SIGTERM, SIGINT or the end of its log, and return the exit code: 0, or 4 when the log stopped.
 
     When it listens it logs `relay_ready` with its address.
+
+    Raises:
+        ExchangeError: When it cannot start: a file, the data, the directory or the port cannot be used.
     """
     logs.configure(config.log_level)
     told = asyncio.Event()
-    try:
-        async with running(config) as relay:
-            with _signals(told):
-                _log.info("relay_ready", address=relay.address, party=config.name, size=relay.node.ledger.size)
-                await _first(told, relay.stopped)
-                failed = relay.stopped.is_set()
-                _log.info("relay_stopping", party=config.name)
-    except ExchangeError as problem:
-        where = f"{problem.field}: {problem.detail}. {problem.next_step}"
-        _log.error("relay_not_started", party=config.name, reason=problem.reason.word, address=where)
-        return NOT_STARTED
+    async with running(config) as relay:
+        with _signals(told):
+            _log.info("relay_ready", address=relay.address, party=config.name, size=relay.node.ledger.size)
+            await _first(told, relay.stopped)
+            failed = relay.stopped.is_set()
+            _log.info("relay_stopping", party=config.name)
     _log.info("relay_stopped", party=config.name, size=relay.node.ledger.size)
     return LOG_STOPPED if failed else STOPPED
 
@@ -107,7 +104,7 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         stack.push_async_callback(peers.close)
         # (4) the port, when all behind it works
         if config.metrics_listen:
-            stack.callback(_export(metrics, config.metrics_listen))
+            _export(metrics, config.metrics_listen)
         credentials = server_credentials(directory, key, certificate)
         server = Server(Office(batching, peers), credentials, reflect=config.reflection)
         port = await server.start(config.listen)
@@ -142,6 +139,16 @@ def _check_identity(config: Config, keys: LogKeys, directory: Directory, certifi
             raise error(Reason.BAD_CERTIFICATE, field=str(config.tls_certificate), detail=f"it is {name}'s")
 
 
+def _export(metrics: Metrics, listen: str) -> None:
+    """Answer Prometheus until the process ends."""
+    try:
+        metrics.export(listen)
+    except OSError as problem:
+        detail = problem.strerror or "cannot listen there"
+        next_step = "Stop the program that listens there, or set another `metrics_listen`."
+        raise error(Reason.UNAVAILABLE, field=listen, detail=detail, next_step=next_step) from None
+
+
 def _peer(party: Party, directory: Directory, key: bytes, certificate: bytes) -> Peer:
     """Return the way to another relay; nothing is connected yet."""
     roots = b"".join(certificates.to_pem(ca) for ca in directory.nation(party.nation).tls_cas)
@@ -156,7 +163,7 @@ def _peer(party: Party, directory: Directory, key: bytes, certificate: bytes) ->
 
 @contextlib.contextmanager
 def _signals(told: asyncio.Event) -> Iterator[None]:
-    """Set `told` at SIGTERM and SIGINT; a second one finds the default again only after the relay has stopped."""
+    """Set `told` at SIGTERM and SIGINT."""
     loop = asyncio.get_running_loop()
     both = (signal.SIGTERM, signal.SIGINT)
     for number in both:

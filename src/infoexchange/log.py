@@ -98,4 +98,8 @@ def log_keys(directory: Directory, relay: str) -> Sequence[VerifierKey]:
 @functools.lru_cache(maxsize=256)
 def _parsed(texts: tuple[str, ...]) -> tuple[VerifierKey, ...]:
     """Return verifier keys; parsing one costs a point check, and the same few are asked for all the time."""
-    return tuple(VerifierKey.parse(text) for text in texts)
+    keys = tuple(VerifierKey.parse(text) for text in texts)
+    # With one key missing, `Checkpoint.verify` would be content with the other's signature alone.
+    if [key.type for key in keys] != [KeyType.ED25519, KeyType.MLDSA44] or keys[0].name != keys[1].name:
+        raise error(Reason.BAD_FIELD, field="relays.log_keys", detail="one Ed25519 and one ML-DSA-44 key of one name")
+    return keys

@@ -16,9 +16,20 @@ from infoexchange_relay.cli.folder import DEFAULT_LISTEN, make_folder
 from infoexchange_relay.config import Config, ConfigError, load
 
 
+class _Parser(Parser):
+    exit_codes = """\
+exit codes:
+  0  done, or everything checked holds; the relay was told to stop
+  1  failed: one line for each problem says what and what to do
+  2  the audit log stopped while the relay ran; what was acknowledged is safe
+  3  the command line or the configuration is wrong; nothing was begun
+  130  interrupted from the keyboard
+"""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code, as the help describes it."""
-    parser = Parser(
+    parser = _Parser(
         prog="infoexchange-relay", description="A national relay: carries sealed envelopes, logs every event."
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)

@@ -89,7 +89,7 @@ def _verify(args: argparse.Namespace, out: Output) -> int:
             report = examine(raw, roots, args.directory)
         except ExchangeError as problem:
             report = Report((Check("format", Verdict.TOTAL_FAILED, problem.reason.word, _where(problem)),))
-        show_report(out, str(file), report)
+        _show_report(out, str(file), report)
         code = report.verdict.value
         worst = FAILED if FAILED in (worst, code) else max(worst, code)
     return worst
@@ -111,20 +111,21 @@ def examine(raw: bytes, roots: Roots, directory_file: Path | None = None) -> Rep
     return evidence.verify(directory, now=datetime.now(UTC))
 
 
-def show_report(out: Output, name: str, report: Report) -> None:
-    """Print every check and the verdict word."""
+def findings(report: Report) -> Table:
+    """Return every check as a row."""
     rows = [
         (_MARKS[check.verdict.value], check.name, f"{check.reason}: {check.detail}" if check.reason else check.detail)
         for check in report.checks
     ]
+    return Table(("", "check", "finding"), rows)
+
+
+def _show_report(out: Output, name: str, report: Report) -> None:
     checks = [
         {"name": c.name, "verdict": c.verdict.word, "reason": c.reason, "detail": c.detail} for c in report.checks
     ]
-    out.show(
-        {"file": name, "verdict": report.verdict.word, "checks": checks},
-        Table(("", "check", "finding"), rows),
-        f"{report.verdict.word}  {name}",
-    )
+    data = {"file": name, "verdict": report.verdict.word, "checks": checks}
+    out.show(data, findings(report), f"{report.verdict.word}  {name}")
 
 
 def _where(problem: ExchangeError) -> str:

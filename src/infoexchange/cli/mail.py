@@ -34,9 +34,7 @@ def register(subparsers: Subparsers) -> None:
     send.add_argument("--home", metavar="DIR", type=Path, required=True, help="folder of the agency")
     send.add_argument("--to", metavar="NAME", action="append", required=True, help="agency or group; may be repeated")
     send.add_argument("--type", metavar="TYPE", help="message type of a JSON file, such as MaritimeIncidentReport")
-    send.add_argument(
-        "--format", metavar="FORMAT", help="other format: stix or piracy; needs the marks below"
-    )
+    send.add_argument("--format", metavar="FORMAT", help="other format: stix or piracy; needs the marks below")
     send.add_argument("--lifetime", metavar="DAYS", type=int, default=14, help="days delivery is tried (1 to 90; 14)")
     send.add_argument("--suite", choices=_SUITES, default=_SUITES[0], help="algorithms; HYBRID is the default")
     add_marks(send)
@@ -121,7 +119,6 @@ def _send(args: argparse.Namespace, out: Output) -> int:
 
 def _messages(args: argparse.Namespace) -> tuple[Iterable[Message], Reading | None]:
     """Return the messages of the file, and the reading that notes what was not understood."""
-    from infoexchange import bridges
     from infoexchange.catalogue import text
     from infoexchange.home.files import in_file, read_file
 
@@ -130,8 +127,18 @@ def _messages(args: argparse.Namespace) -> tuple[Iterable[Message], Reading | No
     with in_file(args.file):
         if args.type:
             return [text.from_json(args.type, raw.decode("utf-8", "replace"))], None
-        reading = bridges.find(args.format).read(raw, marks_of(args, now), now=now)
-        return list(reading), reading
+        return imported(args.format, raw, marks_of(args, now), now)
+
+
+def imported(name: str, raw: bytes, handling: Handling, now: datetime) -> tuple[list[Message], Reading]:
+    """Return the messages of a file of another format, each in the domain of its type, and what was not carried."""
+    from infoexchange import bridges, catalogue
+
+    reading = bridges.find(name).read(raw, handling, now=now)
+    messages = list(reading)
+    for message in messages:
+        message.handling.domain = catalogue.domain_of(message)  # type: ignore[attr-defined]
+    return messages, reading
 
 
 def batches(messages: Iterable[Message]) -> Iterator[list[Message]]:

@@ -67,10 +67,16 @@ class Output:
             print(json.dumps(data, ensure_ascii=False), file=self._stdout)
             return
         for part in parts:
-            if isinstance(part, str):
-                print(_printable(part, keep="\n"), file=self._stdout)
-            else:
-                self._table(part)
+            self.say(part)
+
+    def say(self, part: str | Table) -> None:
+        """Tell a person how far a long command is; nothing where JSON is wanted."""
+        if self._as_json:
+            return
+        if isinstance(part, str):
+            print(_printable(part, keep="\n"), file=self._stdout, flush=True)
+        else:
+            self._table(part)
 
     def _table(self, table: Table) -> None:
         rows = [[one_line(str(cell)) for cell in row] for row in (table.columns, *table.rows)]

@@ -25,8 +25,10 @@ Subparsers = Any  # argparse gives its type no public name
 class Parser(argparse.ArgumentParser):
     """A parser that ends every help page with the exit codes, and says in one line what is wrong with an argument."""
 
+    exit_codes = EXIT_CODES
+
     def __init__(self, **settings: Any) -> None:
-        settings.setdefault("epilog", EXIT_CODES)
+        settings.setdefault("epilog", self.exit_codes)
         settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(allow_abbrev=False, **settings)
 

@@ -1,0 +1,156 @@
+"""Relays on loopback: the real program in this process, with real certificates, each on a free port of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from infoexchange import certificates, suites
+from infoexchange.content import Content
+from infoexchange.envelope import Envelope
+from infoexchange.header import LIFETIME_DEFAULT, Header
+from infoexchange.states import OpStatus, Precedence
+from infoexchange.testing import Community
+from infoexchange.transport import RemoteRelay, open_channel, utc_now
+from infoexchange_relay.config import Config
+from infoexchange_relay.serve import running
+
+TIMEOUT = timedelta(seconds=20)
+
+
+class Relays:
+    """Nations with a relay each, on disk and on the network; `start` and `stop` them by nation code."""
+
+    def __init__(self, folder: Path, agencies: Mapping[str, Sequence[str]]) -> None:
+        self.now = utc_now()
+        self.addresses = {code: f"127.0.0.1:{port}" for code, port in zip(agencies, free_ports(len(agencies)))}
+        self.community = Community.make(agencies, now=self.now, addresses=self.addresses)
+        self.directory = self.community.directory
+        self.running = {}
+        self._channels = []
+        self._newest = {}
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="relays")
+        self._thread.start()
+        self.configs = {code: self._config(folder / code, code) for code in agencies}
+
+    def _config(self, folder: Path, code: str) -> Config:
+        data = folder / "data"
+        data.mkdir(parents=True)
+        os.chmod(data, 0o700)
+        name = f"relay.{code}.example"
+        key, certificate = self.tls(name)
+        contents = {
+            "log.key": self.community.log_keys[name].raw,
+            "tls.key": key,
+            "tls.pem": certificate,
+            "directory.pb": self.directory.raw,
+            "roots.pb": self.community.roots.raw,
+        }
+        for file, content in contents.items():
+            (folder / file).write_bytes(content)
+        return Config(
+            name=name,
+            listen=self.addresses[code],
+            data=data,
+            latch=folder / "latch",
+            log_keys=folder / "log.key",
+            tls_key=folder / "tls.key",
+            tls_certificate=folder / "tls.pem",
+            directory=folder / "directory.pb",
+            roots=folder / "roots.pb",
+            reflection=True,
+            log_level="error",
+        )
+
+    def tls(self, name, *, ca="", now=None, lifetime=certificates.LEAF_LIFETIME):
+        """Return a key and a certificate of the name's nation."""
+        key = certificates.tls_key()
+        authority = self.community.cas[ca or name.split(".")[-2]]
+        issued = authority.issue(certificates.tls_request(name, key), now=now or self.now, lifetime=lifetime)
+        return key, certificates.to_pem(issued)
+
+    def do(self, coroutine, seconds=30):
+        """Run a coroutine in the relays' loop."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(seconds)
+
+    def start(self, code):
+        """Start a relay and return it."""
+        stack = contextlib.AsyncExitStack()
+        relay = self.do(stack.enter_async_context(running(self.configs[code])))
+        self.running[code] = stack
+        return relay
+
+    def stop(self, code):
+        """Stop a relay, in order."""
+        self.do(self.running.pop(code).aclose())
+
+    def channel(self, code, name="", *, key=b"", certificate=b""):
+        """Open a channel to a nation's relay, with the certificate of `name` unless another is given."""
+        if not key and name:
+            key, certificate = self.tls(name)
+        channel = open_channel(
+            self.addresses[code],
+            name=f"relay.{code}.example",
+            roots=certificates.to_pem(self.community.cas[code].certificate),
+            certificate=certificate,
+            key=key,
+        )
+        self._channels.append(channel)
+        return channel
+
+    def remote(self, name, *, timeout=TIMEOUT):
+        """Return an agency's own relay."""
+        code = name.split(".")[-2]
+        return RemoteRelay(self.channel(code, name), timeout=timeout, address=self.addresses[code])
+
+    def seal(self, sender, recipients, *, precedence=Precedence.ROUTINE, lifetime=LIFETIME_DEFAULT, suite=None):
+        """Return the sender's next envelope."""
+        member = self.community.members[sender]
+        sequence, previous = self._newest.get(sender, (0, b""))
+        now = utc_now()
+        header = Header(
+            suite=(suite or suites.DEFAULT_SUITE).number,
+            message_id=secrets.token_bytes(16),
+            sender=sender,
+            sender_bundle=member.bundle.digest,
+            recipients=(),
+            op_status=OpStatus.EXERCISE,
+            precedence=precedence,
+            created_at=now,
+            expires_at=now + lifetime,
+            sequence=sequence + 1,
+            previous=previous,
+            content_commitment=b"",
+        )
+        content = Content.make("infoexchange.catalogue.v1.Note", b"\x0a\x05hello")
+        bundles = [self.community.members[name].bundle for name in recipients]
+        envelope = Envelope.seal(content, header, bundles, member.identity.epochs[0])
+        self._newest[sender] = (sequence + 1, envelope.digest)
+        return envelope
+
+    def close(self):
+        """Stop everything."""
+        for channel in self._channels:
+            channel.close()
+        for code in list(self.running):
+            self.stop(code)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+
+def free_ports(count):
+    """Return ports that nobody listens on just now, all different."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
