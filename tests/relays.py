@@ -8,21 +8,32 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from infoexchange import certificates, suites
+from infoexchange.certificates import NationalCa
 from infoexchange.content import Content
+from infoexchange.directory import Directory
 from infoexchange.envelope import Envelope
+from infoexchange.errors import ExchangeError
 from infoexchange.header import LIFETIME_DEFAULT, Header
-from infoexchange.states import OpStatus, Precedence
+from infoexchange.ports import Notice
+from infoexchange.receipt import Receipt
+from infoexchange.states import Event, OpStatus, Precedence
 from infoexchange.testing import Community
 from infoexchange.transport import RemoteRelay, open_channel, utc_now
 from infoexchange_relay.config import Config
 from infoexchange_relay.serve import running
 
 TIMEOUT = timedelta(seconds=20)
+A, A2, B = "desk.oncb.th.example", "desk.navy.th.example", "intel.c04.vn.example"
+AGENCIES = {"th": ["desk.oncb", "desk.navy"], "vn": ["intel.c04"]}
 
 
 class Relays:
@@ -30,9 +41,14 @@ class Relays:
 
     def __init__(self, folder: Path, agencies: Mapping[str, Sequence[str]]) -> None:
         self.now = utc_now()
-        self.addresses = {code: f"127.0.0.1:{port}" for code, port in zip(agencies, free_ports(len(agencies)))}
+        self.addresses = {
+            code: f"127.0.0.1:{port}" for code, port in zip(agencies, free_ports(len(agencies)), strict=True)
+        }
         self.community = Community.make(agencies, now=self.now, addresses=self.addresses)
-        self.directory = self.community.directory
+        # A second TLS CA of the last nation, which certifies names of the first.
+        codes = list(agencies)
+        self.meddler = NationalCa.make(f"{codes[0]}.example", now=self.now)
+        self.directory = self._with_meddler(codes[-1])
         self.running = {}
         self._channels = []
         self._newest = {}
@@ -40,6 +56,14 @@ class Relays:
         self._thread = threading.Thread(target=self._loop.run_forever, name="relays")
         self._thread.start()
         self.configs = {code: self._config(folder / code, code) for code in agencies}
+
+    def _with_meddler(self, code: str) -> Directory:
+        listing = self.community.directory.listing
+        nations = tuple(
+            replace(n, tls_cas=(*n.tls_cas, self.meddler.certificate)) if n.code == code else n for n in listing.nations
+        )
+        signed = Directory.sign(replace(listing, nations=nations).payload, self.community.root_keys[:2])
+        return Directory.parse(signed, roots=self.community.roots)
 
     def _config(self, folder: Path, code: str) -> Config:
         data = folder / "data"
@@ -70,12 +94,11 @@ class Relays:
             log_level="error",
         )
 
-    def tls(self, name, *, ca="", now=None, lifetime=certificates.LEAF_LIFETIME):
-        """Return a key and a certificate of the name's nation."""
+    def tls(self, name, *, ca=None):
+        """Return a key and a certificate of the name's nation, or of another CA."""
         key = certificates.tls_key()
-        authority = self.community.cas[ca or name.split(".")[-2]]
-        issued = authority.issue(certificates.tls_request(name, key), now=now or self.now, lifetime=lifetime)
-        return key, certificates.to_pem(issued)
+        authority = ca or self.community.cas[name.split(".")[-2]]
+        return key, certificates.to_pem(authority.issue(certificates.tls_request(name, key), now=self.now))
 
     def do(self, coroutine, seconds=30):
         """Run a coroutine in the relays' loop."""
@@ -88,13 +111,26 @@ class Relays:
         self.running[code] = stack
         return relay
 
+    def publish(self):
+        """Publish every agency's bundle at its own relay."""
+        for name, member in self.community.members.items():
+            assert isinstance(self.remote(name).publish([member.bundle])[0], Receipt)
+
     def stop(self, code):
         """Stop a relay, in order."""
         self.do(self.running.pop(code).aclose())
 
+    def stop_soon(self, code):
+        """Begin to stop a relay; `stopped` waits for the end."""
+        self._stopping = asyncio.run_coroutine_threadsafe(self.running.pop(code).aclose(), self._loop)
+
+    def stopped(self):
+        """Wait until the relay has stopped."""
+        self._stopping.result(30)
+
     def channel(self, code, name="", *, key=b"", certificate=b""):
         """Open a channel to a nation's relay, with the certificate of `name` unless another is given."""
-        if not key and name:
+        if name and not key:
             key, certificate = self.tls(name)
         channel = open_channel(
             self.addresses[code],
@@ -154,3 +190,35 @@ def free_ports(count):
         for each in sockets:
             each.bind(("127.0.0.1", 0))
         return [each.getsockname()[1] for each in sockets]
+
+
+def raised(call):
+    """Return the error that a call raises."""
+    with pytest.raises(ExchangeError) as caught:
+        call()
+    return caught.value
+
+
+def until(check, seconds=10):
+    """Return what `check` returns as soon as it is true."""
+    end = time.monotonic() + seconds
+    while not (found := check()):
+        assert time.monotonic() < end, "did not happen in time"
+        time.sleep(0.02)
+    return found
+
+
+def fetched(remote):
+    """Return the digests of all that waits."""
+    return [Envelope.parse(raw).digest for frame in remote.fetch() for raw in frame]
+
+
+def delivered(remote, digests):
+    """Acknowledge envelopes."""
+    results = remote.acknowledge([Notice(digest, Event.DELIVERED) for digest in digests])
+    assert all(isinstance(result, Receipt) for result in results)
+
+
+def events(remote, digest):
+    """Return what was logged of an envelope, and where."""
+    return [(receipt.routing.event, receipt.routing.this_relay) for receipt in remote.events(digest).events]

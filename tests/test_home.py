@@ -237,8 +237,15 @@ def test_a_crash_between_keys_and_bundle_is_finished(folder, monkeypatch):
     assert laid.identity.epochs[0].signing.keys() == laid.identity.epochs[1].signing.keys()
 
 
-def test_old_keys_are_destroyed_after_the_last_message_to_them(folder):
-    home = Home.open(folder)
+def test_a_clock_far_ahead_destroys_no_keys(folder):
+    home, before = Home.open(folder), state(folder)
+    assert not home.rotate(now=home.directory.listing.expires_at)
+    assert state(folder) == before
+
+
+def test_old_keys_are_destroyed_after_the_last_message_to_them(exchange, folder):
+    long = make_directory(exchange, "long", "--previous", exchange / "directory.pb", valid_days=999)
+    home = enroll(exchange, directory=long.read_bytes())
     home.rotate(now=home.bundle.not_after - DAY)
     last = home.bundles[-1].not_after + 90 * DAY
     home.rotate(now=last)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -13,98 +12,18 @@ import grpc
 import grpc.aio
 import pytest
 from google.rpc import error_details_pb2, status_pb2
-from relays import free_ports
 
+from desks import Place
 from infoexchange.envelope import ENVELOPE_SIZE_MAX
-from infoexchange.errors import ExchangeError, MalformedError, Reason, UnavailableError, error
+from infoexchange.errors import MalformedError, Reason, UnavailableError, error
 from infoexchange.ports import BATCH_BYTES_MAX, BATCH_MAX, History, Notice
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event
 from infoexchange.transport import HARDENED, RemoteRelay, forms, status
-from infoexchange.transport.servicers import add_servicers
 from infoexchange.v1 import relay_pb2
+from relays import free_ports, raised
 
 REASONS = pytest.mark.parametrize("reason", Reason, ids=lambda reason: reason.word)
-
-
-class FakeDesk:
-    """Answers with what a test puts in `answers`, by method; an exception is raised."""
-
-    def __init__(self) -> None:
-        self.answers = {}
-        self.calls = []
-
-    async def _answer(self, method, argument=None):
-        self.calls.append((method, argument))
-        answer = self.answers[method]
-        if callable(answer):
-            answer = answer(argument)
-        if asyncio.iscoroutine(answer):
-            answer = await answer
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    async def submit(self, envelopes):
-        return await self._answer("submit", list(envelopes))
-
-    async def fetch(self, *, follow):
-        for frame in await self._answer("fetch", follow):
-            if isinstance(frame, Exception):
-                raise frame
-            yield frame
-
-    async def acknowledge(self, notices):
-        return await self._answer("acknowledge", notices)
-
-    async def directories(self, after):
-        return await self._answer("directories", after)
-
-    async def bundles(self, names):
-        return await self._answer("bundles", names)
-
-    async def publish(self, bundles):
-        return await self._answer("publish", bundles)
-
-    async def checkpoint(self):
-        return await self._answer("checkpoint")
-
-    async def leaves(self, start, count):
-        return await self._answer("leaves", (start, count))
-
-    async def events(self, digest):
-        return await self._answer("events", digest)
-
-
-class Place:
-    """A server with one desk, in a loop of its own."""
-
-    def __init__(self) -> None:
-        self.desk = FakeDesk()
-        self.bugs = []
-        self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self.loop.run_forever)
-        self.thread.start()
-        self.port = self.do(self._start())
-        self.channel = grpc.insecure_channel(f"127.0.0.1:{self.port}", options=HARDENED)
-        self.remote = RemoteRelay(self.channel, timeout=timedelta(seconds=10), address="there:1")
-
-    def do(self, coroutine):
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(10)
-
-    async def _start(self):
-        self.server = grpc.aio.server(options=HARDENED)
-        add_servicers(self.server, lambda context: self.desk, self.bugs.append)
-        port = self.server.add_insecure_port("127.0.0.1:0")
-        await self.server.start()
-        return port
-
-    def close(self):
-        self.channel.close()
-        self.do(self.server.stop(0))
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(10)
-        self.loop.close()
 
 
 @pytest.fixture(scope="module")
@@ -123,12 +42,6 @@ def place(running_place):
 
 def parts(problem):
     return type(problem), problem.reason, problem.field, problem.detail
-
-
-def raised(call):
-    with pytest.raises(ExchangeError) as caught:
-        call()
-    return caught.value
 
 
 # Errors

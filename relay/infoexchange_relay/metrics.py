@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, start_http_server
 
 from infoexchange.errors import Reason
-from infoexchange_relay.config import parse_address
 
 _PREFIX = "infoexchange_relay"
 _OTHER = "other"
@@ -71,12 +70,21 @@ class Metrics:
         """Return all values in the Prometheus text format."""
         return generate_latest(self.registry)
 
-    def export(self, listen: str) -> int:
-        """Answer Prometheus at `host:port` from a thread of its own; return the port.
+    def export(self, listen: str) -> Callable[[], None]:
+        """Answer Prometheus from a thread of its own; return the function that ends this.
+
+        Args:
+            listen: `host:port`, in the form that the configuration has checked.
 
         Raises:
             OSError: The port is taken.
         """
-        host, port = parse_address(listen)
-        server, _ = start_http_server(port, host, registry=self.registry)
-        return int(server.server_port)
+        host, _, port = listen.rpartition(":")
+        server, thread = start_http_server(int(port), host.strip("[]"), registry=self.registry)
+
+        def end() -> None:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+        return end

@@ -31,6 +31,9 @@ from infoexchange.receipt import Receipt
 from infoexchange.states import Event, OpStatus, Precedence
 from infoexchange.suites import Entropy
 
+# Implementation constants
+_SAY_AT = 64  # statements that go to the relay together; one commit there serves them all
+
 
 class Mailbox:
     """An agency's side of the exchange. Not safe for use by several threads at once."""
@@ -65,6 +68,7 @@ class Mailbox:
         self._keyring = Keyring()
         self._clock = clock
         self._entropy: Entropy = secrets.token_bytes
+        self._unsaid = 0
 
     # Keeping up to date
 
@@ -176,8 +180,7 @@ class Mailbox:
             results += found.values()
             if any(isinstance(result, UnavailableError) for result in found.values()):
                 break
-        while unsaid := self.spool.unsaid(BATCH_MAX):
-            self._say(unsaid)
+        self._say_all()
         return results
 
     def _submit(self, items: Sequence[tuple[bytes, bytes]]) -> dict[bytes, Result]:
@@ -227,6 +230,9 @@ class Mailbox:
                 delivery = self._take(raw)
                 if delivery is not None:
                     yield delivery
+                    if self._unsaid >= _SAY_AT:
+                        self._say_all()
+        self._say_all()
 
     def _take(self, raw: bytes) -> Delivery | None:
         """Return a delivery, or nothing once it has been dealt with here."""
@@ -259,9 +265,10 @@ class Mailbox:
         return Delivery(message, header.sender, envelope, content, repeated=seen is not Seen.NEW)
 
     def acknowledge(self, delivery: Delivery) -> None:
-        """Record that the application has the message, and tell relay and sender with a signed statement.
+        """Record that the application has the message, and keep a signed statement of it for relay and sender.
 
-        It is durable on return even if the relay cannot be reached; the statement goes with the next `flush`.
+        It is durable on return, and the message is not handed over again. Statements go to the relay together: while
+        `receive` goes on, when it ends, and with `flush`.
         """
         self._conclude(delivery.envelope, Event.OPENED, commitment=delivery.envelope.header.content_commitment)
 
@@ -279,10 +286,12 @@ class Mailbox:
         acknowledgement = Acknowledgement.sign(statement, suite, self._newest.keys_in(self.identity))
         notice = Notice(envelope.digest, state, acknowledgement.raw)
         self.spool.finish(notice)
-        try:
-            self._say([notice])
-        except UnavailableError:
-            return  # kept; said again with the next flush
+        self._unsaid += 1
+
+    def _say_all(self) -> None:
+        while unsaid := self.spool.unsaid(BATCH_MAX):
+            self._say(unsaid)
+        self._unsaid = 0
 
     def _say(self, notices: Sequence[Notice]) -> None:
         """Tell the relay; what it takes, or refuses for good, is not said again."""

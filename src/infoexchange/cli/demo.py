@@ -161,7 +161,7 @@ def _send(sites: Sites, samples: Path | None, now: datetime, out: Output) -> lis
 
 def _at(sites: Sites, name: str, work: Callable[[Mailbox], T]) -> T:
     from infoexchange.home import Home
-    from infoexchange.transport.connect import connect
+    from infoexchange.transport import connect
 
     with connect(Home.open(sites.home(name))) as mailbox:
         return work(mailbox)

@@ -87,11 +87,13 @@ def _make(args: argparse.Namespace, out: Output) -> int:
         now=datetime.now(UTC),
     )
     write_file(args.out, listing.payload)
-    threshold = (previous.listing if previous else listing).roots.threshold
+    holders = f"at least {listing.roots.threshold} holders of its root keys"
+    if previous and previous.listing.roots != listing.roots:
+        holders += f", and {previous.listing.roots.threshold} of the root keys of the version before,"
     out.show(
         {"file": str(args.out), **_data(listing)},
         *_parts(listing),
-        f"Wrote {args.out}. Next: at least {threshold} holders of root keys run",
+        f"Wrote {args.out}. Next: {holders} run",
         f"  infoexchange directory sign {args.out} --key ROOTKEY",
     )
     return PASSED

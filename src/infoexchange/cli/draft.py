@@ -12,6 +12,7 @@ from infoexchange import catalogue, certificates, suites
 from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.home.files import in_file, read_file
 from infoexchange.listing import Group, Listing, Nation, Party, Role, Roots
+from infoexchange.tlog import VerifierKey
 
 T = TypeVar("T")
 
@@ -144,6 +145,9 @@ def _relay(path: Path, name: str, where: str) -> Party:
         address=fields.take("address", str),
         log_keys=fields.texts("log_keys"),
     )
+    with in_file(path.parent / name):
+        for text in relay.log_keys:
+            VerifierKey.parse(text)  # the listing carries it as text, and would carry a damaged one
     fields.close()
     return relay
 

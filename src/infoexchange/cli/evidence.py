@@ -54,7 +54,7 @@ def _make(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.envelope import Envelope
     from infoexchange.home import Home
     from infoexchange.home.files import write_file
-    from infoexchange.transport.connect import connect
+    from infoexchange.transport import connect
 
     digest = digest_of(args.id)
     home = Home.open(args.home)

@@ -87,7 +87,7 @@ def marks_of(args: argparse.Namespace, now: datetime) -> Handling:
 def _send(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.errors import ExchangeError
     from infoexchange.home import Home
-    from infoexchange.transport.connect import connect
+    from infoexchange.transport import connect
 
     if bool(args.type) == bool(args.format):
         raise UsageError("either --type (for JSON) or --format (for anything else) is needed")
@@ -167,7 +167,7 @@ def _result_row(result: Result) -> tuple[str, str, str]:
 
 def _receive(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.home import Home
-    from infoexchange.transport.connect import connect
+    from infoexchange.transport import connect
 
     home = Home.open(args.home)
     rows: list[tuple[str, str, str, str, str]] = []
@@ -230,7 +230,7 @@ def keep(home: Path, delivery: Delivery) -> Path:
 def _receipts(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.cli.evidence import digest_of, sentence
     from infoexchange.home import Home
-    from infoexchange.transport.connect import connect
+    from infoexchange.transport import connect
 
     digest = digest_of(args.id)
     with connect(Home.open(args.home)) as mailbox:

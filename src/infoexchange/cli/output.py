@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import os
 import sys
@@ -60,6 +61,9 @@ class Output:
         self._as_json = as_json
         self._stdout: TextIO = sys.stdout
         self._stderr: TextIO = sys.stderr
+        for stream in (self._stdout, self._stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # a name in Thai is no reason to fail on an old terminal
 
     def show(self, data: object, *parts: str | Table) -> None:
         """Print `data` where JSON is wanted, else the lines and tables that say the same to a person."""

@@ -205,7 +205,8 @@ class Home:
         The caller publishes `bundle` afterwards. Keys of older epochs are kept until the last message sealed to them
         has expired, and destroyed then.
         """
-        if now < self.bundle.not_after - ROTATE_BEFORE:
+        # Under an expired directory nothing could be sent, and a clock that is far ahead must not destroy keys.
+        if now < self.bundle.not_after - ROTATE_BEFORE or now >= self.directory.listing.expires_at:
             return False
         with _locked(self.path):
             # Another process may have done it since this one read the folder.
@@ -240,7 +241,7 @@ class Home:
 def _locked(path: Path) -> Iterator[None]:
     """Keep other processes from changing the folder."""
     if not path.is_dir():
-        raise missing(path, f"Run: infoexchange keygen NAME --home {path}")
+        raise missing(path, _keygen(path))
     descriptor = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -114,7 +114,7 @@ def _written(path: Path, data: bytes, mode: int) -> Iterator[Path]:
             os.fsync(file.fileno())
         yield temporary
     except FileExistsError:
-        raise
+        raise  # `write_new` says what it means
     except OSError as problem:
         # The name that the reader knows, not that of the temporary file.
         raise OSError(problem.errno, problem.strerror, str(path)) from None
@@ -160,7 +160,7 @@ def check_tls_pair(certificate_der: bytes, key: Path) -> None:
         pem.write(certificates.to_pem(certificate_der))
         pem.flush()
         try:
-            context.load_cert_chain(pem.name, key)
+            context.load_cert_chain(pem.name, key, password="")  # without one, OpenSSL would ask at the terminal
         except ssl.SSLError:
             raise error(
                 Reason.BAD_CERTIFICATE,

@@ -1,10 +1,11 @@
 """Transport: the ports over gRPC, both halves.
 
-`channel` opens connections, `remote` is the caller's side of the ports, `servicers` the relay's side, `status` what
+`session` connects an agency, `channel` opens connections, `remote` is the caller's side of the ports, `servicers` the relay's side, `status` what
 both say when something is refused. Importing this package loads grpc; `import infoexchange` does not.
 """
 
 from infoexchange.transport.channel import HARDENED, MESSAGE_SIZE_MAX, open_channel, utc_now
 from infoexchange.transport.remote import RemoteRelay
+from infoexchange.transport.session import connect
 
-__all__ = ["HARDENED", "MESSAGE_SIZE_MAX", "RemoteRelay", "open_channel", "utc_now"]
+__all__ = ["HARDENED", "MESSAGE_SIZE_MAX", "RemoteRelay", "connect", "open_channel", "utc_now"]

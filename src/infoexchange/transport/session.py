@@ -1,4 +1,4 @@
-"""Connect: from an agency's folder to a mailbox that works, in one line."""
+"""Session: from an agency's folder to a mailbox that works, in one line."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Protocol
 
 from infoexchange.bundle import KeyBundle
 from infoexchange.directory import Directory
+from infoexchange.errors import UnavailableError
 from infoexchange.keys import Identity
 from infoexchange.mailbox import Mailbox
 from infoexchange.ports import Spool
@@ -95,3 +96,5 @@ def connect(home: Premises, *, timeout: timedelta = TIMEOUT) -> Iterator[Mailbox
         if mailbox.directory is not home.directory:
             home.save_directory(mailbox.directory)
         yield mailbox
+        with contextlib.suppress(UnavailableError):  # what is not said now is kept, and said at the next connection
+            mailbox.flush()

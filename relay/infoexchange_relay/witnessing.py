@@ -1,0 +1,151 @@
+"""Witnessing: has the other relays cosign this relay's checkpoints, and cosigns theirs.
+
+A dead witness stops nothing: its cosignature is missing until it answers again, and receipts stay under the log's own
+signatures meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from infoexchange.errors import ExchangeError, Reason, error
+from infoexchange.listing import Party, Role
+from infoexchange.node import Node
+from infoexchange.quorum import policy_for
+from infoexchange.tlog import Checkpoint, Cosignature
+from infoexchange.tlog.note import Signature
+from infoexchange.transport.servicers import Context
+from infoexchange.witness import Answer, Cosigner, WitnessKeys
+from infoexchange_relay import edge
+from infoexchange_relay.stores import FileLatch
+
+# Implementation constants
+_REFRESH_SECONDS = 60.0  # an unchanged checkpoint is cosigned again this often, to show that the log stands still
+_RETRY_SECONDS = 5.0  # between two attempts while a witness is missing
+
+_log = structlog.get_logger()
+
+
+class Witness(Protocol):
+    """The port through which another relay's witness is asked."""
+
+    def add_checkpoint(self, old_size: int, proof: Sequence[bytes], raw: bytes) -> Answer:
+        """Return cosignatures, or the size to prove from."""
+
+
+class Witnessing:
+    """Asks for cosignatures whenever the log has grown."""
+
+    def __init__(self, node: Node, witnesses: Mapping[str, Witness], *, seconds: float) -> None:
+        """Hold the node and the witnesses by relay name; `seconds` lie between two rounds at least."""
+        self._node = node
+        self._witnesses = witnesses
+        self._seconds = seconds
+        self._sizes = dict.fromkeys(witnesses, 0)  # what each witness cosigned last
+        self._pool = ThreadPoolExecutor(max(1, len(witnesses)), "witness")
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin, in the running loop."""
+        if self._witnesses:
+            self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """End the task and its threads."""
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._pool.shutdown()
+
+    async def _run(self) -> None:
+        done, due = b"", 0.0
+        loop = asyncio.get_running_loop()
+        while True:
+            note = self._node.ledger.checkpoint()
+            if note and (note != done or loop.time() >= due):
+                try:
+                    complete = await self._round(Checkpoint.parse(note))
+                except ExchangeError as problem:
+                    _log.error("witnessing_failed", reason=problem.reason.word)
+                    complete = False
+                except Exception as bug:  # noqa: BLE001  witnessing goes on whatever happens; the text may hold bytes
+                    _log.error("witnessing_failed", reason=type(bug).__name__)
+                    complete = False
+                done, due = note, loop.time() + (_REFRESH_SECONDS if complete else _RETRY_SECONDS)
+            await asyncio.sleep(self._seconds)
+
+    async def _round(self, checkpoint: Checkpoint) -> bool:
+        """Collect cosignatures of one checkpoint; return whether every witness gave them."""
+        loop = asyncio.get_running_loop()
+        names = list(self._witnesses)
+        calls = (loop.run_in_executor(self._pool, self._ask, name, checkpoint) for name in names)
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        lines: list[Signature] = []
+        for name, answer in zip(names, answers, strict=True):
+            if isinstance(answer, BaseException):
+                reason = answer.reason.word if isinstance(answer, ExchangeError) else type(answer).__name__
+                _log.warning("witness_failed", peer=name, reason=reason)
+            else:
+                lines += answer
+        cosigned = checkpoint.with_signatures(lines)
+        with contextlib.suppress(ExchangeError):  # too few: receipts stay under the log's own signatures
+            policy_for(self._node.directory, self._node.name).verify(cosigned, now=self._node.clock())
+            self._node.ledger.witnessed(cosigned)
+            _log.info("witnessed", size=cosigned.size, count=len(lines))
+        return not any(isinstance(answer, BaseException) for answer in answers)
+
+    def _ask(self, name: str, checkpoint: Checkpoint) -> list[Signature]:
+        """Return one witness's cosignature lines, starting from the size it remembers; in a thread."""
+        witness = self._witnesses[name]
+        for _ in range(2):  # the first answer may only tell the size
+            old_size = self._sizes[name]
+            if old_size > checkpoint.size:
+                raise error(Reason.LOG_FORK, field="old_size", detail=f"{name} has cosigned {old_size} entries")
+            proof = self._node.ledger.consistency(old_size, checkpoint.size)
+            answer = witness.add_checkpoint(old_size, proof, checkpoint.raw)
+            self._sizes[name] = answer.size
+            if answer.lines:
+                return [line.signature for line in Cosignature.parse_all(answer.lines)]
+        raise error(Reason.BAD_PROOF, field="old_size", detail=f"{name} does not say what it has cosigned")
+
+
+class CosigningDesk:
+    """Cosigns other relays' checkpoints: one memory file for each log, one call at a time."""
+
+    def __init__(self, keys: WitnessKeys, node: Node, folder: Path) -> None:
+        """Keep the last checkpoint of each log below `folder`."""
+        self._node = node
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._cosigner = Cosigner(keys, lambda: node.directory, self._latch, clock=node.clock)
+
+    def _latch(self, origin: str) -> FileLatch:
+        # An origin may hold characters that no file name may; its digest never does.
+        return FileLatch(self._folder / sha256(origin.encode()).hexdigest())
+
+    async def __call__(self, context: Context, old_size: int, proof: Sequence[bytes], raw: bytes) -> Answer:
+        """Answer another relay; anybody else is refused."""
+        caller = edge.caller(context.auth_context(), self._node.directory, self._node.clock())
+        _check_relay(caller, raw)
+        return await asyncio.to_thread(partial(self._add, old_size, list(proof), raw))
+
+    def _add(self, old_size: int, proof: Sequence[bytes], raw: bytes) -> Answer:
+        with self._lock:
+            return self._cosigner.add_checkpoint(old_size, proof, raw)
+
+
+def _check_relay(caller: Party, raw: bytes) -> None:
+    """Raise `NOT_PERMITTED` unless a relay asks for its own log."""
+    relay = Checkpoint.parse(raw).origin.partition("/")[0]
+    if caller.role is not Role.RELAY or caller.name != relay:
+        raise error(Reason.NOT_PERMITTED, field="checkpoint.origin", detail=f"{caller.name} for the log of {relay}")

@@ -1,0 +1,236 @@
+"""The operator's commands: keys are never overwritten, checks name everything, and one line for what goes wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import sqlite3
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+import infoexchange_relay.__main__ as program
+from command_setup import infoexchange_relay, make_directory, make_exchange
+from infoexchange.directory import Directory
+from infoexchange.ledger import Ledger
+from infoexchange.listing import Roots
+from infoexchange.log import LogKeys
+from infoexchange.node import Node
+from infoexchange.tlog import VerifierKey
+from infoexchange_relay.stores import FileLatch, open_store
+
+NAME = "relay.th.example"
+
+
+@pytest.fixture(scope="module")
+def peer():
+    """Somebody who listens where the other relay is to be."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, peer: str) -> Path:
+    return make_exchange(tmp_path_factory.mktemp("exchange"), {"th": "127.0.0.1:0", "sg": peer})
+
+
+@pytest.fixture
+def relay(made: Path, tmp_path: Path) -> Path:
+    """The folder of a relay, one exchange for each test."""
+    return Path(shutil.copytree(made, tmp_path / "exchange")) / "relay-th"
+
+
+def logged(relay: Path, count: int = 1) -> None:
+    """Run the relay's rules without a port: each start logs what is new."""
+    keys = LogKeys.parse((relay / "log.key").read_bytes())
+    roots = Roots.parse((relay / "roots.pb").read_bytes())
+    directory = Directory.parse((relay / "directory.pb").read_bytes(), roots=roots)
+
+    def clock() -> datetime:
+        return datetime.now(UTC)
+
+    with open_store(relay / "data" / "relay.sqlite3") as store:
+        Node(
+            Ledger(keys, store, FileLatch(relay / "latch" / "checkpoint"), clock=clock), directory, clock=clock
+        ).start()
+
+
+def check(capsys: pytest.CaptureFixture[str], relay: Path) -> tuple[int, dict[str, str], list[str]]:
+    """Exit code, what failed by check, and the lines on standard error."""
+    capsys.readouterr()
+    code = infoexchange_relay("check", "--config", relay / "relay.toml", "--json")
+    printed = capsys.readouterr()
+    checks = json.loads(printed.out)["checks"]
+    failed = {c["check"]: f"{c['detail']}. {c['next_step']}" for c in checks if not c["passed"]}
+    assert json.loads(printed.out)["passed"] is (code == 0)
+    assert "Traceback" not in printed.err
+    return code, failed, printed.err.splitlines()
+
+
+def failing(capsys: pytest.CaptureFixture[str], code: int, *words: object) -> str:
+    """The one line that a command leaves when it fails."""
+    capsys.readouterr()
+    assert infoexchange_relay(*words) == code
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err.count("\n")) == ("", 1)
+    return printed.err
+
+
+# init
+
+
+def test_init_makes_what_the_directory_needs(relay):
+    registration = json.loads((relay / "registration.json").read_text())
+    assert (registration["name"], registration["nation"]) == (NAME, "th")
+    keys = [VerifierKey.parse(text) for text in registration["log_keys"]]
+    assert {key.name for key in keys} == {LogKeys.parse((relay / "log.key").read_bytes()).origin}
+    assert {(relay / name).stat().st_mode & 0o777 for name in ("log.key", "tls.key")} == {0o600}
+    assert {(relay / name).stat().st_mode & 0o777 for name in ("data", "latch")} == {0o700}
+
+
+def test_others_are_told_a_name_where_the_relay_listens_everywhere(tmp_path):
+    assert infoexchange_relay("init", NAME, "--folder", tmp_path / "new", "--nation", "xx") == 0
+    registration = json.loads((tmp_path / "new" / "registration.json").read_text())
+    assert (registration["address"], registration["nation"]) == (f"{NAME}:7443", "xx")
+
+
+def test_keys_of_a_relay_are_never_overwritten(relay, capsys):
+    before = (relay / "log.key").read_bytes()
+    assert "never overwritten" in failing(capsys, 1, "init", NAME, "--folder", relay)
+    (relay / "relay.toml").unlink()
+    assert "are there already" in failing(capsys, 1, "init", "relay.sg.example", "--folder", relay)
+    # A crash before the last file: the same call finishes with the same keys.
+    assert infoexchange_relay("init", NAME, "--folder", relay) == 0
+    assert (relay / "log.key").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (3, ("init", NAME)),
+        (3, ("init", NAME, "--folder", "new", "--listen", "7443")),
+        (1, ("init", "relay", "--folder", "new")),
+        (1, ("init", NAME, "--folder", "/dev/null/new")),
+        (3, ("check",)),
+        (3, ("check", "--config", "nowhere.toml")),
+        (3, ("serve", "--config", "nowhere.toml")),
+        (3, ("start",)),
+        (3, ()),
+    ],
+)
+def test_bad_input_gives_one_line(tmp_path, capsys, monkeypatch, code, words):
+    monkeypatch.chdir(tmp_path)
+    failing(capsys, code, *words)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_extra_is_named(monkeypatch, capsys):
+    monkeypatch.setattr(program, "find_spec", lambda name: None if name == "structlog" else "found")
+    assert program.main(["--help"]) == 3
+    assert "structlog missing. Run: pip install 'infoexchange[relay]'" in capsys.readouterr().err
+
+
+# check
+
+
+def test_a_relay_that_is_ready(relay, capsys):
+    assert check(capsys, relay) == (0, {}, [])
+    assert not list((relay / "data").iterdir())
+    assert infoexchange_relay("check", "--config", relay / "relay.toml") == 0
+    assert "new, nothing logged yet" in capsys.readouterr().out
+
+
+def test_the_whole_log_is_hashed_again(relay, capsys):
+    logged(relay)
+    assert check(capsys, relay) == (0, {}, [])
+    capsys.readouterr()
+    assert infoexchange_relay("check", "--config", relay / "relay.toml") == 0
+    assert "2 entries, 2 of them signed" in capsys.readouterr().out
+
+
+@pytest.fixture
+def grown(relay: Path) -> Path:
+    """A relay whose log has grown since a copy of its data was made."""
+    logged(relay)
+    shutil.copytree(relay / "data", relay / "old")
+    newer = make_directory(relay.parent, "second", "--previous", relay / "directory.pb")
+    shutil.copy(newer, relay / "directory.pb")
+    logged(relay)
+    return relay
+
+
+def test_an_old_copy_of_the_data_is_found(grown, capsys):
+    assert check(capsys, grown)[0] == 0
+    shutil.rmtree(grown / "data")
+    (grown / "old").rename(grown / "data")
+    code, failed, _ = check(capsys, grown)
+    assert (code, list(failed)) == (1, ["audit log"])
+    assert "entry 2 of 3 is missing" in failed["audit log"]
+
+
+def test_lost_data_is_found(grown, capsys):
+    shutil.rmtree(grown / "data")
+    code, failed, _ = check(capsys, grown)
+    assert (code, list(failed)) == (1, ["audit log"])
+    assert "3 entries were signed" in failed["audit log"]
+
+
+def test_a_changed_leaf_is_found(grown, capsys):
+    with sqlite3.connect(grown / "data" / "relay.sqlite3") as database:
+        database.execute("UPDATE entry SET leaf = zeroblob(length(leaf)) WHERE idx = 1")
+    database.close()
+    code, failed, _ = check(capsys, grown)
+    assert (code, list(failed)) == (1, ["audit log"])
+
+
+def test_a_latch_of_another_log_is_found(relay, capsys):
+    logged(relay)
+    shutil.copy(relay.parent / "relay-sg" / "log.key", relay / "other.key")
+    note = (relay / "latch" / "checkpoint").read_text().replace(NAME, "relay.my.example")
+    (relay / "latch" / "checkpoint").write_text(note)
+    code, failed, _ = check(capsys, relay)
+    assert (code, list(failed)) == (1, ["audit log"])
+
+
+def test_everything_wrong_is_said_at_once(relay, capsys):
+    (relay / "log.key").chmod(0o640)
+    (relay / "tls.pem").unlink()
+    (relay / "roots.pb").write_bytes(b"nothing")
+    code, failed, lines = check(capsys, relay)
+    assert (code, list(failed)) == (1, ["log keys", "directory", "TLS certificate"])
+    assert len(lines) == 3
+    assert "chmod 600" in failed["log keys"]
+    assert "national CA" in failed["TLS certificate"]
+
+
+def test_keys_and_certificates_of_another_relay_are_found(relay, capsys):
+    for name in ("log.key", "tls.pem"):
+        shutil.copy(relay.parent / "relay-sg" / name, relay / name)
+    code, failed, _ = check(capsys, relay)
+    assert (code, list(failed)) == (1, ["log keys", "TLS certificate"])
+    assert "the keys of relay.sg.example" in failed["log keys"]
+    shutil.copy(relay.parent / "relay-sg" / "tls.key", relay / "tls.key")
+    _, failed, _ = check(capsys, relay)
+    assert "relay.sg.example" in failed["TLS certificate"]
+
+
+def test_keys_that_were_not_registered_are_found(relay, capsys):
+    (relay / "log.key").write_bytes(LogKeys.make(NAME, now=datetime.now(UTC)).raw)
+    code, failed, _ = check(capsys, relay)
+    assert (code, list(failed)) == (1, ["log keys in the directory"])
+
+
+def test_a_relay_that_is_not_in_the_directory(relay, capsys):
+    settings = (relay / "relay.toml").read_text()
+    (relay / "relay.toml").write_text(settings.replace(NAME, "relay.my.example"))
+    code, failed, _ = check(capsys, relay)
+    assert (code, list(failed)[:2]) == (1, ["log keys", "entry in the directory"])
+
+
+def test_peers_that_cannot_be_reached(made, capsys):
+    """The other relay's view: this relay listens nowhere."""
+    code, failed, lines = check(capsys, made / "relay-sg")
+    assert (code, list(failed), len(lines)) == (1, [f"peer {NAME}"], 1)
+    assert "firewalls" in failed[f"peer {NAME}"]

@@ -1,0 +1,208 @@
+"""A relay's settings, log lines and metrics: what may come in, and what may come out."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import socket
+import urllib.request
+from pathlib import Path
+
+import pytest
+import structlog
+
+from infoexchange.errors import Reason
+from infoexchange_relay import logs
+from infoexchange_relay.cli.folder import DEFAULT_LISTEN, TEMPLATE
+from infoexchange_relay.config import Config, ConfigError, load, parse_address
+from infoexchange_relay.metrics import Metrics
+
+RELAY = Path(__file__).resolve().parent.parent / "relay"
+TEXT = TEMPLATE.format(name='"relay.th.example"', listen=f'"{DEFAULT_LISTEN}"')
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "relay.toml"
+    path.write_text(TEXT)
+    return path
+
+
+def lines(file: Path, environ: dict[str, str] | None = None) -> list[str]:
+    """What is wrong with a configuration."""
+    with pytest.raises(ConfigError) as caught:
+        load(file, environ or {})
+    assert all("\n" not in str(problem) for problem in caught.value.problems)
+    return [str(problem) for problem in caught.value.problems]
+
+
+# Settings
+
+
+def test_the_example_is_what_init_writes():
+    assert (RELAY / "relay.example.toml").read_text() == TEXT
+
+
+def test_the_operators_page_lists_every_setting():
+    page = (RELAY / "README.md").read_text()
+    for field in dataclasses.fields(Config):
+        default = "required" if field.default is dataclasses.MISSING else f"`{json.dumps(field.default)}`"
+        assert f"| `{field.name}` | {default} |" in page
+
+
+def test_paths_are_relative_to_the_file(file):
+    config = load(file, {})
+    assert (config.name, config.listen, config.reflection) == ("relay.th.example", DEFAULT_LISTEN, False)
+    assert config.latch == file.parent / "latch" / "checkpoint"
+    assert config.store == file.parent / "data" / "relay.sqlite3"
+    assert load(file, {"INFOEXCHANGE_RELAY__LATCH": "/elsewhere/checkpoint"}).latch == Path("/elsewhere/checkpoint")
+
+
+def test_defaults_are_used_for_what_is_not_set(file):
+    file.write_text("\n".join(line for line in TEXT.splitlines() if not line.startswith(("refl", "metr", "log_level"))))
+    config = load(file, {})
+    assert (config.reflection, config.metrics_listen, config.log_level) == (False, "", "info")
+
+
+def test_the_environment_replaces_the_file(file):
+    environ = {"INFOEXCHANGE_RELAY__LISTEN": "[::1]:0", "INFOEXCHANGE_RELAY__REFLECTION": "on", "HOME": "/root"}
+    config = load(file, environ)
+    assert (config.listen, config.reflection) == ("[::1]:0", True)
+
+
+def test_everything_wrong_is_said_at_once_with_its_source(file):
+    file.write_text('name = "Bangkok"\nlisten = 7443\nlog_levl = "loud"\nreflection = "maybe"\n[peers]\nx = 1\n')
+    found = lines(file, {"INFOEXCHANGE_RELAY__METRICS_LISTEN": "0.0.0.0:9", "INFOEXCHANGE_RELAY__LOG_LEVEL": "loud"})
+    for words in (
+        "name (from the file): 'Bangkok' is not a name",
+        "listen (from the file): 7443 is not a text",
+        "log_levl (from the file): no such setting; did you mean 'log_level'?",
+        "peers (from the file): no such setting; there are name",
+        "reflection (from the file): 'maybe' is neither",
+        "metrics_listen (from INFOEXCHANGE_RELAY__METRICS_LISTEN): '0.0.0.0' is not a loopback",
+        "log_level (from INFOEXCHANGE_RELAY__LOG_LEVEL): 'loud' is none of",
+        "data: is missing",
+        "roots: is missing",
+    ):
+        assert any(str(file) in line and words in line for line in found), words
+
+
+@pytest.mark.parametrize("latch", ["data", "data/latch", "latch/../data/x"])
+def test_the_latch_lies_outside_the_data(file, latch):
+    (found,) = lines(file, {"INFOEXCHANGE_RELAY__LATCH": latch})
+    assert "outside `data`" in found
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [(b"name = ", "not TOML"), (b"\xff", "not TOML"), (b"name = 'a.b'\nname = 'a.b'", "not TOML"), (None, "init")],
+)
+def test_a_file_that_is_none(file, raw, words):
+    if raw is None:
+        file.unlink()
+    else:
+        file.write_bytes(raw)
+    (found,) = lines(file)
+    assert words in found
+
+
+def test_a_folder_is_no_configuration(tmp_path):
+    (found,) = lines(tmp_path)
+    assert "directory" in found
+
+
+@pytest.mark.parametrize("text", ["", "host", "host:", ":1", "host:-1", "host:65536", "::1:1", "host:١", "host:1:2"])
+def test_what_is_no_address(text):
+    with pytest.raises(ValueError, match="host:port"):
+        parse_address(text)
+
+
+def test_addresses():
+    assert parse_address("[::1]:0") == ("::1", 0)
+    assert parse_address("relay.th.example:7443") == ("relay.th.example", 7443)
+
+
+# Log lines
+
+
+@pytest.fixture
+def written():
+    stream = io.StringIO()
+    logs.configure("info", stream)
+    yield stream
+    structlog.reset_defaults()
+
+
+def test_lines_hold_allowed_keys_only(written):
+    structlog.get_logger().bind(party="desk.th.example", subject="secret").info(
+        "accepted", digest="ab", size=9, payload=b"secret", detail="secret", count=[1], peer="x" * 9999
+    )
+    line = json.loads(written.getvalue())
+    assert line.keys() == {"event", "level", "timestamp", "party", "digest", "size", "peer"}
+    assert "secret" not in written.getvalue()
+    assert len(line["peer"]) == logs.TEXT_MAX
+
+
+def test_an_exception_leaves_no_trace_of_its_text(written):
+    try:
+        raise ValueError("secret")
+    except ValueError:
+        structlog.get_logger().exception("failed", code=13)
+    assert "secret" not in written.getvalue()
+    assert json.loads(written.getvalue())["code"] == 13
+
+
+def test_levels(written):
+    structlog.get_logger().debug("unseen")
+    structlog.get_logger().warning("seen")
+    assert [json.loads(line)["event"] for line in written.getvalue().splitlines()] == ["seen"]
+
+
+# Metrics
+
+
+def test_labels_come_from_closed_sets():
+    metrics = Metrics(["relay.sg.example"])
+    metrics.accepted(3)
+    metrics.refused(Reason.BAD_SIGNATURE)
+    metrics.forwarded("relay.sg.example", 2)
+    for i in range(99):
+        metrics.forwarded(f"attacker-{i}")
+    metrics.delivered()
+    metrics.woken()
+    metrics.committed(0.004, 17)
+    text = metrics.render().decode()
+    for line in (
+        "infoexchange_relay_envelopes_accepted_total 3.0",
+        'infoexchange_relay_envelopes_refused_total{reason="bad_signature"} 1.0',
+        'infoexchange_relay_envelopes_refused_total{reason="too_large"} 0.0',
+        'infoexchange_relay_envelopes_forwarded_total{peer="relay.sg.example"} 2.0',
+        'infoexchange_relay_envelopes_forwarded_total{peer="other"} 99.0',
+        "infoexchange_relay_envelopes_delivered_total 1.0",
+        "infoexchange_relay_queue_wakes_total 1.0",
+        'infoexchange_relay_commit_seconds_bucket{le="0.005"} 1.0',
+        "infoexchange_relay_log_entries 17.0",
+    ):
+        assert line in text.splitlines()
+    assert "attacker" not in text
+
+
+def test_two_relays_in_one_process_do_not_mix():
+    one, two = Metrics(), Metrics()
+    one.accepted()
+    assert b"accepted_total 0.0" in two.render()
+
+
+def test_prometheus_can_ask_while_it_is_exported():
+    metrics = Metrics()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(OSError, match="in use"):
+            metrics.export(address)
+    end = metrics.export(address)
+    with urllib.request.urlopen(f"http://{address}/metrics") as answer:
+        assert b"infoexchange_relay_log_entries 0.0" in answer.read()
+    end()
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(f"http://{address}/metrics")

@@ -1,0 +1,194 @@
+"""The relay program when a part of it, or of another relay, fails; and how it starts and stops."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import time
+from datetime import timedelta
+
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from infoexchange.envelope import Envelope
+from infoexchange.errors import Reason, UnavailableError, error
+from infoexchange.receipt import Receipt
+from infoexchange.states import Event
+from infoexchange_relay import forward
+from infoexchange_relay.serve import running
+from relays import A2, AGENCIES, A, B, Relays, events, fetched, raised, until
+
+
+@pytest.fixture
+def fresh(tmp_path, monkeypatch):
+    monkeypatch.setattr(forward, "_BACKOFF_FIRST", 0.1)
+    monkeypatch.setattr(forward, "_BACKOFF_MAX", 0.3)
+    monkeypatch.setattr(forward, "_SWEEP", 0.1)
+    with contextlib.closing(Relays(tmp_path, AGENCIES)) as relays:
+        yield relays
+
+
+def test_what_a_peer_misses_while_it_is_down_arrives_later(fresh):
+    fresh.start("th")
+    sender = fresh.remote(A)
+    sender.publish([fresh.community.members[A].bundle])
+    assert sender.bundles([A, B])[0].owner == A  # the peer cannot be asked: what there is
+    envelopes = [fresh.seal(A, [B, A2]) for _ in range(2)]
+    assert all(isinstance(r, Receipt) for r in sender.submit([e.raw for e in envelopes]))
+    fresh.start("vn")
+    recipient = fresh.remote(B)
+    until(lambda: len(fetched(recipient)) == 2)
+    assert {e.digest for e in envelopes} == set(fetched(recipient)) == set(fetched(fresh.remote(A2)))
+    wraps = [[w.recipient for w in Envelope.parse(raw).wraps] for frame in recipient.fetch() for raw in frame]
+    assert wraps == [[B], [B]]
+
+
+def test_everything_is_there_after_a_restart(fresh):
+    fresh.start("th")
+    sender = fresh.remote(A)
+    sender.publish([fresh.community.members[A].bundle])
+    envelope = fresh.seal(A, [A2])
+    (receipt,) = sender.submit([envelope.raw])
+    fresh.stop("th")
+    assert isinstance(raised(sender.checkpoint), UnavailableError)
+    fresh.start("th")
+    again = until(lambda: [r for r in resubmitted(sender, envelope) if isinstance(r, Receipt)])
+    assert again[0].leaf == receipt.leaf
+    assert fetched(fresh.remote(A2)) == [envelope.digest]
+
+
+def resubmitted(sender, envelope):
+    try:
+        return sender.submit([envelope.raw])
+    except UnavailableError:
+        return []
+
+
+def test_a_refused_envelope_never_blocks_the_queue(fresh):
+    fresh.start("th")
+    peer = fresh.start("vn").node
+    fresh.publish()
+    sender, recipient = fresh.remote(A), fresh.remote(B)
+    envelopes = [fresh.seal(A, [B]) for _ in range(4)]
+    refused, broken = envelopes[0].digest, envelopes[1].digest
+    decide, bugs = peer.decide, [True]
+
+    def deciding(caller, raw):
+        digest = Envelope.parse(raw).digest
+        if digest == refused:
+            raise error(Reason.RULE_BROKEN, detail="no")
+        if digest == broken and bugs:
+            raise ZeroDivisionError("a bug")
+        return decide(caller, raw)
+
+    peer.decide = deciding
+    sender.submit([e.raw for e in envelopes])
+    until(lambda: set(fetched(recipient)) == {e.digest for e in envelopes[2:]})
+    until(lambda: (Event.REFUSED, "relay.th.example") in events(sender, refused))
+    bugs.clear()
+    until(lambda: len(fetched(recipient)) == 3)
+    (said,) = [r.routing for r in sender.events(refused).events if r.routing.event is Event.REFUSED]
+    assert said.reason == Reason.RULE_BROKEN
+
+
+def test_a_peer_that_lost_a_bundle_gets_it_again(fresh):
+    ours, peer = fresh.start("th").node, fresh.start("vn").node
+    fresh.publish()
+    sender, recipient = fresh.remote(A), fresh.remote(B)
+    first, second = fresh.seal(A, [B]), fresh.seal(A, [B])
+    sender.submit([first.raw])
+    until(lambda: fetched(recipient) == [first.digest])
+    found, lost = peer.store.bundle, [True]
+    publish = peer.decide_bundle
+
+    def published(caller, bundle):
+        lost.clear()
+        return publish(caller, bundle)
+
+    peer.decide_bundle = published
+    peer.store.bundle = lambda digest: None if lost else found(digest)
+    sender.submit([second.raw])
+    until(lambda: second.digest in fetched(recipient))
+    assert not lost
+    assert Event.REFUSED not in [event for event, _ in events(sender, second.digest)]
+    assert ours.name == "relay.th.example"
+
+
+def test_what_nobody_fetches_in_time_expires(fresh):
+    fresh.start("th")
+    fresh.remote(A).publish([fresh.community.members[A].bundle])
+    envelope = fresh.seal(A, [A2], lifetime=timedelta(seconds=1))
+    sender = fresh.remote(A)
+    sender.submit([envelope.raw])
+    until(lambda: Event.EXPIRED in [event for event, _ in events(sender, envelope.digest)])
+    assert fetched(fresh.remote(A2)) == []
+
+
+def test_a_log_that_stops_accepts_nothing_more(fresh):
+    relay = fresh.start("th")
+    sender = fresh.remote(A)
+    sender.publish([fresh.community.members[A].bundle])
+
+    def append(changes):
+        raise error(Reason.LOG_STOPPED, field="log", detail="the disk failed")
+
+    relay.node.ledger.store.append = append
+    envelope = fresh.seal(A, [A2])
+    assert raised(lambda: sender.submit([envelope.raw])).reason is Reason.LOG_STOPPED
+    assert relay.stopped.is_set()
+    assert raised(lambda: sender.submit([envelope.raw])).reason is Reason.LOG_STOPPED
+
+
+def test_following_streams_end_and_health_changes_when_the_relay_stops(fresh):
+    fresh.start("th")
+    watch = health_pb2_grpc.HealthStub(fresh.channel("th", A)).Watch(health_pb2.HealthCheckRequest(), timeout=20)
+    assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+    stream = fresh.remote(A).follow()
+    fresh.remote(A).publish([fresh.community.members[A].bundle])
+    envelope = fresh.seal(A, [A])
+    fresh.remote(A).submit([envelope.raw])
+    assert len(next(stream)) == 1
+    begun = time.monotonic()
+    fresh.stop_soon("th")
+    assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
+    watch.cancel()
+    assert list(stream) == []
+    fresh.stopped()
+    assert time.monotonic() - begun < 4
+
+
+def test_a_taken_port_is_one_clear_error(fresh):
+    fresh.start("th")
+    other = fresh.configs["vn"]
+    taken = type(other)(**{**other.__dict__, "listen": fresh.addresses["th"]})
+    with pytest.raises(UnavailableError, match="port is taken"):
+        fresh.do(contextlib.AsyncExitStack().enter_async_context(running(taken)))
+
+
+PROGRAM = """
+import asyncio, json, sys
+from pathlib import Path
+from infoexchange_relay.config import Config
+from infoexchange_relay.serve import serve
+settings = json.loads(sys.argv[1])
+paths = {k: Path(v) for k, v in settings.items() if k not in ("name", "listen")}
+sys.exit(asyncio.run(serve(Config(**{**settings, **paths}))))
+"""
+
+
+def test_the_program_says_when_it_is_ready_and_stops_when_told(fresh):
+    config = fresh.configs["th"]
+    settings = {k: str(v) for k, v in config.__dict__.items() if k not in ("reflection", "metrics_listen", "log_level")}
+    command = [sys.executable, "-c", PROGRAM, json.dumps({**settings, "listen": "127.0.0.1:0"})]
+    path = {"PYTHONPATH": ":".join(p for p in sys.path if p), "GRPC_VERBOSITY": "NONE"}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=path) as program:
+        lines = (json.loads(line) for line in program.stderr)
+        ready = next(line for line in lines if line["event"] == "relay_ready")
+        assert ready["address"].startswith("127.0.0.1:")
+        assert not ready["address"].endswith(":0")
+        program.send_signal(signal.SIGTERM)
+        assert [line["event"] for line in lines] == ["relay_stopping", "relay_stopped"]
+        assert program.wait(10) == 0
