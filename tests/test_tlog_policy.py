@@ -34,7 +34,7 @@ EDS = {cc: signer(f"relay.{cc}.example/witness", 4) for cc in NATIONS}
 MLS = {cc: signer(f"relay.{cc}.example/witness", 6) for cc in NATIONS}
 CHECKPOINT = Checkpoint.sign(ORIGIN, 300, hashlib.sha256(b"root").digest(), LOG, now=NOW)
 
-# The shape of audit-log.md 8.7: a nation counts once, with either algorithm; the quorum is k of the other nations.
+# The rule of our directories: a nation counts once, with either algorithm; the quorum is k of the other nations.
 TEXT = "# who must have seen it\n\n"
 TEXT += "".join(f"log {one.key} https://relay.th.example\n" for one in LOG)
 TEXT += "".join(f"witness {cc}-ed {EDS[cc].key}\n\twitness  {cc}-ml\t{MLS[cc].key} url \n" for cc in NATIONS)

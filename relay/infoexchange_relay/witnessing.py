@@ -24,9 +24,7 @@ from infoexchange.node import Node
 from infoexchange.quorum import policy_for
 from infoexchange.tlog import Checkpoint, Cosignature
 from infoexchange.tlog.note import Signature
-from infoexchange.transport.servicers import Context
 from infoexchange.witness import Answer, Cosigner, WitnessKeys
-from infoexchange_relay import edge
 from infoexchange_relay.stores import FileLatch
 
 # Implementation constants
@@ -133,9 +131,8 @@ class CosigningDesk:
         # An origin may hold characters that no file name may; its digest never does.
         return FileLatch(self._folder / sha256(origin.encode()).hexdigest())
 
-    async def __call__(self, context: Context, old_size: int, proof: Sequence[bytes], raw: bytes) -> Answer:
+    async def add_checkpoint(self, caller: Party, old_size: int, proof: Sequence[bytes], raw: bytes) -> Answer:
         """Answer another relay; anybody else is refused."""
-        caller = edge.caller(context.auth_context(), self._node.directory, self._node.clock())
         _check_relay(caller, raw)
         return await asyncio.to_thread(partial(self._add, old_size, list(proof), raw))
 

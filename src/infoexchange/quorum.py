@@ -1,4 +1,4 @@
-"""Quorum: whose witnesses must have cosigned a relay's checkpoint before an auditor believes it (SPEC section Witnesses).
+"""Quorum: whose witnesses must have cosigned a checkpoint before an auditor believes it (SPEC section Witnesses).
 
 A relay could show different logs to different readers. Relays of other nations therefore cosign each other's
 checkpoints; a nation's own witness never counts for its own log, and more than two thirds of the others must agree.
@@ -16,8 +16,8 @@ from infoexchange.tlog.policy import NO_QUORUM, Group, Witness
 def policy_for(directory: Directory, relay: str) -> Policy:
     """Return the policy under which the checkpoints of a relay's log are judged.
 
-    The directory's own policy text decides if it has one. Otherwise k = 1 + floor(2n/3) of the n other nations that have
-    witnesses, so that n - k of them may be dead or lying; with no other nation there is no quorum rule.
+    The directory's own policy text decides if it has one. Otherwise k = 1 + floor(2n/3) of the n other nations that
+    have witnesses, so that n - k of them may be dead or lying; with no other nation there is no quorum rule.
     """
     if directory.listing.witness_policy:
         return Policy.parse(directory.listing.witness_policy.encode())

@@ -19,7 +19,7 @@ from infoexchange.tlog.note import PREFIX_SIZES, KeyType, Note, NoteSigner, Sign
 from infoexchange.tlog.text import parse_decimal, parse_hash, parse_lines, write_base64
 
 # Specification constants
-SKEW_MAX = timedelta(minutes=5)  # audit-log.md 10, Cosignature: further in the future is refused
+SKEW_MAX = timedelta(minutes=5)  # SPEC section Audit log: further in the future is refused
 TIME_MAX = 2**63 - 1  # C2SP tlog-cosignature, timestamp
 MLDSA_NAME_MAX = 255  # C2SP tlog-cosignature: a u8 holds the length of name and origin
 LOG_TYPES = (KeyType.ED25519, KeyType.MLDSA44)

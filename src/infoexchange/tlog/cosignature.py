@@ -18,7 +18,7 @@ from infoexchange.tlog.text import parse_lines
 
 # Specification constants
 WITNESS_TYPES = (KeyType.ED25519_COSIGNER, KeyType.MLDSA44)
-COSIGNATURE_SIZES = (72, 2428)  # audit-log.md 10, Cosignature: eight bytes of time, then either signature
+COSIGNATURE_SIZES = (72, 2428)  # SPEC section Audit log: eight bytes of time, then either signature
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from infoexchange.errors import Reason, error
 
 # Specification constants
 HASH_SIZE = 32  # SHA-256
-SIZE_MAX = 2**63 - 1  # audit-log.md 10, Checkpoint: a larger size is refused
-PATH_MAX = 63  # audit-log.md 10, Inclusion proof: the longest path of a tree within SIZE_MAX
+SIZE_MAX = 2**63 - 1  # SPEC section Audit log: a larger size is refused
+PATH_MAX = 63  # SPEC section Audit log: the longest path of a tree within SIZE_MAX
 EMPTY_ROOT = hashlib.sha256(b"").digest()  # RFC 9162 2.1.1: the root of no leaves
 
 Subtree = Callable[[int, int], bytes]

@@ -19,8 +19,8 @@ from infoexchange.errors import Reason, error
 from infoexchange.tlog.text import parse_base64, parse_lines, write_base64
 
 # Specification constants
-NOTE_SIZE_MAX = 256 * 1024  # audit-log.md 10, Note: room for 64 ML-DSA-44 lines
-SIGNATURES_MAX = 64  # audit-log.md 10, Note
+NOTE_SIZE_MAX = 256 * 1024  # SPEC section Audit log: room for 64 ML-DSA-44 lines
+SIGNATURES_MAX = 64  # SPEC section Audit log
 _DASH = "\u2014".encode()
 _KEY_ID = re.compile(r"[0-9a-f]{8}")
 

@@ -1,7 +1,8 @@
 """Transport: the ports over gRPC, both halves.
 
-`session` connects an agency, `channel` opens connections, `remote` is the caller's side of the ports, `servicers` the relay's side, `status` what
-both say when something is refused. Importing this package loads grpc; `import infoexchange` does not.
+`session` connects an agency in one line, `channel` opens connections, `remote` is the caller's side of the ports,
+`servicers` the relay's side, `witness` both sides of cosigning, and `status` what everyone says when something is
+refused. Importing this package loads grpc; `import infoexchange` does not.
 """
 
 from infoexchange.transport.channel import HARDENED, MESSAGE_SIZE_MAX, open_channel, utc_now
