@@ -21,6 +21,7 @@ from infoexchange.errors import ExchangeError, Reason, error
 ENVIRONMENT_PREFIX = "INFOEXCHANGE_RELAY__"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _PORT_MAX = 65535
+_WITNESS_SECONDS_MAX = 3600  # an hour without a witness is an outage, not a setting
 _YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
@@ -43,10 +44,12 @@ class Config:
         data: Folder of the log, envelopes and queues.
         latch: File of the last signed checkpoint; outside `data`, and never restored with it.
         log_keys: Key file of the audit log.
+        witness_keys: Key file of the witness that cosigns other relays' logs.
         tls_key: Key file of the TLS certificate.
         tls_certificate: PEM file of the TLS certificate.
         directory: Signed directory.
         roots: Trust anchor: the root keys that sign the directory.
+        witness_seconds: Seconds between two rounds of asking for cosignatures.
         reflection: Whether gRPC reflection answers.
         metrics_listen: `host:port` for Prometheus, loopback only; empty for none.
         log_level: Least severe messages that are logged.
@@ -57,10 +60,12 @@ class Config:
     data: Path
     latch: Path
     log_keys: Path
+    witness_keys: Path
     tls_key: Path
     tls_certificate: Path
     directory: Path
     roots: Path
+    witness_seconds: int = 10  # C2SP tlog-witness suggests seconds to a minute
     reflection: bool = False
     metrics_listen: str = ""
     log_level: str = "info"
@@ -69,6 +74,11 @@ class Config:
     def store(self) -> Path:
         """The file of the store inside `data`."""
         return self.data / "relay.sqlite3"
+
+    @property
+    def witnessed(self) -> Path:
+        """The folder, beside the latch, that remembers which checkpoints of other logs were cosigned."""
+        return self.latch.parent / "witnessed"
 
 
 def load(file: Path, environ: Mapping[str, str]) -> Config:
@@ -160,7 +170,14 @@ def _flag(value: object, folder: Path) -> bool:
     return word in _YES
 
 
-_KINDS: dict[str, Callable[[object, Path], object]] = {"str": _text, "Path": _path, "bool": _flag}
+def _number(value: object, folder: Path) -> int:
+    text = str(value)
+    if isinstance(value, bool) or not text.isascii() or not text.isdigit():
+        raise ValueError(f"{value!r} is not a whole number")
+    return int(text)
+
+
+_KINDS: dict[str, Callable[[object, Path], object]] = {"str": _text, "Path": _path, "bool": _flag, "int": _number}
 
 
 def _check(key: str, value: Any) -> object:
@@ -176,6 +193,8 @@ def _check(key: str, value: Any) -> object:
         host, _ = parse_address(value)
         if not _is_loopback(host):
             raise ValueError(f"{host!r} is not a loopback address; metrics carry no protection of their own")
+    elif key == "witness_seconds" and not 1 <= value <= _WITNESS_SECONDS_MAX:
+        raise ValueError(f"{value} is not 1 to {_WITNESS_SECONDS_MAX} seconds")
     elif key == "log_level" and value not in LOG_LEVELS:
         raise ValueError(f"{value!r} is none of {', '.join(LOG_LEVELS)}")
     return value

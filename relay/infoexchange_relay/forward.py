@@ -19,6 +19,7 @@ from typing import Protocol, TypeVar
 import structlog
 
 from infoexchange.bundle import KeyBundle
+from infoexchange.certificates import CLOCK_SKEW
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, UnavailableError
 from infoexchange.listing import Party, Role
@@ -264,9 +265,9 @@ class Peers:
     async def _sweep(self) -> None:
         """Log the end of what nobody fetched in time."""
         while True:
-            store, now = self._node.store, self._node.clock()
+            store, past = self._node.store, self._node.clock() - CLOCK_SKEW  # the recipient may still take it till then
             with contextlib.suppress(UnavailableError):
-                expired = await self._writer.read(partial(store.expired, now, limit=_SWEEP_LIMIT))
+                expired = await self._writer.read(partial(store.expired, past, limit=_SWEEP_LIMIT))
                 decisions = [
                     partial(self._node.ended, Event.EXPIRED, item.party, item.digest, Reason.EXPIRED)
                     for item in expired
@@ -328,10 +329,11 @@ class Peers:
             next_relays = {r.routing.next_relay for r in own.events if r.routing.event is Event.FORWARDED}
             peers = [self._peers[name] for name in sorted(next_relays) if name in self._peers]
             histories += await asyncio.gather(*(self._history(peer, digest) for peer in peers))
-        # A receipt is made anew under every checkpoint; the leaf says which entry it is about.
-        events = {receipt.leaf: receipt for history in reversed(histories) for receipt in reversed(history.events)}
+        # A receipt is made anew under every checkpoint; the leaf says which entry it is about. The peer's own comes
+        # last and wins: other nations may have cosigned its checkpoint since it gave us ours.
+        events = {receipt.leaf: receipt for history in histories for receipt in history.events}
         statements = {statement: None for history in histories for statement in history.statements}
-        return History(tuple(reversed(events.values())), tuple(statements))
+        return History(tuple(events.values()), tuple(statements))
 
     async def _history(self, peer: Peer, digest: bytes) -> History:
         """Return what a peer logged of an envelope, as far as its receipts hold."""

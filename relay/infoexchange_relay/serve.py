@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
+import grpc
 import structlog
 
 from infoexchange import certificates, wire
 from infoexchange.directory import Directory
 from infoexchange.errors import Reason, error
+from infoexchange.home.files import read_key
 from infoexchange.ledger import Ledger
 from infoexchange.listing import Party, Roots
 from infoexchange.log import LogKeys
 from infoexchange.node import Node
 from infoexchange.transport import RemoteRelay, open_channel, utc_now
+from infoexchange.transport.witness import RemoteWitness
+from infoexchange.witness import WitnessKeys
 from infoexchange_relay import logs
 from infoexchange_relay.batching import Batching
 from infoexchange_relay.config import Config, parse_address
@@ -26,6 +30,7 @@ from infoexchange_relay.forward import Peer, Peers
 from infoexchange_relay.metrics import Metrics
 from infoexchange_relay.server import Office, Server, server_credentials
 from infoexchange_relay.stores import FileLatch, open_store
+from infoexchange_relay.witnessing import CosigningDesk, Witnessing
 
 # Exit codes, beside those of every command (0 to 3)
 STOPPED = 0  # it was told to
@@ -82,9 +87,10 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         ExchangeError: When it cannot start.
     """
     wire.require_upb()
-    key, certificate = _read(config.tls_key), _read(config.tls_certificate)
+    key, certificate = _read_key(config.tls_key), _read(config.tls_certificate)
     directory = Directory.parse(_read(config.directory), roots=Roots.parse(_read(config.roots)))
-    keys = LogKeys.parse(_read(config.log_keys))
+    keys = LogKeys.parse(_read_key(config.log_keys))
+    witness_keys = WitnessKeys.parse(_read_key(config.witness_keys))
     _check_identity(config, keys, directory, certificate)
     async with contextlib.AsyncExitStack() as stack:
         # (1) the data, checked against the latch before anything is signed
@@ -99,20 +105,30 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         stack.push_async_callback(batching.close)
         # (3) the peers
         others = [party for party in directory.relays() if party.name != config.name and party.address]
-        peers = Peers([_peer(party, directory, key, certificate) for party in others], batching)
+        channels = {party.name: _channel(party, directory, key, certificate) for party in others}
+        peers = Peers([_peer(party, channels[party.name]) for party in others], batching)
         peers.start()
         stack.push_async_callback(peers.close)
         # (4) the port, when all behind it works
         if config.metrics_listen:
             _export(metrics, config.metrics_listen)
         credentials = server_credentials(directory, key, certificate)
-        server = Server(Office(batching, peers), credentials, reflect=config.reflection)
+        cosigning = CosigningDesk(witness_keys, node, config.witnessed)
+        server = Server(Office(batching, peers, cosigning), credentials, reflect=config.reflection)
         port = await server.start(config.listen)
         stack.push_async_callback(server.stop)
+        # (5) the other nations' witnesses
+        witnessing = Witnessing(node, _witnesses(others, channels, node), seconds=config.witness_seconds)
+        witnessing.start()
+        stack.push_async_callback(witnessing.close)
         stack.callback(batching.end_bells)
         stack.push_async_callback(server.refuse)
         host, _ = parse_address(config.listen)
         yield Relay(node, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", batching.stopped)
+
+
+def _read_key(path: Path) -> bytes:
+    return read_key(path, next_step="Run `infoexchange-relay check`, which names everything that is missing.")
 
 
 def _read(path: Path) -> bytes:
@@ -149,10 +165,24 @@ def _export(metrics: Metrics, listen: str) -> None:
         raise error(Reason.UNAVAILABLE, field=listen, detail=detail, next_step=next_step) from None
 
 
-def _peer(party: Party, directory: Directory, key: bytes, certificate: bytes) -> Peer:
-    """Return the way to another relay; nothing is connected yet."""
+def _channel(party: Party, directory: Directory, key: bytes, certificate: bytes) -> grpc.Channel:
+    """Return the connection to another relay; nothing is connected yet."""
     roots = b"".join(certificates.to_pem(ca) for ca in directory.nation(party.nation).tls_cas)
-    channel = open_channel(party.address, name=party.name, roots=roots, certificate=certificate, key=key)
+    return open_channel(party.address, name=party.name, roots=roots, certificate=certificate, key=key)
+
+
+def _witnesses(others: Sequence[Party], channels: Mapping[str, grpc.Channel], node: Node) -> dict[str, RemoteWitness]:
+    """Return the witnesses of other nations: one of the own nation never counts."""
+    own = node.directory.party(node.name, at=node.clock()).nation
+    return {
+        party.name: RemoteWitness(channels[party.name], timeout=_ASK_TIMEOUT, address=party.address)
+        for party in others
+        if party.nation != own and party.witness_keys
+    }
+
+
+def _peer(party: Party, channel: grpc.Channel) -> Peer:
+    """Return the way to another relay."""
     return Peer(
         party,
         RemoteRelay(channel, timeout=_CARRY_TIMEOUT, address=party.address),

@@ -20,9 +20,12 @@ from infoexchange.ports import History, Notice, Result, Waiting
 from infoexchange.transport.channel import HARDENED
 from infoexchange.transport.forms import frames, next_limit
 from infoexchange.transport.servicers import Context, add_servicers
+from infoexchange.transport.witness import WitnessServicer, add_witness
+from infoexchange.witness import Answer
 from infoexchange_relay import edge
 from infoexchange_relay.batching import Batching, Bell
 from infoexchange_relay.forward import Peers
+from infoexchange_relay.witnessing import CosigningDesk
 
 # Specification constants
 CREDIT = 1024  # envelopes handed out on one stream that the caller has not acknowledged yet
@@ -40,6 +43,7 @@ class Office:
 
     batching: Batching
     peers: Peers
+    cosigning: CosigningDesk | None = None
 
     def desk_for(self, context: Context) -> PartyDesk:
         """Return the desk of a call's caller, or raise as `edge.caller`."""
@@ -48,6 +52,14 @@ class Office:
         desk = PartyDesk(self, lambda: edge.caller(connection, node.directory, node.clock()))
         desk.caller()
         return desk
+
+    async def add_checkpoint(self, context: Context, old_size: int, proof: Sequence[bytes], raw: bytes) -> Answer:
+        """Cosign another relay's checkpoint."""
+        node = self.batching.node
+        caller = edge.caller(context.auth_context(), node.directory, node.clock())
+        if self.cosigning is None:
+            raise error(Reason.UNAVAILABLE, field="witness", detail=f"{node.name} has no witness")
+        return await self.cosigning.add_checkpoint(caller, old_size, proof, raw)
 
 
 class PartyDesk:
@@ -144,7 +156,8 @@ class Server:
         self._credentials = credentials
         self._server = grpc.aio.server(options=HARDENED)
         self._health = health.aio.HealthServicer()
-        self._names = add_servicers(self._server, office.desk_for, _on_bug)
+        witness = add_witness(self._server, WitnessServicer(office.add_checkpoint, _on_bug))
+        self._names = (*add_servicers(self._server, office.desk_for, _on_bug), witness)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if reflect:
             names = (*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME)

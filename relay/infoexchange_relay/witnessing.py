@@ -122,6 +122,7 @@ class CosigningDesk:
 
     def __init__(self, keys: WitnessKeys, node: Node, folder: Path) -> None:
         """Keep the last checkpoint of each log below `folder`."""
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._node = node
         self._folder = folder
         self._lock = threading.Lock()

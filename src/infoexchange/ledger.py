@@ -15,6 +15,9 @@ from infoexchange.ports import Change, Clock, Head, Latch, Result, Store
 from infoexchange.receipt import Receipt
 from infoexchange.tlog import Checkpoint, Proof, merkle, tiles
 
+# Implementation constants
+_FIRST_BATCH = 2  # genesis and directory: all that can stand in a log before its first checkpoint is latched
+
 
 class Ledger:
     """A relay's audit log with the queues that move together with it."""
@@ -52,6 +55,8 @@ class Ledger:
             signed = Checkpoint.parse(note)
             signed.verify(self._keys.verifier_keys)
             size, root = signed.size, signed.root
+        if not note and head.size > _FIRST_BATCH:
+            raise _stopped(f"the data holds {head.size} entries, but there is no latch: it was lost or not mounted")
         # No size is ever signed twice: an older copy of the data must not go on.
         if head.size < size:
             raise _stopped(f"the data holds {head.size} entries, the latch {size}: an old copy was put in place")

@@ -158,8 +158,9 @@ class Store(Protocol):
     `append` is one transaction: all or nothing, durable on return, idempotent by (digest, party, event) whoever races;
     a repeat returns the first index and changes nothing. Indices are given inside the transaction, so that duplicates
     leave no gap. Leaves, tiles, size and root move together (`tlog.tiles.extend` computes, the store saves). Every row
-    of content carries its SHA-256, checked on every read; a damaged row raises, it is never skipped. An I/O error
-    raises `LOG_STOPPED` or `OVERLOADED` (disk full), after which `append` refuses until the process starts again.
+    of content carries its SHA-256, checked on every read; a damaged row raises, it is never skipped. A full
+    disk raises `OVERLOADED` and changes nothing; any other I/O error raises `LOG_STOPPED`, after which `append` refuses
+    until the process starts again.
     """
 
     def head(self) -> Head:

@@ -6,10 +6,11 @@ Each finding stands for itself, so that one run shows all that is wrong; what de
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TypeVar
 
 from infoexchange import certificates
@@ -21,7 +22,8 @@ from infoexchange.home.files import check_tls_pair, in_file, missing, read_file,
 from infoexchange.listing import Party, Role, Roots
 from infoexchange.log import LogKeys
 from infoexchange.ports import Store
-from infoexchange.tlog import Checkpoint, merkle
+from infoexchange.tlog import Checkpoint, VerifierKey, merkle
+from infoexchange.witness import WitnessKeys
 from infoexchange_relay.config import Config, parse_address
 from infoexchange_relay.stores import FileLatch, open_store
 
@@ -77,6 +79,9 @@ class Checks:
         )
         if entry and keys:
             self._try("log keys in the directory", lambda: self._registered(keys, entry), str)
+        witness = self._try("witness keys", self._witness, lambda k: str(k.verifier_keys[0].name))
+        if entry and witness:
+            self._try("witness keys in the directory", lambda: self._witness_registered(witness, entry), str)
         self._try("TLS certificate", lambda: self._certificate(directory, entry), str)
         if keys:
             self._try("audit log", lambda: self._log(keys), str)
@@ -124,14 +129,30 @@ class Checks:
         return party
 
     def _registered(self, keys: LogKeys, entry: Party) -> str:
-        if {str(key) for key in keys.verifier_keys} != set(entry.log_keys):
+        return self._same_keys(keys.verifier_keys, entry.log_keys, self._config.log_keys)
+
+    def _same_keys(self, held: Sequence[VerifierKey], listed: Sequence[str], file: Path) -> str:
+        if {str(key) for key in held} != set(listed):
             raise error(
                 Reason.BAD_FIELD,
-                field=str(self._config.log_keys),
-                detail="the directory lists other log keys for this relay",
-                next_step="Use the log keys that were registered, or have registration.json put into a new directory.",
+                field=str(file),
+                detail="the directory lists other keys for this relay",
+                next_step="Use the keys that were registered, or have registration.json put into a new directory.",
             )
-        return f"{len(entry.log_keys)} keys"
+        return f"{len(listed)} keys"
+
+    def _witness(self) -> WitnessKeys:
+        file = self._config.witness_keys
+        raw = read_key(file, next_step=_INIT)
+        with in_file(file):
+            keys = WitnessKeys.parse(raw)
+        if keys.relay != self._config.name:
+            next_step = "Correct `name` or `witness_keys` in the configuration."
+            raise error(Reason.BAD_FIELD, field=str(file), detail=f"the keys of {keys.relay}", next_step=next_step)
+        return keys
+
+    def _witness_registered(self, keys: WitnessKeys, entry: Party) -> str:
+        return self._same_keys(keys.verifier_keys, entry.witness_keys, self._config.witness_keys)
 
     def _certificate(self, directory: Directory | None, entry: Party | None) -> str:
         config = self._config

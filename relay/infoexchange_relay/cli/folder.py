@@ -13,6 +13,7 @@ from infoexchange.cli.output import UsageError
 from infoexchange.errors import Reason, error
 from infoexchange.home.files import read_key, write_file, write_new
 from infoexchange.log import LogKeys
+from infoexchange.witness import WitnessKeys
 from infoexchange_relay.config import parse_address
 
 # A relay is there to be reached; it asks every caller for a certificate.
@@ -38,6 +39,7 @@ latch = "latch/checkpoint"
 
 # Key files: readable by the relay's user only.
 log_keys = "log.key"
+witness_keys = "witness.key"
 tls_key = "tls.key"
 
 # Certificate that the national CA issued for request.pem.
@@ -46,6 +48,9 @@ tls_certificate = "tls.pem"
 # Signed directory and its trust anchor.
 directory = "directory.pb"
 roots = "roots.pb"
+
+# Seconds between two rounds of having other nations' relays cosign the audit log.
+witness_seconds = 10
 
 # Whether gRPC reflection answers, for tests with grpcurl.
 reflection = false
@@ -116,12 +121,15 @@ def make_folder(folder: Path, name: str, *, listen: str, nation: str | None, now
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not (folder / "log.key").exists():
         write_new(folder / "log.key", LogKeys.make(name, now=now).raw)
+    if not (folder / "witness.key").exists():
+        write_new(folder / "witness.key", WitnessKeys.make(name).raw)
     if not (folder / "tls.key").exists():
         write_new(folder / "tls.key", certificates.tls_key())
     keys = LogKeys.parse(read_key(folder / "log.key", next_step=next_step))
     if keys.relay != name:
         detail = f"the log keys of {keys.relay} are there already"
         raise error(Reason.NOT_PERMITTED, field=str(folder), detail=detail, next_step=next_step)
+    witness = WitnessKeys.parse(read_key(folder / "witness.key", next_step=next_step))
     write_file(made.request, certificates.tls_request(name, read_key(folder / "tls.key", next_step=next_step)))
     registration = {
         "form": REGISTRATION_FORM,
@@ -129,6 +137,7 @@ def make_folder(folder: Path, name: str, *, listen: str, nation: str | None, now
         "nation": nation or name.split(".")[1],
         "address": f"{name}:{port}" if host in _ANY_HOST else listen,
         "log_keys": [str(key) for key in keys.verifier_keys],
+        "witness_keys": [str(key) for key in witness.verifier_keys],
     }
     write_file(made.registration, json.dumps(registration, indent=1).encode() + b"\n")
     # Written last: where it stands, everything before it is whole. A JSON text is a TOML text too.

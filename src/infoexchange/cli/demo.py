@@ -83,7 +83,8 @@ def _demo(args: argparse.Namespace, out: Output) -> int:
         f"  infoexchange evidence verify {evidence} --roots {folder / 'roots.pb'} --json",
         f"  infoexchange-relay check --config {sites.config('relay.xb.example')}",
         f"demo: {len(sent)} messages sent to {len(RECIPIENTS)} recipients each, {received} delivered, "
-        f"evidence {verdict}, one flipped byte refused ({refusal}), both audit logs {'consistent' if logs else 'NOT consistent'}",
+        f"evidence {verdict}, one flipped byte refused ({refusal}), "
+        f"both audit logs {'consistent' if logs else 'NOT consistent'}",
     )
     return PASSED if good else FAILED
 

@@ -251,7 +251,13 @@ def _data(listing: Listing) -> dict[str, Any]:
         "roots": [key.holder for key in listing.roots.keys],
         "nations": [{"code": n.code, "suffix": n.suffix, "treaties": list(n.treaties)} for n in listing.nations],
         "relays": [
-            {"name": p.name, "nation": p.nation, "address": p.address, "log_keys": list(p.log_keys)}
+            {
+                "name": p.name,
+                "nation": p.nation,
+                "address": p.address,
+                "log_keys": list(p.log_keys),
+                "witness_keys": list(p.witness_keys),
+            }
             for p in listing.parties
             if p.role is Role.RELAY
         ],

@@ -144,9 +144,10 @@ def _relay(path: Path, name: str, where: str) -> Party:
         relay=fields.take("name", str),
         address=fields.take("address", str),
         log_keys=fields.texts("log_keys"),
+        witness_keys=fields.texts("witness_keys"),
     )
     with in_file(path.parent / name):
-        for text in relay.log_keys:
+        for text in (*relay.log_keys, *relay.witness_keys):
             VerifierKey.parse(text)  # the listing carries it as text, and would carry a damaged one
     fields.close()
     return relay

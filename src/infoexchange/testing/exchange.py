@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from infoexchange.bundle import KeyBundle
+from infoexchange.certificates import CLOCK_SKEW
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, UnavailableError
 from infoexchange.ledger import Ledger
@@ -107,7 +108,7 @@ class Exchange:
     def expire(self) -> None:
         """Log the end of what nobody fetched in time, as the relay program's sweep does."""
         for node in self.nodes.values():
-            while waiting := node.store.expired(self.clock(), limit=BATCH_MAX):
+            while waiting := node.store.expired(self.clock() - CLOCK_SKEW, limit=BATCH_MAX):
                 node.commit([node.ended(Event.EXPIRED, w.party, w.digest, Reason.EXPIRED) for w in waiting])
 
 

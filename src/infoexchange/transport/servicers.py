@@ -26,6 +26,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 M = TypeVar("M")
 T = TypeVar("T")
 
+_SERVICES = ("RelayService", "BulletinService", "AuditService")
+
 # Implementation constants
 _ANSWER_MAX = MESSAGE_SIZE_MAX - 1024 * 1024  # room for what protobuf adds around thousands of fields
 
@@ -179,7 +181,7 @@ def add_servicers(
     relay_pb2_grpc.add_RelayServiceServicer_to_server(RelayServicer(desk_for, on_bug), server)
     relay_pb2_grpc.add_BulletinServiceServicer_to_server(BulletinServicer(desk_for, on_bug), server)
     relay_pb2_grpc.add_AuditServiceServicer_to_server(AuditServicer(desk_for, on_bug), server)
-    return tuple(service.full_name for service in relay_pb2.DESCRIPTOR.services_by_name.values())
+    return tuple(relay_pb2.DESCRIPTOR.services_by_name[name].full_name for name in _SERVICES)
 
 
 async def _each(
