@@ -73,6 +73,7 @@ class Relays:
         key, certificate = self.tls(name)
         contents = {
             "log.key": self.community.log_keys[name].raw,
+            "witness.key": self.community.witness_keys[name].raw,
             "tls.key": key,
             "tls.pem": certificate,
             "directory.pb": self.directory.raw,
@@ -80,12 +81,14 @@ class Relays:
         }
         for file, content in contents.items():
             (folder / file).write_bytes(content)
+            os.chmod(folder / file, 0o600)
         return Config(
             name=name,
             listen=self.addresses[code],
             data=data,
             latch=folder / "latch",
             log_keys=folder / "log.key",
+            witness_keys=folder / "witness.key",
             tls_key=folder / "tls.key",
             tls_certificate=folder / "tls.pem",
             directory=folder / "directory.pb",

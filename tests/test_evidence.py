@@ -8,8 +8,11 @@ import socket
 import pytest
 
 from conftest import RECIPIENT, SECOND, SENDER
+from infoexchange import certificates
 from infoexchange.errors import ExchangeError, Reason
 from infoexchange.evidence import Evidence
+from infoexchange.node import Job
+from infoexchange.states import Event
 from infoexchange.testing import Exchange
 from infoexchange.v1 import evidence_pb2
 from infoexchange.verdict import Report, Verdict
@@ -135,7 +138,7 @@ def test_parts_left_out_are_missed(shared_exchange: Exchange, whole: Evidence) -
 
 
 def test_another_communitys_directory_proves_nothing(whole: Evidence, exchange: Exchange) -> None:
-    assert failures(whole.verify(exchange.directory, now=exchange.clock()))["directory"] == "directory_rollback"
+    assert failures(whole.verify(exchange.directory, now=exchange.clock()))["sender's keys"] == "bad_certificate"
     with pytest.raises(ExchangeError) as caught:
         whole.directory(exchange.community.roots)
     assert caught.value.reason is Reason.BAD_SIGNATURE
@@ -154,12 +157,42 @@ def test_a_revoked_sender_is_found_out(exchange: Exchange) -> None:
     evidence = make(exchange)
     member = exchange.community.members[SENDER]
     ca = exchange.community.cas["th"]
-    from infoexchange import certificates
-
     leaf = certificates.verify_leaf(member.certificates[0], (ca.certificate,), exchange.clock())
     crl = ca.crl(now=exchange.clock(), revoked=[(leaf.serial, exchange.clock())])
     report = Evidence.parse(changed(evidence, crls=[crl])).verify(exchange.directory, now=exchange.clock())
     assert failures(report)["sender's keys"] == "revoked"
+
+
+def test_relays_off_the_way_prove_nothing() -> None:
+    """A third nation's relay logs what it likes about a message that it never carried."""
+    exchange = Exchange({"th": ["desk.oncb"], "vn": ["intel.c04"], "la": ["desk.lcdc"]})
+    for name in (SENDER, RECIPIENT):
+        exchange.mailbox(name)
+    digest = exchange.mailbox(SENDER).send(officer_acknowledgement(), to=[RECIPIENT]).subject.envelope_digest
+    evidence = exchange.mailbox(SENDER).evidence(digest)
+    liar = exchange.nodes["relay.la.example"]
+    for event in (Event.EXPIRED, Event.ACCEPTED):
+        job = Job((liar._event(event, evidence.manifest, RECIPIENT if event is Event.EXPIRED else ""),))
+        [receipt] = liar.commit([job])
+        message = evidence_pb2.Evidence.FromString(evidence.raw)
+        message.events.add().ParseFromString(receipt.raw)
+        report = Evidence.parse(message.SerializeToString(deterministic=True)).verify(
+            exchange.directory, now=exchange.clock()
+        )
+        assert set(failures(report).values()) == {"bad_proof"}
+
+
+def test_a_sender_revoked_between_making_and_logging_is_a_finding(exchange: Exchange) -> None:
+    evidence = make(exchange)
+    leaf = certificates.verify_leaf(
+        exchange.community.members[SENDER].certificates[0],
+        (exchange.community.cas["th"].certificate,),
+        exchange.clock(),
+    )
+    header = evidence.manifest.header
+    crl = exchange.community.cas["th"].crl(now=exchange.clock(), revoked=[(leaf.serial, header.created_at)])
+    report = Evidence.parse(changed(evidence, crls=[crl])).verify(exchange.directory, now=exchange.clock())
+    assert failures(report)["sender's certificate not revoked"] == "revoked"
 
 
 def test_junk_is_a_typed_error() -> None:

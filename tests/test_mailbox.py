@@ -12,6 +12,7 @@ import pytest
 from conftest import RECIPIENT, SECOND, SENDER
 from infoexchange import Draft, catalogue
 from infoexchange.auditor import verify_log
+from infoexchange.bundle import KeyBundle
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
 from infoexchange.mailbox import Mailbox
@@ -19,7 +20,8 @@ from infoexchange.ports import Notice, Result
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event
 from infoexchange.suites import HYBRID_KEM
-from infoexchange.testing import DirectRelay, Exchange
+from infoexchange.testing import DirectRelay, Exchange, MemorySpool
+from infoexchange.v1 import envelope_pb2
 from messages import handling, officer_acknowledgement
 
 
@@ -201,6 +203,76 @@ def test_acknowledgements_are_the_recipients_own(exchange: Exchange) -> None:
     recipient.relay = relay
     assert list(recipient.receive()) == []
     assert recipient.spool.unsaid(10) == []
+
+
+def test_one_recipient_says_one_thing(exchange: Exchange) -> None:
+    recipient = exchange.mailbox(RECIPIENT)
+    exchange.mailbox(SENDER).send(officer_acknowledgement(), to=[RECIPIENT])
+    [delivery] = recipient.receive()
+    for state in (Event.OPENED, Event.REFUSED):
+        commitment = delivery.envelope.header.content_commitment if state is Event.OPENED else b""
+        recipient.spool = MemorySpool()
+        recipient._conclude(delivery.envelope, state, reason=0 if commitment else 38, commitment=commitment)
+        [notice] = recipient.spool.unsaid(10)
+        [result] = recipient.relay.acknowledge([notice])
+        assert isinstance(result, Receipt if state is Event.OPENED else ExchangeError)
+    assert reason_of(result) is Reason.REPLAYED
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recipient, "_clock", lambda: exchange.clock() + timedelta(minutes=6))
+        recipient.spool = MemorySpool()
+        recipient._conclude(delivery.envelope, Event.OPENED, commitment=delivery.envelope.header.content_commitment)
+    [result] = recipient.relay.acknowledge(recipient.spool.unsaid(10))
+    assert reason_of(result) is Reason.NOT_YET_VALID
+
+
+def test_a_hint_cannot_poison_a_queue(exchange: Exchange) -> None:
+    envelope = sealed(exchange)
+    message = envelope_pb2.Envelope.FromString(envelope.raw)
+    message.manifest.signatures[0].keyid = "x" * 100_000
+    [result] = direct(exchange, SENDER).submit([message.SerializeToString(deterministic=True)])
+    assert reason_of(result) is Reason.BAD_FIELD
+
+
+def test_newer_revocation_lists_replace_older_ones(exchange: Exchange) -> None:
+    mailbox, member = exchange.mailbox(SENDER), exchange.community.members[SENDER]
+    node = exchange.node_of(SENDER)
+    exchange.clock.advance(timedelta(days=1))
+    crl = exchange.community.cas["th"].crl(now=exchange.clock())
+    newer = KeyBundle.parse(member.bundle.raw, member.certificates, [crl])
+    for bundle in (newer, member.bundle, newer):
+        [result] = mailbox.relay.publish([bundle])
+        assert isinstance(result, Receipt)
+    held = node.store.bundle(newer.digest)
+    assert held is not None
+    assert held.crls == (crl,)
+    assert [r.event for r in node.store.records(node.store.history(newer.digest))] == [Event.KEY_BUNDLE] * 2
+
+
+def test_a_latch_that_fails_once_costs_no_receipt(exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    envelope = sealed(exchange)
+    node = exchange.node_of(SENDER)
+    latch = node.ledger._latch
+
+    def full(old: bytes, new: bytes) -> None:
+        raise error(Reason.OVERLOADED, field="latch", detail="the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(latch, "replace", full)
+        with pytest.raises(UnavailableError):
+            direct(exchange, SENDER).submit([envelope.raw])
+    [result] = direct(exchange, SENDER).submit([envelope.raw])
+    assert isinstance(result, Receipt)
+    result.verify(exchange.directory)
+
+
+def test_a_receipt_lost_until_after_the_expiry_is_still_to_be_had(exchange: Exchange) -> None:
+    envelope = sealed(exchange)
+    [first] = direct(exchange, SENDER).submit([envelope.raw])
+    exchange.clock.advance(timedelta(days=40))
+    [again] = direct(exchange, SENDER).submit([envelope.raw])
+    assert isinstance(first, Receipt)
+    assert isinstance(again, Receipt)
+    assert again.leaf == first.leaf
 
 
 def test_expiry_ends_in_a_logged_state(exchange: Exchange) -> None:

@@ -146,7 +146,7 @@ def test_the_relays_know_nothing_of_what_they_carry(sites: Sites) -> None:
     """Memory, database, latch, logs and the files beside them hold no plaintext, subject, domain or mark."""
     secrets = [MARKER.encode(), b"RequestForInformation"]
     # The relay has loaded the library's own words for marks; in what it writes they have no place either.
-    written = [*secrets, b"infoexchange.catalogue", b"DRUGS", b"TLP", b"AMBER"]
+    written = [*secrets, b"infoexchange.catalogue", b"DOMAIN_DRUGS", b"TLP_AMBER", b"TLP:AMBER"]
     with sites.running():
         publish_keys(sites)
         with connect(at(sites, SENDER)) as mailbox:

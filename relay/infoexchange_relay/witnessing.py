@@ -22,7 +22,7 @@ from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.listing import Party, Role
 from infoexchange.node import Node
 from infoexchange.quorum import policy_for
-from infoexchange.tlog import Checkpoint, Cosignature
+from infoexchange.tlog import Checkpoint, Cosignature, VerifierKey
 from infoexchange.tlog.note import Signature
 from infoexchange.witness import Answer, Cosigner, WitnessKeys
 from infoexchange_relay.stores import FileLatch
@@ -107,14 +107,26 @@ class Witnessing:
         witness = self._witnesses[name]
         for _ in range(2):  # the first answer may only tell the size
             old_size = self._sizes[name]
-            if old_size > checkpoint.size:
-                raise error(Reason.LOG_FORK, field="old_size", detail=f"{name} has cosigned {old_size} entries")
             proof = self._node.ledger.consistency(old_size, checkpoint.size)
             answer = witness.add_checkpoint(old_size, proof, checkpoint.raw)
+            if answer.size > checkpoint.size:
+                raise error(Reason.LOG_FORK, field="size", detail=f"{name} says it cosigned {answer.size}")
             self._sizes[name] = answer.size
             if answer.lines:
-                return [line.signature for line in Cosignature.parse_all(answer.lines)]
+                return self._checked(name, checkpoint, Cosignature.parse_all(answer.lines))
         raise error(Reason.BAD_PROOF, field="old_size", detail=f"{name} does not say what it has cosigned")
+
+    def _checked(self, name: str, checkpoint: Checkpoint, lines: Sequence[Cosignature]) -> list[Signature]:
+        """Return the lines, once each has been found to be this witness's own: a bad one would spoil the note."""
+        now = self._node.clock()
+        party = self._node.directory.party(name, at=now)
+        keys = {(key.name, key.id): key for key in map(VerifierKey.parse, party.witness_keys)}
+        for line in lines:
+            key = keys.get((line.signature.name, line.signature.key_id))
+            if key is None:
+                raise error(Reason.BAD_SIGNATURE, field="cosignatures", detail=f"a line that is not {name}'s")
+            line.verify(checkpoint, key, now=now)
+        return [line.signature for line in lines]
 
 
 class CosigningDesk:

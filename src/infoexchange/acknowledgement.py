@@ -74,6 +74,8 @@ class Acknowledgement:
         state = int(m.state)
         if state not in _STATES or len(dsse.signatures) != 1:
             raise error(Reason.BAD_FIELD, field="acknowledgement.state", detail="OPENED or REFUSED, signed once")
+        if m.previous:
+            raise error(Reason.BAD_FIELD, field="acknowledgement.previous", detail="not offered by this version")
         opened = state == Event.OPENED
         if opened == bool(m.reason) or opened != bool(m.content_commitment):
             raise error(

@@ -78,7 +78,7 @@ def name_of(certificate: x509.Certificate | x509.CertificateSigningRequest) -> s
 def verify_leaf(der: bytes, cas: tuple[bytes, ...], at: datetime) -> Leaf:
     """Return the leaf if one of the national CAs issued it and it was valid at `at`.
 
-    Spec: section Certificates, steps 1 to 4.
+    Spec: section Certificates, steps 1 to 3.
 
     Args:
         der: The certificate.
@@ -154,9 +154,12 @@ def _public_of(certificate: x509.Certificate) -> tuple[str, bytes]:
 def check_not_revoked(leaf: Leaf, crls: Sequence[bytes], cas: Sequence[bytes], at: datetime) -> bool:
     """Return whether a list valid at `at` was there to consult; raise if it, or any other list, names the leaf.
 
+    Spec: section Certificates, step 4.
+
     Raises:
         UntrustedError: `REVOKED`, or `BAD_CERTIFICATE` when a list is forged or not a list.
     """
+    # (4) no list of the issuing CA names it
     consulted = False
     for raw in crls:
         crl = _load_crl(raw, cas)
@@ -186,11 +189,12 @@ def _load_crl(raw: bytes, cas: Sequence[bytes]) -> x509.CertificateRevocationLis
     return None
 
 
-def spki_digest(der: bytes) -> bytes:
-    """Return the SHA-256 of a certificate's SubjectPublicKeyInfo."""
-    key = load(der).public_key()
-    spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return hashlib.sha256(spki).digest()
+def newest_list(crls: Sequence[bytes]) -> datetime | None:
+    """Return when the newest of some revocation lists was made; `BAD_CERTIFICATE` if one is not a list."""
+    try:
+        return max((x509.load_der_x509_crl(raw).last_update_utc for raw in crls), default=None)
+    except (ValueError, UnsupportedAlgorithm):
+        raise _bad("not a revocation list") from None
 
 
 def request(name: str, key: PrivateKey) -> bytes:

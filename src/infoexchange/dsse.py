@@ -21,6 +21,8 @@ TYPE_BATCH = "application/vnd.infoexchange.batch.v1+protobuf"
 TYPE_KEYBUNDLE = "application/vnd.infoexchange.keybundle.v1+protobuf"
 TYPE_DIRECTORY = "application/vnd.infoexchange.directory.v1+protobuf"
 TYPE_ACKNOWLEDGEMENT = "application/vnd.infoexchange.acknowledgement.v1+protobuf"
+SIGNATURE_SIZE_MAX = 8192  # the largest of the registry is below 5 KiB
+KEY_ID_MAX = 64  # a hint: a SHA-256 in hexadecimal at most
 SIGNATURES_MAX = 64  # a directory may be signed by every party of a large community
 
 
@@ -57,6 +59,9 @@ class Dsse:
             raise error(Reason.BAD_FIELD, field="payload_type", detail=f"not {payload_type}")
         if not 1 <= len(message.signatures) <= SIGNATURES_MAX:
             raise error(Reason.BAD_FIELD, field="signatures", detail=f"{len(message.signatures)} signatures")
+        for signature in message.signatures:
+            if len(signature.sig) > SIGNATURE_SIZE_MAX or len(signature.keyid) > KEY_ID_MAX:
+                raise error(Reason.BAD_FIELD, field="signatures", detail="a signature or key id that no suite makes")
         return cls(
             payload_type,
             message.payload,

@@ -19,7 +19,7 @@ from infoexchange.content import CONTENT_SIZE_MAX, Content
 from infoexchange.directory import Directory
 from infoexchange.dsse import TYPE_MANIFEST, Dsse
 from infoexchange.errors import Reason, error
-from infoexchange.header import Header, Recipient
+from infoexchange.header import RECIPIENTS_MAX, Header, Recipient
 from infoexchange.keys import EpochKeys, Identity
 from infoexchange.listing import Party
 from infoexchange.manifest import Manifest
@@ -108,6 +108,8 @@ class Envelope:
             raise error(Reason.BAD_FIELD, field="envelope.batch", detail="not offered by this version")
         if len(m.body) > BODY_SIZE_MAX:
             raise error(Reason.TOO_LARGE, field="envelope.body", detail=f"{len(m.body)} bytes, at most {BODY_SIZE_MAX}")
+        if len(m.wraps) > RECIPIENTS_MAX:
+            raise error(Reason.BAD_FIELD, field="envelope.wraps", detail=f"{len(m.wraps)} wraps")
         manifest = Manifest.from_dsse(Dsse.from_wire(m.manifest, payload_type=TYPE_MANIFEST))
         return cls(raw, manifest, tuple(Wrap.parse(w) for w in m.wraps), m.body)
 

@@ -27,7 +27,7 @@ from infoexchange.receipt import Receipt
 from infoexchange.states import Event
 from infoexchange.suites import suite_of
 from infoexchange.v1 import envelope_pb2, evidence_pb2
-from infoexchange.verdict import Examination, Report
+from infoexchange.verdict import Examination, OpenQuestionError, Report
 
 # Specification constants
 EVIDENCE_SIZE_MAX = 16 * 1024 * 1024  # an envelope, its directory, and the events of 64 recipients
@@ -131,19 +131,21 @@ class Evidence:
             now: The auditor's clock, used only to refuse cosignatures from the future.
         """
         exam = Examination()
-        exam.check("directory", lambda: self._check_directory(directory))
-        logged_at = self._logged_at()
-        if exam.check("sender's keys", lambda: self._check_sender(directory)):
-            self._question_revocation(exam, directory, logged_at)
-        exam.check("sender's signature", lambda: self._check_signature(directory, logged_at))
+        exam.check("directory", partial(self._check_directory, directory))
+        exam.check("sender's keys", partial(self._check_sender, directory))
+        exam.check("sender's certificate not revoked", partial(self._check_revocation, directory))
+        exam.check("sender's signature", partial(self._check_signature, directory))
         for place, receipt in enumerate(self.events, 1):
             name = f"event {place}: {receipt.routing.event.name} by {receipt.routing.this_relay}"
             exam.check(name, partial(self._check_event, directory, receipt))
         for statement in self.statements:
-            name = f"statement of {statement.statement.issuer}"
-            exam.check(name, partial(self._check_statement, directory, statement))
-        self._check_paths(exam)
-        self._check_witnesses(exam, directory, now)
+            exam.check(
+                f"statement of {statement.statement.issuer}", partial(self._check_statement, directory, statement)
+            )
+        exam.check("accepted by the sender's relay", partial(self._check_accepted, directory))
+        for recipient in self.manifest.header.recipients:
+            exam.check(f"outcome for {recipient.name}", partial(self._check_outcome, recipient.name))
+        exam.check("checkpoints witnessed", partial(self._check_witnesses, directory, now))
         return exam.report()
 
     def _logged_at(self) -> datetime:
@@ -151,19 +153,16 @@ class Evidence:
         accepted = [r.routing.logged_at for r in self.events if r.routing.event is Event.ACCEPTED]
         return min(accepted, default=self.manifest.header.created_at)
 
-    def _check_directory(self, directory: Directory) -> str:
-        # (3) the directory in force when the events were logged
-        for receipt in self.events:
-            if receipt.subject.directory_digest != directory.digest:
-                raise error(
-                    Reason.DIRECTORY_ROLLBACK,
-                    field="directory",
-                    detail=f"{receipt.routing.this_relay} used another version than {directory.version}",
-                )
-        return f"version {directory.version} of {directory.listing.community}, signed by {', '.join(directory.signers)}"
+    def _relay_of(self, directory: Directory, agency: str) -> str:
+        return directory.party(agency, at=self.manifest.header.created_at).relay
 
-    def _sender_bundle(self) -> KeyBundle:
-        return self._bundle_named(self.manifest.header.sender_bundle)
+    def _check_directory(self, directory: Directory) -> str:
+        # (3) who is who: verified against the auditor's own roots before it came here
+        others = {r.routing.this_relay for r in self.events if r.subject.directory_digest != directory.digest}
+        if others:
+            why = f"not version {directory.version} of this directory was in force at {', '.join(sorted(others))}"
+            raise OpenQuestionError("another directory", why)
+        return f"version {directory.version} of {directory.listing.community}, signed by {', '.join(directory.signers)}"
 
     def _bundle_named(self, digest: bytes) -> KeyBundle:
         for bundle in self.bundles:
@@ -173,104 +172,106 @@ class Evidence:
 
     def _check_sender(self, directory: Directory) -> str:
         # (4) certificates, identity signatures and standing of the sender when it signed
-        bundle = self._sender_bundle()
+        bundle = self._bundle_named(self.manifest.header.sender_bundle)
         party = bundle.verify(directory, now=self.manifest.header.created_at)
         return f"{party.name}, epoch {bundle.epoch}"
 
-    def _question_revocation(self, exam: Examination, directory: Directory, at: datetime) -> None:
-        bundle = self._sender_bundle()
-        name = "sender's certificate not revoked"
-        if not bundle.crls or not bundle.revocation_known(directory, at=at):
-            exam.open_question(name, "no revocation data", "the file has no list of that CA for the time of the entry")
-        else:
-            exam.check(name, lambda: f"list of the national CA, valid at {at:%Y-%m-%d %H:%M}Z")
+    def _check_revocation(self, directory: Directory) -> str:
+        at = self._logged_at()
+        bundle = self._bundle_named(self.manifest.header.sender_bundle)
+        if not bundle.revocation_known(directory, at=at):
+            raise OpenQuestionError("no revocation data", f"no list of that CA for {at:%Y-%m-%d %H:%M}Z is in the file")
+        return f"list of the national CA, valid at {at:%Y-%m-%d %H:%M}Z"
 
-    def _check_signature(self, directory: Directory, at: datetime) -> str:
+    def _check_signature(self, directory: Directory) -> str:
         # (5) the signature, and every part that travelled
         header = self.manifest.header
+        bundle = self._bundle_named(header.sender_bundle)
         if self.envelope is not None:
-            self.envelope.verify(directory, self._sender_bundle(), now=max(at, header.created_at))
+            self.envelope.verify(directory, bundle, now=max(self._logged_at(), header.created_at))
         else:
-            self.manifest.verify(directory, self._sender_bundle())
+            self.manifest.verify(directory, bundle)
         what = f"{self.manifest.body_length} bytes sealed" + ("" if self.envelope else ", ciphertext not in the file")
         return f"suite {suite_of(header.suite).name}, {what} for {len(header.recipients)} recipients"
 
     def _check_event(self, directory: Directory, receipt: Receipt) -> str:
-        # (6) in the log of the relay that wrote it, about this message, by and for the same parties
+        # (6) in the log of the relay that wrote it, about this message, by a relay on its way and for its recipients
         receipt.verify(directory)
         header, said, about = self.manifest.header, receipt.routing, receipt.subject
-        same = (
-            about.envelope_digest == self.digest
-            and about.sender_bundle == header.sender_bundle
-            and said.sender == header.sender
-            and set(said.recipients) <= {r.name for r in header.recipients}
-        )
-        if not same:
+        same = about.envelope_digest == self.digest and about.sender_bundle == header.sender_bundle
+        names = {r.name for r in header.recipients}
+        if not same or said.sender != header.sender or not said.recipients or not set(said.recipients) <= names:
             raise error(Reason.BAD_PROOF, field="event", detail="the entry speaks of another message")
+        home = self._relay_of(directory, header.sender)
+        homes = {self._relay_of(directory, name) for name in said.recipients}
+        if said.event is Event.ACCEPTED:
+            way = {("", home), *((home, relay) for relay in homes - {home})}
+            fits = (said.previous_relay, said.this_relay) in way
+        elif said.next_relay:
+            fits = said.this_relay == home and homes == {said.next_relay}
+        else:
+            fits = homes == {said.this_relay}
+        if not fits:
+            raise error(Reason.BAD_PROOF, field="event", detail=f"{said.this_relay} has no part in this step")
         if said.logged_at + CLOCK_SKEW < header.created_at:
             raise error(Reason.BAD_PROOF, field="event", detail="logged before the message was made")
         return f"entry {receipt.index}, {said.logged_at:%Y-%m-%d %H:%M:%S}Z by the relay's clock"
 
     def _check_statement(self, directory: Directory, acknowledgement: Acknowledgement) -> str:
-        # (7) signed by a recipient, about this message and this content, and logged as such
+        # (7) signed by a recipient, about this message and this content, and logged as such, not before it was made
         said, header = acknowledgement.statement, self.manifest.header
         acknowledgement.verify(directory, self._bundle_named(said.issuer_bundle), suite_of(header.suite))
         if said.envelope_digest != self.digest or said.issuer not in {r.name for r in header.recipients}:
             raise error(Reason.BAD_PROOF, field="statement", detail="it speaks of another message")
         if said.state is Event.OPENED and said.content_commitment != header.content_commitment:
             raise error(Reason.BAD_COMMITMENT, field="statement", detail="another content was opened")
-        logged = {(r.routing.event, r.subject.statement_digest, r.routing.recipients) for r in self.events}
-        if (said.state, acknowledgement.digest, (said.issuer,)) not in logged:
+        entry = next((r for r in self.events if r.subject.statement_digest == acknowledgement.digest), None)
+        if entry is None or (entry.routing.event, entry.routing.recipients) != (said.state, (said.issuer,)):
             raise error(Reason.BAD_PROOF, field="statement", detail="no log entry for it is in the file")
+        if said.at > entry.routing.logged_at + CLOCK_SKEW:
+            raise error(Reason.BAD_PROOF, field="statement", detail="dated after the entry that logged it")
         reason = f", reason {Reason(said.reason).word}" if said.reason in set(Reason) else ""
         return f"{said.state.name}{reason} at {said.at:%Y-%m-%d %H:%M:%S}Z by its own clock"
 
-    def _check_paths(self, exam: Examination) -> None:
-        # (8) for each recipient, signed terminal evidence, or the name of what is missing
-        accepted = [r for r in self.events if r.routing.event is Event.ACCEPTED and not r.routing.previous_relay]
-        if not accepted:
-            exam.open_question("accepted by the sender's relay", "missing event", "no such entry is in the file")
-        said = {s.statement.issuer for s in self.statements}
-        for recipient in self.manifest.header.recipients:
-            final = [
-                r.routing.event.name
-                for r in self.events
-                if r.routing.event.final
-                and r.routing.recipients == (recipient.name,)
-                and (recipient.name in said or r.routing.event not in (Event.OPENED,))
-            ]
-            name = f"outcome for {recipient.name}"
-            if final:
-                exam.check(name, partial(str, final[-1]))
-            else:
-                exam.open_question(name, "no terminal event", "the file does not show how it ended")
-
-    def _check_witnesses(self, exam: Examination, directory: Directory, now: datetime) -> None:
-        # (9) checkpoints that other nations have seen, as the directory's rule demands
-        name = "checkpoints witnessed"
-        nations: set[str] = set()
+    def _check_accepted(self, directory: Directory) -> str:
+        # (8) the first step, and for each recipient signed terminal evidence or the name of what is missing
+        home = self._relay_of(directory, self.manifest.header.sender)
         for receipt in self.events:
-            policy = policy_for(directory, receipt.routing.this_relay)
+            if (receipt.routing.event, receipt.routing.this_relay) == (Event.ACCEPTED, home):
+                return f"entry {receipt.index} of {home}"
+        raise OpenQuestionError("missing event", f"no entry of {home} is in the file")
+
+    def _check_outcome(self, name: str) -> str:
+        signed = {s.statement.state for s in self.statements if s.statement.issuer == name}
+        logged = {r.routing.event for r in self.events if r.routing.event.final and name in r.routing.recipients}
+        # OPENED is the recipient's own word and needs its signature; REFUSED and EXPIRED may be a relay's.
+        final = logged - ({Event.OPENED} - signed)
+        if not final:
+            raise OpenQuestionError("no terminal event", "the file does not show how it ended")
+        if len(final) > 1:
+            both = " and ".join(sorted(event.name for event in final))
+            raise OpenQuestionError("two outcomes", f"{both} are both logged")
+        return final.pop().name
+
+    def _check_witnesses(self, directory: Directory, now: datetime) -> str:
+        # (9) checkpoints that other nations have seen, as the directory's rule demands
+        nations: set[str] = set()
+        missing: list[str] = []
+        for receipt in self.events:
+            relay = receipt.routing.this_relay
+            policy = policy_for(directory, relay)
             if not policy.has_quorum_rule:
-                exam.open_question(
-                    name, "no quorum rule", f"nobody but {receipt.routing.this_relay} vouches for its log"
-                )
-                return
+                missing.append(f"no rule says who must witness {relay}")
+                continue
             try:
                 nations |= {w.key.name for w in policy.verify(receipt.proof.checkpoint, now=now)}
             except ExchangeError as problem:
                 if problem.field != "policy.quorum":
-                    exam.check(name, partial(_fail, problem))
-                else:
-                    why = f"the log of {receipt.routing.this_relay}: {problem.detail}"
-                    exam.open_question(name, "too few witnesses yet", why)
-                return
-        if self.events:
-            exam.check(name, lambda: f"cosigned by {', '.join(sorted(nations))}")
-
-
-def _fail(problem: ExchangeError) -> str:
-    raise problem
+                    raise
+                missing.append(f"entry {receipt.index} of {relay}: {problem.detail}")
+        if missing or not self.events:
+            raise OpenQuestionError("too few witnesses yet", missing[0] if missing else "there is no entry to witness")
+        return f"cosigned by {', '.join(sorted(nations))}"
 
 
 def _manifest(message: envelope_pb2.Dsse) -> Manifest:

@@ -52,8 +52,8 @@ class Keyring:
         raise problem or error(
             Reason.STALE_BUNDLE,
             field="to",
-            detail=f"{party.name} has published no keys",
-            next_step="Ask the agency to connect once; its keys are published then.",
+            detail=f"no keys of {party.name} are to be had",
+            next_step="Try again in a minute; if it stays so, ask that agency to connect once, which publishes them.",
         )
 
     def sender_of(self, header: Header, bulletin: Bulletin) -> KeyBundle:

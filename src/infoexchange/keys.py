@@ -143,6 +143,12 @@ class EpochKeys:
     signing: Mapping[tuple[int, KeyUsage], SigningKey]
     opening: Mapping[int, OpeningKey]
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every secret has the length of its kind."""
+        signing = all(len(key.secret) == key.suite.signing_secret_size for key in self.signing.values())
+        return signing and all(len(key.secret) == 32 for key in self.opening.values())
+
     @classmethod
     def make(cls, epoch: int, *, entropy: Entropy = secrets.token_bytes) -> EpochKeys:
         """Return new keys for every implemented suite and purpose."""
@@ -204,7 +210,11 @@ class Identity:
                 )
                 for e in value["epochs"]
             )
+            if not all(e.is_whole for e in epochs):
+                raise ValueError
             key = IdentityKey(*(base64.b64decode(value[half], validate=True) for half in ("ed25519", "mldsa65")))
+            if (len(key.ed25519), len(key.mldsa65)) != (32, 32):
+                raise ValueError
             return cls(wire.check_name(value["name"], field="name"), key, epochs)
         except (ValueError, KeyError, TypeError, AttributeError):
             raise error(

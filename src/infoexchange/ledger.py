@@ -74,7 +74,7 @@ class Ledger:
         Raises:
             UnavailableError: `OVERLOADED` or `LOG_STOPPED`; then nothing of the batch may be acknowledged.
         """
-        before = self._head.size
+        before = self.store.head().size  # not the signed size: a batch that failed after its append stands already
         # (1) One transaction: leaves, records, tiles, queue rows. After an I/O error the store takes no more.
         placed = self.store.append(changes) if changes else []
         # (2) and (3) Sign the new head once and move the latch: after this the batch stands.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import functools
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -14,10 +15,13 @@ from infoexchange import suites, wire
 from infoexchange.dsse import Dsse
 from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.keys import key_id
+from infoexchange.tlog import VerifierKey
 from infoexchange.v1 import directory_pb2
 
 # Specification constants
 DIRECTORY_SIZE_MAX = 4 * 1024 * 1024  # one gRPC frame holds it with room to spare
+NAME_MAX = 200  # a log's name is its relay's and a suffix, and C2SP counts it in one byte
+_CODE = re.compile(r"[a-z][a-z0-9]{1,15}")
 PARTIES_MAX = 4096  # more names than any regional community has offices on duty
 
 
@@ -221,7 +225,17 @@ class Listing:
             raise error(Reason.BAD_FIELD, field="version", detail="version from 1; issued before it expires")
         if len(names) != len(self.parties):
             raise error(Reason.BAD_FIELD, field="agencies", detail="a name stands twice")
+        for n in self.nations:
+            if not _CODE.fullmatch(n.code):
+                raise error(
+                    Reason.BAD_FIELD, field="nations.code", detail=f"{n.code[:40]!r} is not such as th or unmas"
+                )
+        keys = [VerifierKey.parse(text) for p in self.parties for text in (*p.log_keys, *p.witness_keys)]
+        if len({key.public for key in keys}) != len(keys):
+            raise error(Reason.BAD_FIELD, field="relays.log_keys", detail="one key, two relays or two purposes")
         for p in self.parties:
+            if len(p.name) > NAME_MAX:
+                raise error(Reason.BAD_FIELD, field="name", detail=f"{len(p.name)} letters, at most {NAME_MAX}")
             nation = nations.get(p.nation)
             if nation is None or not p.name.endswith("." + nation.suffix):
                 raise error(Reason.BAD_FIELD, field=p.name, detail=f"not below the suffix of nation {p.nation!r}")

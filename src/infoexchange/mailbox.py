@@ -258,6 +258,8 @@ class Mailbox:
             seen = self.spool.begin(envelope.digest, header.claim, header.expires_at)
             content = envelope.open(self.identity, self._own, self.directory, sender, now=now)
             message = read(header, content, self.directory, self.identity.name, now=now)
+        except UnavailableError:
+            raise  # a disk or database of ours: no fault of the message
         except ExchangeError as problem:
             self.refused.append(Refusal(envelope.digest, header.sender, problem, signed=True))
             self._conclude(envelope, Event.REFUSED, reason=int(problem.reason))

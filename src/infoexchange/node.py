@@ -11,10 +11,12 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from hashlib import sha256
 
 from infoexchange.acknowledgement import Acknowledgement
 from infoexchange.audit import Entry, Operation, Routing, Subject
 from infoexchange.bundle import KeyBundle
+from infoexchange.certificates import CLOCK_SKEW, newest_list
 from infoexchange.directory import Directory
 from infoexchange.envelope import Envelope
 from infoexchange.errors import Reason, error
@@ -96,16 +98,17 @@ class Node:
         submitted = caller.role is Role.AGENCY
         if caller.name != (header.sender if submitted else sender.relay) or (submitted and sender.relay != self.name):
             raise error(Reason.NOT_PERMITTED, field="header.sender", detail=f"{caller.name} for {header.sender}")
-        # (3) signature, digests, standing and time
-        bundle = self._bundle(header.sender_bundle, "header.sender_bundle")
-        envelope.verify(self.directory, bundle, now=now)
-        if submitted:
-            bundle.verify(self.directory, now=now)  # what a thief dates back fails here
+        # (3) signature, digests, standing and time; what was accepted once gets its receipt again, however late
+        if self._accepted(envelope.digest) is None:
+            bundle = self._bundle(header.sender_bundle, "header.sender_bundle")
+            envelope.verify(self.directory, bundle, now=now)
+            if submitted:
+                bundle.verify(self.directory, now=now)  # what a thief dates back fails here
         # (4) recipients that exist, with a wrap for each that this relay is to serve
         starts = self._next_hops(envelope, submitted=submitted, now=now)
         came_from = "" if submitted else caller.name
         accepted = replace(
-            self._event(Event.ACCEPTED, envelope.manifest, relays=(came_from, "")),
+            self._event(Event.ACCEPTED, envelope.manifest, came_from=came_from),
             envelope=envelope,
             starts=starts,
             exhibit=envelope.manifest.raw,
@@ -167,6 +170,11 @@ class Node:
             raise error(Reason.BAD_FIELD, field="statement", detail="it speaks of something else")
         if said.state is Event.OPENED and said.content_commitment != manifest.header.content_commitment:
             raise error(Reason.BAD_COMMITMENT, field="statement.content_commitment", detail="not the one signed")
+        if said.at > now + CLOCK_SKEW:
+            raise error(Reason.NOT_YET_VALID, field="statement.at_ms", detail="more than five minutes in the future")
+        other = Event.REFUSED if said.state is Event.OPENED else Event.OPENED
+        if any((r.event, r.party) == (other, caller.name) for r in self._records(notice.digest)):
+            raise error(Reason.REPLAYED, field="statement.state", detail=f"{caller.name} has said {other.name} before")
         # (7) signed with a bundle published here
         bundle = self._bundle(said.issuer_bundle, "statement.issuer_bundle")
         bundle.verify(self.directory, now=now)
@@ -177,10 +185,13 @@ class Node:
 
     def _accepted(self, digest: bytes) -> Manifest | None:
         """Return the manifest kept with the acceptance of an envelope."""
-        for record in self.store.records(self.store.history(digest)[:1]):
+        for record in self._records(digest)[:1]:
             if record.event is Event.ACCEPTED:
                 return Manifest.parse(record.exhibit)
         return None
+
+    def _records(self, digest: bytes) -> Sequence[Record]:
+        return self.store.records(self.store.history(digest))
 
     # Between relays
 
@@ -198,7 +209,7 @@ class Node:
             raise error(Reason.BAD_PROOF, field="receipt", detail=f"not {peer}'s acceptance of this envelope")
         # The link into the peer's log makes the two chains of custody one.
         subject = Subject(previous_entry=receipt.link(receipt.proof.checkpoint.origin))
-        change = self._event(Event.FORWARDED, manifest, peer, relays=("", peer), subject=subject)
+        change = self._event(Event.FORWARDED, manifest, peer, subject=subject)
         return Job((replace(change, stops=(peer,), exhibit=receipt.raw),))
 
     def ended(self, event: Event, party: str, digest: bytes, reason: Reason) -> Job:
@@ -231,7 +242,12 @@ class Node:
             event=Event.KEY_BUNDLE, logged_at=now, this_relay=self.name, sender=party.name, sender_nation=party.nation
         )
         subject = Subject(sender_bundle=bundle.digest, directory_digest=self.directory.digest)
-        change = self._change(routing, subject, bundle.digest)
+        # The same bundle comes again with newer revocation lists: that is an entry of its own; older ones are none.
+        known = self.store.bundle(bundle.digest)
+        if known is not None and not _is_newer(bundle, known):
+            bundle = known
+        lists = sha256(b"".join(bundle.crls)).hexdigest()
+        change = self._change(routing, subject, bundle.digest, lists)
         return Job((replace(change, exhibit=bundle.raw, bundle=bundle),))
 
     def adopt(self, directory: Directory) -> Change:
@@ -262,7 +278,7 @@ class Node:
         Raises:
             RefusedError: `NOT_PERMITTED`, also when there is no such envelope.
         """
-        records = self.store.records(self.store.history(digest))
+        records = self._records(digest)
         receipts = self.ledger.receipts([record.index for record in records])
         if not any(self._takes_part(caller, receipt.routing) for receipt in receipts):
             raise error(Reason.NOT_PERMITTED, field="envelope_digest", detail=f"{caller.name} takes no part in it")
@@ -276,6 +292,10 @@ class Node:
 
     # Making entries
 
+    def _relay_of(self, agency: str) -> str:
+        """Return the relay of an agency, nothing for one that has left."""
+        return next((p.relay for p in self.directory.listing.parties if p.name == agency), "")
+
     def _change(self, routing: Routing, subject: Subject, digest: bytes, party: str = "") -> Change:
         entry = Entry.make(routing, subject, Operation(), entropy=self._entropy)
         return Change(entry=entry, digest=digest, party=party, event=routing.event)
@@ -287,21 +307,26 @@ class Node:
         party: str = "",
         *,
         reason: int = 0,
-        relays: tuple[str, str] = ("", ""),
+        came_from: str = "",
         subject: Subject | None = None,
     ) -> Change:
-        """Return the change of one event of an envelope; `relays` are the previous and the next one."""
+        """Return the change of one event of an envelope; `party` is the recipient or the peer relay concerned."""
         header, now = manifest.header, self.clock()
-        agency = party and self.directory.party(party, at=now).role is Role.AGENCY
+        recipients = tuple(r.name for r in header.recipients)
+        peer = ""
+        if party and self.directory.party(party, at=now).role is Role.RELAY:
+            peer, recipients = party, tuple(n for n in recipients if self._relay_of(n) == party)
+        elif party:
+            recipients = (party,)
         routing = Routing(
             event=event,
             logged_at=now,
             this_relay=self.name,
             sender=header.sender,
             sender_nation=self.directory.party(header.sender, at=now).nation,
-            recipients=(party,) if agency else tuple(r.name for r in header.recipients),
-            previous_relay=relays[0],
-            next_relay=relays[1],
+            recipients=recipients,
+            previous_relay=came_from,
+            next_relay=peer,
             op_status=header.op_status,
             precedence=header.precedence,
             expires_at=header.expires_at,
@@ -318,6 +343,12 @@ class Node:
             directory_digest=self.directory.digest,
         )
         return self._change(routing, about, manifest.digest, party)
+
+
+def _is_newer(bundle: KeyBundle, known: KeyBundle) -> bool:
+    """Whether the revocation lists with one bundle are newer than those with another."""
+    made, held = newest_list(bundle.crls), newest_list(known.crls)
+    return made is not None and (held is None or made > held)
 
 
 def _is_statement(record: Record) -> bool:

@@ -37,9 +37,9 @@ def _policy(others: tuple[tuple[str, tuple[str, ...]], ...]) -> Policy:
     for nation, keys in others:
         members = [Witness(f"{nation}-{i}".encode(), VerifierKey.parse(key)) for i, key in enumerate(keys, 1)]
         witnesses += members
-        groups.append(Group(nation.encode(), 1, tuple(member.name for member in members)))
+        groups.append(Group(f"nation-{nation}".encode(), 1, tuple(member.name for member in members)))
     if not groups:
         return Policy.make([], [], [], NO_QUORUM)
     needed = min(len(groups), 1 + 2 * len(groups) // 3)
-    quorum = Group(b"nations", needed, tuple(group.name for group in groups))
+    quorum = Group(b"all-nations", needed, tuple(group.name for group in groups))
     return Policy.make([], witnesses, [*groups, quorum], quorum.name)

@@ -247,6 +247,11 @@ class Suite:
     def check_opening_key(self, public: bytes) -> None:
         """Accept a public key to seal to, or raise `BAD_CERTIFICATE`."""
         _xwing_public(public)
+        try:
+            # OpenSSL refuses low-order points only when they are used; that must not be at the sender's.
+            x25519.X25519PrivateKey.generate().exchange(x25519.X25519PublicKey.from_public_bytes(public[1184:]))
+        except ValueError:
+            raise _bad_key("a low-order X25519 key") from None
 
     def wrap(self, public: bytes, content_key: bytes, info: bytes) -> bytes:
         """Return `enc || ct`: the content key sealed with HPKE (RFC 9180, base mode) under `info`."""

@@ -48,6 +48,16 @@ class Report:
         return Verdict.TOTAL_PASSED
 
 
+class OpenQuestionError(Exception):
+    """What a file cannot settle: neither proven nor disproven."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        """Say in a word, and in a clause, what is missing."""
+        self.reason = reason
+        self.detail = detail
+        super().__init__(reason, detail)
+
+
 class Examination:
     """Collects findings: an auditor wants all of them, not the first."""
 
@@ -58,18 +68,14 @@ class Examination:
     def check(self, name: str, examine: Callable[[], str]) -> bool:
         """Run one check, which returns a detail or raises; return whether it passed."""
         try:
-            detail = examine()
+            finding = Check(name, Verdict.TOTAL_PASSED, "", examine())
         except ExchangeError as problem:
-            self._checks.append(
-                Check(name, Verdict.TOTAL_FAILED, problem.reason.word, f"{problem.field}: {problem.detail}")
-            )
-            return False
-        self._checks.append(Check(name, Verdict.TOTAL_PASSED, "", detail))
-        return True
-
-    def open_question(self, name: str, reason: str, detail: str) -> None:
-        """Record what the file cannot settle."""
-        self._checks.append(Check(name, Verdict.INDETERMINATE, reason, detail))
+            detail = f"{problem.field}: {problem.detail}" if problem.field else problem.detail
+            finding = Check(name, Verdict.TOTAL_FAILED, problem.reason.word, detail)
+        except OpenQuestionError as question:
+            finding = Check(name, Verdict.INDETERMINATE, question.reason, question.detail)
+        self._checks.append(finding)
+        return finding.verdict is Verdict.TOTAL_PASSED
 
     def report(self) -> Report:
         """Return the findings so far."""
