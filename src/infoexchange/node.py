@@ -278,7 +278,9 @@ class Node:
         Raises:
             RefusedError: `NOT_PERMITTED`, also when there is no such envelope.
         """
-        records = self._records(digest)
+        # What another thread is just committing has no checkpoint yet, so it cannot be proven yet.
+        signed = self.ledger.size
+        records = [record for record in self._records(digest) if record.index < signed]
         receipts = self.ledger.receipts([record.index for record in records])
         if not any(self._takes_part(caller, receipt.routing) for receipt in receipts):
             raise error(Reason.NOT_PERMITTED, field="envelope_digest", detail=f"{caller.name} takes no part in it")
