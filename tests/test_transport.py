@@ -177,7 +177,7 @@ def status_of_unknown(channel):
 def test_every_call_but_following_needs_a_deadline(place):
     place.desk.answers |= {"fetch": [[b"a"]], "checkpoint": b"note"}
     remote = RemoteRelay(place.channel)
-    remote._seconds = None
+    remote._call["timeout"] = None
     for call in (remote.checkpoint, lambda: remote.submit([b"x"]), lambda: remote.leaves(0, 1)):
         assert (raised(call).reason, raised(call).field) == (Reason.BAD_FIELD, "deadline")
     stream = remote._stream(follow=False, seconds=None)

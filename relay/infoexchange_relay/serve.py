@@ -186,7 +186,7 @@ def _peer(party: Party, channel: grpc.Channel) -> Peer:
     return Peer(
         party,
         RemoteRelay(channel, timeout=_CARRY_TIMEOUT, address=party.address),
-        RemoteRelay(channel, timeout=_ASK_TIMEOUT, address=party.address),
+        RemoteRelay(channel, timeout=_ASK_TIMEOUT, address=party.address, wait_for_ready=True),
         channel.close,
     )
 

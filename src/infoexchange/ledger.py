@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from infoexchange.audit import Entry
 from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
 from infoexchange.log import LogKeys
-from infoexchange.ports import Change, Clock, Head, Latch, Result, Store
+from infoexchange.ports import Change, Clock, Latch, Result, Store
 from infoexchange.receipt import Receipt
 from infoexchange.tlog import Checkpoint, Proof, merkle, tiles
 
@@ -30,18 +30,17 @@ class Ledger:
         self._keys = keys
         self._latch = latch
         self._clock = clock
-        self._note = b""
-        self._head = Head(0, merkle.EMPTY_ROOT)
+        self._signed: Checkpoint | None = None
         self._witnessed: Checkpoint | None = None
 
     @property
     def size(self) -> int:
         """Entries under the newest signed checkpoint."""
-        return self._head.size
+        return self._signed.size if self._signed else 0
 
     def checkpoint(self) -> bytes:
         """Return the newest signed checkpoint."""
-        return self._note
+        return self._signed.raw if self._signed else b""
 
     def load(self) -> None:
         """Check that data and latch fit together; nothing is changed.
@@ -50,13 +49,12 @@ class Ledger:
             UnavailableError: `LOG_STOPPED` when the data is older than, or differs from, what was signed last.
         """
         head, note = self.store.head(), self._latch.read()
-        size, root = 0, merkle.EMPTY_ROOT
-        if note:
-            signed = Checkpoint.parse(note)
+        signed = Checkpoint.parse(note) if note else None
+        if signed:
             signed.verify(self._keys.verifier_keys)
-            size, root = signed.size, signed.root
-        if not note and head.size > _FIRST_BATCH:
+        elif head.size > _FIRST_BATCH:
             raise _stopped(f"the data holds {head.size} entries, but there is no latch: it was lost or not mounted")
+        size, root = (signed.size, signed.root) if signed else (0, merkle.EMPTY_ROOT)
         # No size is ever signed twice: an older copy of the data must not go on.
         if head.size < size:
             raise _stopped(f"the data holds {head.size} entries, the latch {size}: an old copy was put in place")
@@ -64,12 +62,16 @@ class Ledger:
             raise _stopped(f"the first {size} entries are not those that were signed")
         if tiles.root(head.size, self._read_tile) != head.root:
             raise _stopped("the stored tree does not give the stored root")
-        self._note, self._head = note, Head(size, root)
+        self._signed = signed
 
-    def commit(self, changes: Sequence[Change]) -> Sequence[Result]:
-        """Make changes durable, logged and signed; return one receipt, or the error, each.
+    def commit(self, changes: Sequence[Change], answers: Sequence[int] = ()) -> list[Result]:
+        """Make changes durable, logged and signed; return a receipt, or the error, for each place in `answers`.
 
         Also called with nothing, to sign what a crash left unsigned.
+
+        Args:
+            changes: In the order in which they are to be logged.
+            answers: Places in `changes` for which somebody waits; a proof nobody waits for costs as much as another.
 
         Raises:
             UnavailableError: `OVERLOADED` or `LOG_STOPPED`; then nothing of the batch may be acknowledged.
@@ -79,31 +81,34 @@ class Ledger:
         placed = self.store.append(changes) if changes else []
         # (2) and (3) Sign the new head once and move the latch: after this the batch stands.
         self._sign_head()
-        # (4) Every caller gets the proof of its entry under that checkpoint.
+        # (4) Whoever waits gets the proof of its entry under that checkpoint.
         fresh: dict[int, Entry] = {}
         for index, change in zip(placed, changes, strict=True):
             # A repeat carries a new entry, but the log holds the first one.
             if isinstance(index, int) and index >= before:
                 fresh.setdefault(index, change.entry)
-        receipts = self._receipts([index for index in placed if isinstance(index, int)], fresh)
-        return [receipts[index] if isinstance(index, int) else index for index in placed]
+        wanted = [placed[place] for place in answers]
+        receipts = self._receipts([index for index in wanted if isinstance(index, int)], fresh, self._signed)
+        return [receipts[index] if isinstance(index, int) else index for index in wanted]
 
     def _sign_head(self) -> None:
         head = self.store.head()
-        if head.size == self._head.size:
+        if head.size == self.size:
             return
-        note = self._keys.sign(head.size, head.root, now=self._clock()).raw
+        checkpoint = self._keys.sign(head.size, head.root, now=self._clock())
         try:
-            self._latch.replace(self._note, note)
+            self._latch.replace(self.checkpoint(), checkpoint.raw)
         except UnavailableError:
             raise
         except ExchangeError as problem:
             raise _stopped(f"another checkpoint stands in the latch ({problem.detail})") from None
-        self._note, self._head = note, head
+        self._signed = checkpoint
 
     def receipts(self, indices: Sequence[int]) -> list[Receipt]:
-        """Return receipts of entries, under the newest cosigned checkpoint where that covers them."""
-        found = self._receipts(indices, {}, self._witnessed)
+        """Return receipts of signed entries, under the newest cosigned checkpoint where that covers them all."""
+        witnessed = self._witnessed
+        covered = witnessed is not None and max(indices, default=0) < witnessed.size
+        found = self._receipts(indices, {}, witnessed if covered else self._signed)
         return [found[index] for index in indices]
 
     def consistency(self, old_size: int, size: int) -> list[bytes]:
@@ -116,24 +121,16 @@ class Ledger:
             self._witnessed = checkpoint
 
     def _receipts(
-        self, indices: Sequence[int], known: dict[int, Entry], witnessed: Checkpoint | None = None
+        self, indices: Sequence[int], known: dict[int, Entry], checkpoint: Checkpoint | None
     ) -> dict[int, Receipt]:
-        size, checkpoint = self._head.size, self._note
-        if witnessed is not None and max(indices, default=0) < witnessed.size:
-            size, checkpoint = witnessed.size, witnessed.raw
-        missing = [index for index in dict.fromkeys(indices) if index not in known]
-        entries = known | {record.index: record.entry for record in self.store.records(missing)}
-        cache: dict[tuple[int, int], bytes] = {}
-
-        def read(level: int, n: int) -> bytes:
-            if (level, n) not in cache:
-                cache[level, n] = self._read_tile(level, n)
-            return cache[level, n]
-
-        return {
-            index: Receipt.make(entry, Proof.make(index, tiles.inclusion_proof(index, size, read), checkpoint))
-            for index, entry in entries.items()
-        }
+        wanted = list(dict.fromkeys(indices))
+        if checkpoint is None or not wanted:
+            return {}
+        entries = {index: known[index] for index in wanted if index in known}
+        missing = [index for index in wanted if index not in known]
+        entries |= {record.index: record.entry for record in self.store.records(missing)}
+        path_of = tiles.prover(checkpoint.size, self._read_tile)
+        return {index: Receipt.make(entries[index], Proof.of(index, path_of(index), checkpoint)) for index in wanted}
 
     def _read_tile(self, level: int, n: int) -> bytes:
         return self.store.tiles([(level, n)])[0]

@@ -70,9 +70,12 @@ class Node:
 
     def commit(self, jobs: Sequence[Job]) -> list[Result]:
         """Return the result of each job, all of them durable, logged and signed; raises as `Ledger.commit`."""
-        changes = [change for job in jobs for change in job.changes]
-        results = iter(self.ledger.commit(changes))
-        return [[next(results) for _ in job.changes][job.answer] for job in jobs]
+        changes: list[Change] = []
+        answers: list[int] = []
+        for job in jobs:
+            answers.append(len(changes) + job.answer)
+            changes += job.changes
+        return self.ledger.commit(changes, answers)
 
     # Envelopes
 

@@ -68,8 +68,12 @@ class Proof:
     @classmethod
     def make(cls, index: int, path: Sequence[bytes], checkpoint_raw: bytes) -> Proof:
         """Return the proof file of these parts; raises as `parse`."""
-        lines = [_HEADING, b"index %d" % index, *(write_base64(entry) for entry in path), b"", checkpoint_raw]
-        return cls.parse(b"\n".join(lines))
+        return cls.parse(_raw(index, path, checkpoint_raw))
+
+    @classmethod
+    def of(cls, index: int, path: Sequence[bytes], checkpoint: Checkpoint) -> Proof:
+        """Return the proof of parts that were just made; nothing is parsed again, which counts in batches."""
+        return cls(_raw(index, path, checkpoint.raw), index, tuple(path), checkpoint)
 
     def verify(
         self, leaf: bytes, origin: str, keys: Iterable[VerifierKey], *, now: datetime | None = None
@@ -95,3 +99,8 @@ class Proof:
         head = self.checkpoint
         merkle.verify_inclusion(merkle.leaf_hash(leaf), self.index, head.size, self.path, head.root)
         return head
+
+
+def _raw(index: int, path: Sequence[bytes], checkpoint_raw: bytes) -> bytes:
+    lines = [_HEADING, b"index %d" % index, *(write_base64(entry) for entry in path), b"", checkpoint_raw]
+    return b"\n".join(lines)

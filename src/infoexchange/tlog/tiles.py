@@ -8,6 +8,7 @@ A stored tile may be wider than an older size needs; only the hashes that belong
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -142,6 +143,15 @@ def inclusion_proof(index: int, size: int, read: Read) -> list[bytes]:
         MalformedError: `BAD_FIELD` when there is no such leaf, `MALFORMED` when a tile is too short or not whole.
     """
     return merkle.inclusion_path(index, size, _subtree_of(size, read))
+
+
+def prover(size: int, read: Read) -> Callable[[int], list[bytes]]:
+    """Return a function that gives the path of a leaf, as `inclusion_proof`; tiles and subtrees are read once for all.
+
+    Meant for the many proofs that one batch of a log needs under one checkpoint.
+    """
+    subtree = functools.cache(_subtree_of(size, read))
+    return lambda index: merkle.inclusion_path(index, size, subtree)
 
 
 def consistency_proof(size1: int, size2: int, read: Read) -> list[bytes]:

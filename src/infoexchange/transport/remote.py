@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
+from typing import TypedDict
 
 import grpc
 
@@ -31,6 +32,13 @@ _FETCH_TIMEOUT = timedelta(minutes=10)
 _NAMES_MAX = 32  # bundles of so many parties fit into one answer unless their revocation lists are long
 
 
+class _Call(TypedDict):
+    """Arguments of every call."""
+
+    timeout: float
+    wait_for_ready: bool
+
+
 class RemoteRelay:
     """The `HomeRelay` port of a relay that is reached over gRPC, for the party whose certificate the channel carries.
 
@@ -38,19 +46,27 @@ class RemoteRelay:
     `address` as its field.
     """
 
-    def __init__(self, channel: grpc.Channel, *, timeout: timedelta = _TIMEOUT, address: str = "relay") -> None:
+    def __init__(
+        self,
+        channel: grpc.Channel,
+        *,
+        timeout: timedelta = _TIMEOUT,
+        address: str = "relay",
+        wait_for_ready: bool = False,
+    ) -> None:
         """Use an open channel; closing it stays the caller's business.
 
         Args:
             channel: From `open_channel`.
             timeout: Longest time one call may take, whatever it carries.
             address: How errors name the relay.
+            wait_for_ready: Whether a call waits, up to its timeout, for a relay that cannot be reached just now.
         """
         self._relay = relay_pb2_grpc.RelayServiceStub(channel)
         self._bulletin = relay_pb2_grpc.BulletinServiceStub(channel)
         self._audit = relay_pb2_grpc.AuditServiceStub(channel)
-        self._seconds = timeout.total_seconds()
         self._address = address
+        self._call = _Call(timeout=timeout.total_seconds(), wait_for_ready=wait_for_ready)
 
     # Relay
 
@@ -62,7 +78,7 @@ class RemoteRelay:
         requests = (relay_pb2.SubmitRequest(envelopes=batch) for batch in batches)
 
         def answers() -> Iterator[tuple[int, Sequence[relay_pb2.Result]]]:
-            responses = self._relay.Submit(requests, timeout=self._seconds)
+            responses = self._relay.Submit(requests, **self._call)
             for batch, response in zip(batches, responses, strict=False):
                 yield len(batch), response.results
 
@@ -97,7 +113,10 @@ class RemoteRelay:
             for start in range(0, len(notices), BATCH_MAX):
                 batch = [_notice_to_wire(notice) for notice in notices[start : start + BATCH_MAX]]
                 request = relay_pb2.AcknowledgeRequest(acknowledgements=batch)
-                yield len(batch), self._relay.Acknowledge(request, timeout=self._seconds).results
+                yield (
+                    len(batch),
+                    self._relay.Acknowledge(request, **self._call).results,
+                )
 
         return self._collect(len(notices), answers())
 
@@ -132,7 +151,7 @@ class RemoteRelay:
         while True:
             request = relay_pb2.GetDirectoryRequest(after_version=after)
             with calling(self._address):
-                answer = self._bulletin.GetDirectory(request, timeout=self._seconds).directories
+                answer = self._bulletin.GetDirectory(request, **self._call).directories
             if not answer:
                 return found
             found += answer
@@ -152,7 +171,7 @@ class RemoteRelay:
         try:
             with calling(self._address):
                 request = relay_pb2.GetBundlesRequest(names=names)
-                answer = self._bulletin.GetBundles(request, timeout=self._seconds).bundles
+                answer = self._bulletin.GetBundles(request, **self._call).bundles
         except ExchangeError as problem:
             if problem.reason is not Reason.TOO_LARGE or len(names) < 2:
                 raise
@@ -169,7 +188,10 @@ class RemoteRelay:
             done = 0
             for batch in forms.frames([message.SerializeToString() for message in messages]):
                 request = relay_pb2.PublishBundlesRequest(bundles=messages[done : done + len(batch)])
-                yield len(batch), self._bulletin.PublishBundles(request, timeout=self._seconds).results
+                yield (
+                    len(batch),
+                    self._bulletin.PublishBundles(request, **self._call).results,
+                )
                 done += len(batch)
 
         return self._collect(len(bundles), answers())
@@ -180,7 +202,7 @@ class RemoteRelay:
         """Return the newest signed checkpoint."""
         with calling(self._address):
             request = relay_pb2.GetCheckpointRequest()
-            return self._audit.GetCheckpoint(request, timeout=self._seconds).checkpoint
+            return self._audit.GetCheckpoint(request, **self._call).checkpoint
 
     def leaves(self, start: int, count: int) -> Sequence[bytes]:
         """Return leaves in order, fewer at the end of the log."""
@@ -189,7 +211,7 @@ class RemoteRelay:
             wanted = min(LEAVES_MAX, count - len(found))
             request = relay_pb2.GetLeavesRequest(start=start + len(found), count=wanted)
             with calling(self._address):
-                answer = self._audit.GetLeaves(request, timeout=self._seconds).leaves
+                answer = self._audit.GetLeaves(request, **self._call).leaves
             found += answer[:wanted]
             if len(answer) < wanted:
                 break
@@ -199,7 +221,7 @@ class RemoteRelay:
         """Return the history of an envelope the caller takes part in; the caller verifies the receipts."""
         request = relay_pb2.GetEventsRequest(envelope_digest=digest)
         with calling(self._address):
-            answer = self._audit.GetEvents(request, timeout=self._seconds)
+            answer = self._audit.GetEvents(request, **self._call)
         return History(tuple(forms.receipt_from_wire(m) for m in answer.events), tuple(answer.statements))
 
 
