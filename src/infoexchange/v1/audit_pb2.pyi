@@ -340,7 +340,7 @@ class RecipientAcknowledgement(_message.Message):
     issuer_bundle: _builtins.bytes
     """Digest of the bundle with the signing key."""
     state: _envelope_pb2.State.ValueType
-    """OPENED or REFUSED; DELIVERED optional."""
+    """OPENED or REFUSED."""
     reason: _builtins.int
     """Number of the Reason, REFUSED only."""
     at_ms: _builtins.int

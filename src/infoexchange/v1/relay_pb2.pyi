@@ -349,7 +349,7 @@ Global___GetBundlesResponse: _TypeAlias = GetBundlesResponse  # noqa: Y015
 
 @_typing.final
 class PublishBundlesRequest(_message.Message):
-    """Publishes bundles of the caller, or of agencies behind the calling relay."""
+    """Publishes bundles: an agency its own, a relay those of any party."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -221,7 +221,7 @@ class BulletinServiceServicer(object):
     """
 
     def GetDirectory(self, request, context):
-        """Returns the newest directory if it is newer than the caller's.
+        """Returns every directory version after the caller's.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

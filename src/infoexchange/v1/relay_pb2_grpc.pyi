@@ -89,7 +89,7 @@ class BulletinServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> BulletinServiceAsyncStub: ...
     GetDirectory: _grpc.UnaryUnaryMultiCallable[_relay_pb2.GetDirectoryRequest, _relay_pb2.GetDirectoryResponse]
-    """Returns the newest directory if it is newer than the caller's."""
+    """Returns every directory version after the caller's."""
     GetBundles: _grpc.UnaryUnaryMultiCallable[_relay_pb2.GetBundlesRequest, _relay_pb2.GetBundlesResponse]
     """Returns the usable key bundles of the parties named."""
     PublishBundles: _grpc.UnaryUnaryMultiCallable[_relay_pb2.PublishBundlesRequest, _relay_pb2.PublishBundlesResponse]
@@ -101,7 +101,7 @@ class BulletinServiceAsyncStub(BulletinServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetDirectory: _aio.UnaryUnaryMultiCallable[_relay_pb2.GetDirectoryRequest, _relay_pb2.GetDirectoryResponse]  # type: ignore[assignment]
-    """Returns the newest directory if it is newer than the caller's."""
+    """Returns every directory version after the caller's."""
     GetBundles: _aio.UnaryUnaryMultiCallable[_relay_pb2.GetBundlesRequest, _relay_pb2.GetBundlesResponse]  # type: ignore[assignment]
     """Returns the usable key bundles of the parties named."""
     PublishBundles: _aio.UnaryUnaryMultiCallable[_relay_pb2.PublishBundlesRequest, _relay_pb2.PublishBundlesResponse]  # type: ignore[assignment]
@@ -116,7 +116,7 @@ class BulletinServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _relay_pb2.GetDirectoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_relay_pb2.GetDirectoryResponse, _abc.Awaitable[_relay_pb2.GetDirectoryResponse]]:
-        """Returns the newest directory if it is newer than the caller's."""
+        """Returns every directory version after the caller's."""
 
     @_abc_1.abstractmethod
     def GetBundles(
