@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import argparse
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infoexchange.cli.output import FAILED, PASSED, Output, Table
+from infoexchange.cli.output import FAILED, INDETERMINATE, PASSED, Output, Table, of_system
 from infoexchange.cli.parser import Subparsers, add_command, add_group
 
 if TYPE_CHECKING:
-    from infoexchange.errors import ExchangeError
+    from infoexchange.directory import Directory
     from infoexchange.listing import Roots
     from infoexchange.receipt import Receipt
     from infoexchange.verdict import Report
 
-_MARKS = {0: "ok", 1: "FAILED", 2: "open"}
+_MARKS = {PASSED: "ok", FAILED: "FAILED", INDETERMINATE: "open"}
+_MAKES = "Check the path; `infoexchange evidence make` writes such files."
+_NOT_IN_IT = ("subject", "domain", "marks", "case", "names of files", "content")
 
 
 def register(subparsers: Subparsers) -> None:
@@ -53,20 +56,23 @@ def _make(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.cli.mail import inbox_of
     from infoexchange.envelope import Envelope
     from infoexchange.home import Home
-    from infoexchange.home.files import write_file
+    from infoexchange.home.files import in_file, read_file, write_new
     from infoexchange.transport import connect
 
     digest = digest_of(args.id)
     home = Home.open(args.home)
     received = inbox_of(args.home, digest) / "envelope.bin"
-    envelope = Envelope.parse(received.read_bytes()) if received.exists() else None
+    envelope = None
+    if received.exists():
+        with in_file(received):
+            envelope = Envelope.parse(read_file(received, next_step="Check the path."))
     with connect(home) as mailbox:
         evidence = mailbox.evidence(digest, envelope)
-        if args.sealed:
-            evidence = evidence.sealed()
-    write_file(args.out, evidence.raw)
+    if args.sealed:
+        evidence = evidence.sealed()
+    write_new(args.out, evidence.raw, mode=0o644)  # never over a key, or over older evidence
     out.show(
-        {"id": args.id, "file": str(args.out), "size": len(evidence.raw), "events": len(evidence.events)},
+        {"id": digest.hex(), "file": str(args.out), "size": len(evidence.raw), "events": len(evidence.events)},
         f"Wrote {args.out}: {len(evidence.raw)} bytes, {len(evidence.events)} log entries, "
         f"{len(evidence.statements)} statements of recipients. It holds no key and no plaintext.",
         f"Next: infoexchange evidence verify {args.out} --roots {args.home / 'roots.pb'}",
@@ -75,39 +81,51 @@ def _make(args: argparse.Namespace, out: Output) -> int:
 
 
 def _verify(args: argparse.Namespace, out: Output) -> int:
+    from infoexchange.directory import Directory
     from infoexchange.errors import ExchangeError
     from infoexchange.home.files import in_file, read_file
     from infoexchange.listing import Roots
-    from infoexchange.verdict import Check, Report, Verdict
 
     with in_file(args.roots):
         roots = Roots.parse(read_file(args.roots, next_step="Ask the directory's maintainers for the root keys."))
-    worst = PASSED
+    directory = None
+    if args.directory:
+        with in_file(args.directory):
+            directory = Directory.parse(read_file(args.directory, next_step="Check the path."), roots=roots)
+    codes = set()
     for file in args.files:
-        raw = read_file(file, next_step="Check the path; `infoexchange evidence make` writes such files.")
         try:
-            report = examine(raw, roots, args.directory)
-        except ExchangeError as problem:
-            report = Report((Check("format", Verdict.TOTAL_FAILED, problem.reason.word, _where(problem)),))
+            raw = read_file(file, next_step=_MAKES)
+        except (ExchangeError, OSError) as problem:  # the other files are looked at all the same
+            out.problem(of_system(problem) if isinstance(problem, OSError) else problem)
+            codes.add(FAILED)
+            continue
+        report = examine(raw, roots, directory)
         _show_report(out, str(file), report)
-        code = report.verdict.value
-        worst = FAILED if FAILED in (worst, code) else max(worst, code)
-    return worst
+        codes.add(report.verdict.value)
+    return next(code for code in (FAILED, INDETERMINATE, PASSED) if code in codes)
 
 
-def examine(raw: bytes, roots: Roots, directory_file: Path | None = None) -> Report:
-    """Return the findings on an evidence file; reads the clock only to refuse cosignatures from the future."""
-    from datetime import UTC, datetime
+def examine(raw: bytes, roots: Roots, directory: Directory | None = None) -> Report:
+    """Return the findings on an evidence file; reads the clock only to refuse cosignatures from the future.
 
-    from infoexchange.directory import Directory
+    Args:
+        raw: Bytes of the file.
+        roots: Trust anchor.
+        directory: A directory verified under it, to be used instead of the file's own copy.
+    """
+    from infoexchange.errors import ExchangeError
     from infoexchange.evidence import Evidence
-    from infoexchange.home.files import read_file
+    from infoexchange.verdict import Check, Report, Verdict
 
-    evidence = Evidence.parse(raw)
-    if directory_file:
-        directory = Directory.parse(read_file(directory_file, next_step="Check the path."), roots=roots)
-    else:
-        directory = evidence.directory(roots)
+    step = "format"
+    try:
+        evidence = Evidence.parse(raw)
+        step = "directory"
+        directory = directory or evidence.directory(roots)
+    except ExchangeError as problem:
+        where = f"{problem.field}: {problem.detail}".strip(": ")
+        return Report((Check(step, Verdict.TOTAL_FAILED, problem.reason.word, where),))
     return evidence.verify(directory, now=datetime.now(UTC))
 
 
@@ -128,15 +146,11 @@ def _show_report(out: Output, name: str, report: Report) -> None:
     out.show(data, findings(report), f"{report.verdict.word}  {name}")
 
 
-def _where(problem: ExchangeError) -> str:
-    return f"{problem.field}: {problem.detail}".strip(": ")
-
-
 def _show(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.evidence import Evidence
     from infoexchange.home.files import in_file, read_file
 
-    raw = read_file(args.file, next_step="Check the path; `infoexchange evidence make` writes such files.")
+    raw = read_file(args.file, next_step=_MAKES)
     with in_file(args.file):
         evidence = Evidence.parse(raw)
     header = evidence.manifest.header
@@ -150,26 +164,29 @@ def _show(args: argparse.Namespace, out: Output) -> int:
         ("expires", f"{header.expires_at:%Y-%m-%d %H:%M:%S}Z"),
         ("size", f"{evidence.manifest.body_length} bytes, padded and sealed"),
     ]
+    absent = [*_NOT_IN_IT, *([] if evidence.envelope else ["ciphertext"])]
     events = [(e.routing.logged_at.strftime("%Y-%m-%d %H:%M:%SZ"), sentence(e), e.index) for e in evidence.events]
     out.show(
         {
             **{name: str(value) for name, value in facts},
             "events": [{"at": at, "what": what, "entry": index} for at, what, index in events],
+            "not_in_file": absent,
             "verified": False,
         },
         Table(("", ""), facts),
         Table(("logged", "what", "entry"), events),
-        "Not in this file: subject, domain, marks, case, names of files, content. Not verified here: use "
-        "`infoexchange evidence verify`.",
+        f"Not in this file: {', '.join(absent)}. Not verified here: use `infoexchange evidence verify`.",
     )
     return PASSED
 
 
 def sentence(receipt: Receipt) -> str:
     """Return one event in words that a court can read."""
+    from infoexchange.errors import Reason
     from infoexchange.states import Event
 
     said = receipt.routing
+    reason = Reason(said.reason).word if said.reason in set(Reason) else f"number {said.reason}"
     who = ", ".join(said.recipients)
     words = {
         Event.ACCEPTED: f"{said.this_relay} accepted it from {said.previous_relay or said.sender}",
@@ -177,7 +194,7 @@ def sentence(receipt: Receipt) -> str:
         Event.QUEUED: f"{said.this_relay} kept it ready for {who}",
         Event.DELIVERED: f"{said.this_relay} handed it to {who}",
         Event.OPENED: f"{who} stated, signed, that it was opened",
-        Event.REFUSED: f"it was refused for {who or said.next_relay}, reason {said.reason}",
+        Event.REFUSED: f"it was refused for {who or said.next_relay}, reason {reason}",
         Event.EXPIRED: f"its time ran out before {who} fetched it",
     }
     return words.get(said.event, said.event.name)

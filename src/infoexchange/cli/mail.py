@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from infoexchange.bridges import FORMATS
 from infoexchange.cli.output import FAILED, PASSED, Output, Table, UsageError
 from infoexchange.cli.parser import Parser, Subparsers, add_command
 
@@ -18,13 +19,19 @@ if TYPE_CHECKING:
 
     from infoexchange.bridges import Reading
     from infoexchange.catalogue import Handling
-    from infoexchange.delivery import Delivery
+    from infoexchange.delivery import Delivery, Refusal
+    from infoexchange.errors import ExchangeError
     from infoexchange.mailbox import Mailbox
     from infoexchange.ports import Result
+    from infoexchange.receipt import Receipt
 
 _BATCH = 256  # what one transaction of the relay takes
-_COLUMNS = ("id", "entry", "problem")
+_NOTES_SHOWN = 20  # of what a bridge could not carry; programs get all of them
+_SENT = ("id", "entry", "problem")
+_RECEIVED = ("id", "status", "tlp", "from", "type")
 _SUITES = ("HYBRID", "HYBRID-KEM")
+_OUTBOX = "What is there goes out with the next `send` or `receive`; do not send it again."
+_OUTBOX_COUNTED = 10_000  # an outbox with more waits for a person anyway
 
 
 def register(subparsers: Subparsers) -> None:
@@ -33,9 +40,12 @@ def register(subparsers: Subparsers) -> None:
     send.add_argument("file", metavar="FILE", type=Path, help="a message as JSON, or a file of another format")
     send.add_argument("--home", metavar="DIR", type=Path, required=True, help="folder of the agency")
     send.add_argument("--to", metavar="NAME", action="append", required=True, help="agency or group; may be repeated")
-    send.add_argument("--type", metavar="TYPE", help="message type of a JSON file, such as MaritimeIncidentReport")
-    send.add_argument("--format", metavar="FORMAT", help="other format: stix or piracy; needs the marks below")
-    send.add_argument("--lifetime", metavar="DAYS", type=int, default=14, help="days delivery is tried (1 to 90; 14)")
+    kind = send.add_mutually_exclusive_group(required=True)
+    kind.add_argument("--type", metavar="TYPE", help="message type of a JSON file, such as MaritimeIncidentReport")
+    kind.add_argument("--format", choices=sorted(FORMATS), help="format of any other file; needs the marks below")
+    send.add_argument(
+        "--lifetime", metavar="DAYS", type=_days(90), default=14, help="days delivery is tried (1 to 90; 14)"
+    )
     send.add_argument("--suite", choices=_SUITES, default=_SUITES[0], help="algorithms; HYBRID is the default")
     add_marks(send)
 
@@ -49,14 +59,31 @@ def register(subparsers: Subparsers) -> None:
 
 
 def add_marks(parser: Parser) -> None:
-    """Declare the marks that messages from a file of another format get."""
+    """Declare the marks that messages from a file of another format get; JSON files carry their own."""
     marks = parser.add_argument_group("marks of messages read from another format")
     marks.add_argument("--op-status", choices=("ACTUAL", "EXERCISE", "TEST"), help="no default: say it")
     marks.add_argument("--tlp", choices=("CLEAR", "GREEN", "AMBER", "AMBER_STRICT", "RED"), help="no default: say it")
     marks.add_argument("--pap", choices=("CLEAR", "GREEN", "AMBER", "RED"), help="needed for indicators")
-    marks.add_argument("--precedence", choices=("ROUTINE", "PRIORITY", "IMMEDIATE", "FLASH"), default="ROUTINE")
-    marks.add_argument("--purpose", metavar="TEXT", help="why it is sent, in words")
-    marks.add_argument("--valid-days", metavar="DAYS", type=int, default=90, help="days it may be acted on (90)")
+    marks.add_argument(
+        "--precedence", choices=("ROUTINE", "PRIORITY", "IMMEDIATE", "FLASH"), help="ROUTINE if not said"
+    )
+    marks.add_argument("--purpose", metavar="TEXT", type=_text, help="why it is sent, in words")
+    marks.add_argument("--valid-days", metavar="DAYS", type=_days(3650), help="days it may be acted on (90)")
+
+
+def _days(most: int) -> Callable[[str], int]:
+    def days(text: str) -> int:
+        if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= most):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number of days from 1 to {most}")
+        return int(text)
+
+    return days
+
+
+def _text(text: str) -> str:
+    if not text.strip() or any("\ud800" <= char <= "\udfff" for char in text):
+        raise argparse.ArgumentTypeError("words in UTF-8 are needed")
+    return text
 
 
 def inbox_of(home: Path, digest: bytes) -> Path:
@@ -64,23 +91,32 @@ def inbox_of(home: Path, digest: bytes) -> Path:
     return home / "inbox" / digest.hex()
 
 
+def check_marks(args: argparse.Namespace) -> None:
+    """Refuse a command line without the marks its file needs, or with marks its file has itself."""
+    names = ("op_status", "tlp", "purpose", "pap", "precedence", "valid_days")
+    options = {f"--{name.replace('_', '-')}": getattr(args, name) for name in names}
+    given = [name for name, value in options.items() if value is not None]
+    missing = [name for name in ("--op-status", "--tlp", "--purpose") if name not in given]
+    if args.format and missing:
+        raise UsageError(f"a file of another format needs {' and '.join(missing)}")
+    if args.type and given:
+        raise UsageError(f"a message in JSON carries its own marks; set them there and leave out {' and '.join(given)}")
+
+
 def marks_of(args: argparse.Namespace, now: datetime) -> Handling:
     """Return the marks that the command line gives."""
     from infoexchange import catalogue
 
-    missing = [f"--{name}" for name in ("op-status", "tlp", "purpose") if not getattr(args, name.replace("-", "_"))]
-    if missing:
-        raise UsageError(f"a file of another format needs {' and '.join(missing)}")
     handling = catalogue.Handling(
         op_status=catalogue.OpStatus.Value(f"OP_STATUS_{args.op_status}"),
-        precedence=catalogue.Precedence.Value(f"PRECEDENCE_{args.precedence}"),
+        precedence=catalogue.Precedence.Value(f"PRECEDENCE_{args.precedence or 'ROUTINE'}"),
         tlp=catalogue.Tlp.Value(f"TLP_{args.tlp}"),
         onward_transfer=catalogue.ONWARD_TRANSFER_CONSENT_REQUIRED,
         purpose=args.purpose,
     )
     if args.pap:
         handling.pap = catalogue.Pap.Value(f"PAP_{args.pap}")
-    handling.valid_until.FromDatetime(now + timedelta(days=args.valid_days))
+    handling.valid_until.FromDatetime(now + timedelta(days=args.valid_days or 90))
     return handling
 
 
@@ -89,45 +125,92 @@ def _send(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.home import Home
     from infoexchange.transport import connect
 
-    if bool(args.type) == bool(args.format):
-        raise UsageError("either --type (for JSON) or --format (for anything else) is needed")
-    if not 1 <= args.lifetime <= 90:
-        raise UsageError("--lifetime is 1 to 90 days")
+    check_marks(args)
     home = Home.open(args.home)
-    messages, reading = _messages(args)
-    rows: list[tuple[str, str, str]] = []
-    failed = False
-    with connect(home) as mailbox:
-        for batch in batches(messages):
-            for result in _send_batch(mailbox, batch, args):
-                failed = failed or isinstance(result, ExchangeError)
-                rows.append(_result_row(result))
-    noted = [f"{note.place}: {note.field}: {note.detail}" for note in (reading.notes if reading else [])]
+    messages, notes = _messages(args)
+    earlier: list[Result] = []
+    results: list[Result] = []
+    problem: ExchangeError | None = None
+    waiting = 0
+    try:
+        with connect(home) as mailbox:
+            try:
+                earlier += mailbox.flush()  # what an earlier run left comes first, as it was sealed first
+                for batch in batches(messages):
+                    results += _send_batch(mailbox, batch, args)
+            finally:
+                waiting = len(mailbox.spool.unsent(_OUTBOX_COUNTED))
+        problem = _shared(results)
+    finally:
+        # Receipts are shown whatever follows them, and what is kept is named, so that nobody sends it twice.
+        if problem is None and (results or earlier or waiting):
+            _show_sent(out, results, [r for r in earlier if not isinstance(r, ExchangeError)], waiting, notes)
+    if problem:
+        raise problem
+    return FAILED if any(isinstance(result, ExchangeError) for result in results) else PASSED
+
+
+def _shared(results: list[Result]) -> ExchangeError | None:
+    """Return the problem that kept every message back, if it is one and the same: then its one line says everything."""
+    from infoexchange.errors import ExchangeError, UnavailableError, error
+
+    problems = [result for result in results if isinstance(result, ExchangeError)]
+    if len(problems) < len(results) or len(set(map(str, problems))) != 1:
+        return None
+    first = problems[0]
+    count = f"{len(problems)} messages" if len(problems) > 1 else "the message"
+    if isinstance(first, UnavailableError):
+        detail, next_step = f"{first.detail}; {count} kept in the outbox", _OUTBOX
+    else:
+        detail, next_step = f"{first.detail}; {count} not sent", first.next_step
+    return error(first.reason, field=first.field, detail=detail, next_step=next_step)
+
+
+def _show_sent(out: Output, results: list[Result], earlier: list[Receipt], waiting: int, notes: list[str]) -> None:
+    rows, late = [_result_row(r) for r in results], [_result_row(r) for r in earlier]
     sent = sum(1 for row in rows if row[0])
+    more = len(notes) - _NOTES_SHOWN
     out.show(
         {
             "sent": sent,
-            "messages": [dict(zip(("id", "entry", "problem"), r, strict=True)) for r in rows],
-            "notes": noted,
+            "messages": [dict(zip(_SENT, row, strict=True)) for row in rows],
+            "earlier": [dict(zip(_SENT, row, strict=True)) for row in late],
+            "waiting": waiting,
+            "notes": notes,
         },
-        Table(("message", "log entry", "problem"), rows),
-        *(f"note: {note}" for note in noted[:20]),
+        *([Table(("left by an earlier run", "log entry"), [row[:2] for row in late])] if late else []),
+        *([Table(("message", "log entry", "problem"), rows)] if rows else []),
+        *(f"note: {note}" for note in notes[:_NOTES_SHOWN]),
+        *([f"note: {more} more; --json gives all"] if more > 0 else []),
+        *([f"In the outbox: {waiting}. {_OUTBOX}"] if waiting else []),
         f"{sent} of {len(rows)} messages are durable at the relay and logged.",
     )
-    return FAILED if failed or not rows else PASSED
 
 
-def _messages(args: argparse.Namespace) -> tuple[Iterable[Message], Reading | None]:
-    """Return the messages of the file, and the reading that notes what was not understood."""
+def _messages(args: argparse.Namespace) -> tuple[list[Message], list[str]]:
+    """Return the messages of the file, and notes on what in it was not understood."""
     from infoexchange.catalogue import text
+    from infoexchange.errors import Reason, error
     from infoexchange.home.files import in_file, read_file
 
     raw = read_file(args.file, next_step="Check the path.")
     now = datetime.now(UTC)
     with in_file(args.file):
         if args.type:
-            return [text.from_json(args.type, raw.decode("utf-8", "replace"))], None
-        return imported(args.format, raw, marks_of(args, now), now)
+            try:
+                return [text.from_json(args.type, raw.decode())], []
+            except UnicodeDecodeError as problem:
+                step = "Save the file as UTF-8."
+                raise error(
+                    Reason.MALFORMED, detail=f"byte {problem.start} is not UTF-8 text", next_step=step
+                ) from None
+        messages, reading = imported(args.format, raw, marks_of(args, now), now)
+        notes = [f"{note.place}: {note.field}: {note.detail}" for note in reading.notes]
+        if not messages:
+            step = "Check that it is the right file, and that --format is right."
+            detail = "; ".join(["no message is in it", *notes[:1]])
+            raise error(Reason.MALFORMED, detail=detail, next_step=step)
+        return messages, notes
 
 
 def imported(name: str, raw: bytes, handling: Handling, now: datetime) -> tuple[list[Message], Reading]:
@@ -158,8 +241,10 @@ def _send_batch(mailbox: Mailbox, batch: list[Message], args: argparse.Namespace
 
 
 def _result_row(result: Result) -> tuple[str, str, str]:
-    from infoexchange.errors import ExchangeError
+    from infoexchange.errors import ExchangeError, UnavailableError
 
+    if isinstance(result, UnavailableError):
+        return "", "", f"{result.reason.word} in {result.field}: {result.detail}; kept in the outbox"
     if isinstance(result, ExchangeError):
         return "", "", str(result)
     return result.subject.envelope_digest.hex(), str(result.index), ""
@@ -170,28 +255,44 @@ def _receive(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.transport import connect
 
     home = Home.open(args.home)
-    rows: list[tuple[str, str, str, str, str]] = []
+    received: list[dict[str, object]] = []
     shown: list[str | Table] = []
-    data: list[dict[str, str]] = []
-    with connect(home) as mailbox:
-        for delivery in mailbox.receive():
-            keep(args.home, delivery)  # durable here before the relay is told to forget it
-            mailbox.acknowledge(delivery)
-            row = summary(delivery)
-            rows.append(row)
-            data.append(dict(zip(("id", "status", "tlp", "from", "type"), row, strict=True)))
-            if args.show:
-                shown.append(f"\n{row[4]} from {delivery.sender}, {delivery.op_status.name}:")
-                shown.append(details(delivery.message))
-        refused = [(r.digest.hex(), r.sender, str(r.problem)) for r in mailbox.refused]
-    out.show(
-        {"messages": data, "refused": [dict(zip(("id", "from", "problem"), r, strict=True)) for r in refused]},
-        Table(("message", "status", "tlp", "from", "type"), rows),
-        *shown,
-        *(f"refused: {sender or 'unknown sender'}: {problem}" for _, sender, problem in refused),
-        f"{len(rows)} messages received, kept in {args.home / 'inbox'} and acknowledged; {len(refused)} refused.",
-    )
+    refused: list[Refusal] = []
+    done = False
+    try:
+        with connect(home) as mailbox:
+            refused = mailbox.refused
+            for delivery in mailbox.receive():
+                keep(args.home, delivery)  # durable here before the relay is told to forget it
+                mailbox.acknowledge(delivery)
+                row = dict(zip(_RECEIVED, summary(delivery), strict=True))
+                received.append({**row, "repeated": delivery.repeated})
+                if args.show:
+                    table = details(delivery.message)
+                    received[-1]["fields"] = [dict(zip(table.columns, r, strict=True)) for r in table.rows]
+                    shown += [f"\n{row['type']} from {delivery.sender}, {delivery.op_status.name}:", table]
+        done = True
+    finally:
+        if done or received or refused:  # what was kept before a problem is kept
+            _show_received(out, args.home, received, shown, refused)
     return FAILED if refused else PASSED
+
+
+def _show_received(
+    out: Output,
+    home: Path,
+    received: list[dict[str, object]],
+    shown: list[str | Table],
+    refused: list[Refusal],
+) -> None:
+    problems = [{"id": r.digest.hex(), "from": r.sender, "problem": str(r.problem)} for r in refused]
+    out.show(
+        {"messages": received, "refused": problems},
+        Table(("message", *_RECEIVED[1:]), [[row[name] for name in _RECEIVED] for row in received]),
+        *shown,
+        *(f"refused: {p['from'] or 'unknown sender'}: {p['problem']}" for p in problems),
+        f"{len(received)} messages received, kept in {home / 'inbox'} and acknowledged; {len(refused)} refused.",
+    )
 
 
 def summary(delivery: Delivery) -> tuple[str, str, str, str, str]:
@@ -215,7 +316,8 @@ def keep(home: Path, delivery: Delivery) -> Path:
     from infoexchange.home.files import write_file
 
     folder = inbox_of(home, delivery.digest)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for new in (folder.parent, folder):  # not by `parents`, which makes folders that others can read
+        new.mkdir(mode=0o700, exist_ok=True)
     write_file(folder / "envelope.bin", delivery.envelope.raw, mode=0o600)
     write_file(folder / "message.json", text.to_json(delivery.message).encode(), mode=0o600)
     for made in (folder.parent, home):  # the new folder's own name must survive too
@@ -237,7 +339,7 @@ def _receipts(args: argparse.Namespace, out: Output) -> int:
         history = mailbox.history(digest)
     rows = [(f"{e.routing.logged_at:%Y-%m-%d %H:%M:%S}Z", sentence(e), e.index) for e in history.events]
     out.show(
-        {"id": args.id, "events": [dict(zip(("at", "what", "entry"), row, strict=True)) for row in rows]},
+        {"id": digest.hex(), "events": [dict(zip(("at", "what", "entry"), row, strict=True)) for row in rows]},
         Table(("logged", "what", "entry"), rows),
     )
     return PASSED

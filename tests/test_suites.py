@@ -1,0 +1,547 @@
+"""Suites: published vectors, one Ed25519 verdict whatever the library, and nothing told to whoever probes a wrap."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cryptography_vectors
+import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ed25519, mldsa, mlkem, x25519
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+from nacl import bindings as sodium
+from nacl import exceptions as sodium_exceptions
+
+from infoexchange import dsse, suites
+from infoexchange.errors import ExchangeError, Reason
+from infoexchange.suites import HYBRID, HYBRID_KEM, SUITES, Suite
+
+ROOT = Path(__file__).resolve().parent.parent
+SUITE_PARAMS = pytest.mark.parametrize("suite", list(SUITES.values()), ids=lambda s: s.name)
+SECRETS = {suite.number: bytes(range(suite.signing_secret_size)) for suite in SUITES.values()}
+
+# Edwards25519, from RFC 8032, in the plainest form there is
+P = 2**255 - 19
+L = 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, -1, P) % P
+I = pow(2, (P - 1) // 4, P)  # noqa: E741  the square root of -1
+
+
+def shared(name: str) -> Any:
+    """A JSON file of the shared vectors; a test without it is skipped with the reason."""
+    path = Path(os.environ.get("INFOEXCHANGE_SHARED") or ROOT.parent / "shared" / "data") / "vectors" / name
+    if not path.is_file():
+        pytest.skip(f"{path} is absent; set INFOEXCHANGE_SHARED to the folder that holds vectors/")
+    return json.loads(path.read_bytes())
+
+
+def refused(reason: Reason, call: Callable[..., object], *args: object) -> ExchangeError:
+    with pytest.raises(ExchangeError) as caught:
+        call(*args)
+    assert caught.value.reason is reason, caught.value
+    return caught.value
+
+
+# Ed25519: the curve by hand
+
+
+def plus(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
+    (x1, y1), (x2, y2) = a, b
+    t = D * x1 * x2 * y1 * y2 % P
+    return (
+        (x1 * y2 + x2 * y1) * pow(1 + t, -1, P) % P,
+        (y1 * y2 + x1 * x2) * pow(1 - t, -1, P) % P,
+    )
+
+
+def times(scalar: int, point: tuple[int, int]) -> tuple[int, int]:
+    result = (0, 1)
+    while scalar:
+        if scalar & 1:
+            result = plus(result, point)
+        point, scalar = plus(point, point), scalar >> 1
+    return result
+
+
+def lift(y: int, sign: int) -> tuple[int, int] | None:
+    """The point with this y, or none; `sign` of 0 is taken as it is, as lenient decoders do."""
+    u, v = (y * y - 1) % P, (D * y * y + 1) % P
+    x = u * pow(v, 3, P) * pow(u * pow(v, 7, P), (P - 5) // 8, P) % P
+    if (v * x * x - u) % P:
+        x = x * I % P
+    if (v * x * x - u) % P:
+        return None
+    return (-x % P if x % 2 != sign else x, y % P)
+
+
+def encode(point: tuple[int, int]) -> bytes:
+    return (point[1] | (point[0] & 1) << 255).to_bytes(32, "little")
+
+
+BASE = lift(4 * pow(5, -1, P) % P, 0) or (0, 0)
+
+
+def torsion() -> list[tuple[int, int]]:
+    """The eight points of small order: L times anything is one."""
+    y = 2
+    while True:
+        point = lift(y, 0)
+        if point and (found := times(L, point)) and times(4, found) != (0, 1):
+            return [times(n, found) for n in range(8)]
+        y += 1
+
+
+SMALL = torsion()
+NON_CANONICAL = [(y | sign << 255).to_bytes(32, "little") for y in range(P, 2**255) for sign in (0, 1)]
+SMALL_ENCODINGS = sorted(
+    {(point[1] | sign << 255).to_bytes(32, "little") for point in SMALL for sign in (0, 1)}
+    | {(P + point[1] | sign << 255).to_bytes(32, "little") for point in SMALL if point[1] < 19 for sign in (0, 1)}
+)
+
+
+def challenge(r: bytes, a: bytes, message: bytes) -> int:
+    return int.from_bytes(hashlib.sha512(r + a + message).digest(), "little") % L
+
+
+def by_sodium(public: bytes, message: bytes, signature: bytes) -> bool:
+    try:
+        sodium.crypto_sign_open(signature + message, public)
+    except (sodium_exceptions.BadSignatureError, sodium_exceptions.ValueError):
+        return False
+    return True
+
+
+def by_openssl(public: bytes, message: bytes, signature: bytes) -> bool:
+    try:
+        ed25519.Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def by_rule(public: bytes, message: bytes, signature: bytes) -> bool:
+    try:
+        suites.verify_ed25519(public, message, signature)
+    except ExchangeError as problem:
+        return problem.reason is not Reason.BAD_SIGNATURE  # any other reason would be a verdict of its own
+    return True
+
+
+def form_holds(public: bytes, signature: bytes) -> bool:
+    """Steps 1 to 3 of the rule, written a second time."""
+    ys = [int.from_bytes(e, "little") % 2**255 for e in (public, signature[:32])]
+    small = {point[1] for point in SMALL}
+    right = len(public) == 32 and len(signature) == 64 and int.from_bytes(signature[32:], "little") < L
+    return right and all(y < P and y not in small for y in ys)
+
+
+def judged_alike(public: bytes, message: bytes, signature: bytes) -> bool:
+    """The verdict, which is ours and, within the rule, that of both libraries."""
+    verdict = by_rule(public, message, signature)
+    if form_holds(public, signature):
+        assert by_sodium(public, message, signature) is verdict
+        assert by_openssl(public, message, signature) is verdict
+    else:
+        assert not verdict
+    return verdict
+
+
+def test_wycheproof_ed25519() -> None:
+    file = shared("wycheproof/ed25519_test.json")
+    count = 0
+    for group in file["testGroups"]:
+        public = bytes.fromhex(group["publicKey"]["pk"])
+        for case in group["tests"]:
+            verdict = judged_alike(public, bytes.fromhex(case["msg"]), bytes.fromhex(case["sig"]))
+            assert verdict is (case["result"] == "valid"), case
+            count += 1
+    assert count == file["numberOfTests"] == 151
+
+
+def test_the_small_points_are_those_of_the_specification() -> None:
+    assert len(set(SMALL)) == 8
+    assert len(SMALL_ENCODINGS) == 14
+    assert {int.from_bytes(e, "little") % 2**255 % P for e in SMALL_ENCODINGS} == {y for _, y in SMALL}
+
+
+@pytest.mark.parametrize("public", SMALL_ENCODINGS, ids=bytes.hex)
+def test_a_small_key_signs_nothing(public: bytes) -> None:
+    """With a key of order n, R = [S]B fits every n-th message: some library takes it."""
+    s = random.randrange(1, L)
+    r = encode(times(s, BASE))
+    for n in range(32):
+        signature = r + s.to_bytes(32, "little")
+        assert not judged_alike(public, bytes([n]), signature)
+    refused(Reason.BAD_CERTIFICATE, suites.check_ed25519_key, public)
+
+
+@pytest.mark.parametrize("r", SMALL_ENCODINGS, ids=bytes.hex)
+def test_a_small_nonce_is_refused(r: bytes) -> None:
+    """A good key and R of small order: the equation holds for R = 0, and one library of two accepts."""
+    a = random.randrange(1, L)
+    public = encode(times(a, BASE))
+    message = b"a hostile signer's"
+    signature = r + (challenge(r, public, message) * a % L).to_bytes(32, "little")
+    assert not judged_alike(public, message, signature)
+    suites.check_ed25519_key(public)
+
+
+def test_encodings_above_p_are_refused() -> None:
+    assert len(NON_CANONICAL) == 38
+    secret = bytes(32)
+    public, good = suites.public_ed25519(secret), suites.sign_ed25519(secret, b"m")
+    for encoding in NON_CANONICAL:
+        assert not judged_alike(encoding, b"m", good)
+        assert not judged_alike(public, b"m", encoding + good[32:])
+        refused(Reason.BAD_CERTIFICATE, suites.check_ed25519_key, encoding)
+
+
+def test_keys_and_nonces_of_mixed_order_have_one_verdict() -> None:
+    """Cofactorless: what a small part adds counts, except where the challenge cancels it."""
+    rng = random.Random(8032)
+    verdicts = []
+    for small in SMALL[1:]:
+        a, r = rng.randrange(1, L), rng.randrange(1, L)
+        mixed = encode(plus(times(a, BASE), small))
+        refused(Reason.BAD_CERTIFICATE, suites.check_ed25519_key, mixed)
+        nonce = encode(times(r, BASE))
+        for n in range(16):
+            s = (r + challenge(nonce, mixed, bytes([n])) * a) % L
+            verdict = judged_alike(mixed, bytes([n]), nonce + s.to_bytes(32, "little"))
+            assert verdict is (times(challenge(nonce, mixed, bytes([n])), small) == (0, 1))
+            verdicts.append(verdict)
+        public, nonce = encode(times(a, BASE)), encode(plus(times(r, BASE), small))
+        s = (r + challenge(nonce, public, b"m") * a) % L
+        assert not judged_alike(public, b"m", nonce + s.to_bytes(32, "little"))
+    assert True in verdicts
+    assert False in verdicts
+
+
+def test_flipped_bits_and_wrong_lengths_have_one_verdict() -> None:
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    rng = random.Random(seed)
+    secret = rng.randbytes(32)
+    public, message = suites.public_ed25519(secret), rng.randbytes(50)
+    good = suites.sign_ed25519(secret, message)
+    assert judged_alike(public, message, good)
+    for place in range(64 * 8):
+        changed = bytearray(good)
+        changed[place // 8] ^= 1 << place % 8
+        assert not judged_alike(public, message, bytes(changed))
+    for place in range(32 * 8):
+        changed = bytearray(public)
+        changed[place // 8] ^= 1 << place % 8
+        assert not judged_alike(bytes(changed), message, good)
+    beyond = int.from_bytes(good[32:], "little") + L
+    assert not judged_alike(public, message, good[:32] + beyond.to_bytes(32, "little"))
+    for wrong in (b"", good[:63], good + b"\x00"):
+        assert not by_rule(public, message, wrong)
+    for wrong in (b"", public[:31], public + b"\x00"):
+        assert not by_rule(wrong, message, good)
+        refused(Reason.BAD_CERTIFICATE, suites.check_ed25519_key, wrong)
+
+
+def test_a_key_off_the_curve_is_refused() -> None:
+    off = next(y for y in range(2, 99) if lift(y, 0) is None).to_bytes(32, "little")
+    refused(Reason.BAD_CERTIFICATE, suites.check_ed25519_key, off)
+    assert not judged_alike(off, b"m", suites.sign_ed25519(bytes(32), b"m"))
+
+
+# ML-DSA and composite
+
+
+def composite_message(message: bytes) -> bytes:
+    """M' of draft-ietf-lamps-pq-composite-sigs, from the specification's text and not from the code."""
+    label = b"COMPSIG-MLDSA65-Ed25519-SHA512"
+    return b"CompositeAlgorithmSignatures2025" + label + b"\x0f" + b"infoexchange/v1" + hashlib.sha512(message).digest()
+
+
+def test_a_composite_signature_is_the_drafts() -> None:
+    secret, message = SECRETS[HYBRID.number], b"what is signed"
+    public, signature = HYBRID.signing_public(secret), HYBRID.sign(secret, message)
+    assert (len(public), len(signature)) == (1984, 3373)
+    inner, label = composite_message(message), b"COMPSIG-MLDSA65-Ed25519-SHA512"
+    mldsa.MLDSA65PublicKey.from_public_bytes(public[:1952]).verify(signature[:3309], inner, label)
+    ed25519.Ed25519PublicKey.from_public_bytes(public[1952:]).verify(signature[3309:], inner)
+    by_hand = mldsa.MLDSA65PrivateKey.from_seed_bytes(secret[:32]).sign(inner, label)
+    by_hand += ed25519.Ed25519PrivateKey.from_private_bytes(secret[32:]).sign(inner)
+    HYBRID.verify(public, message, by_hand)
+
+
+def test_both_halves_of_a_composite_must_hold() -> None:
+    secret, message = SECRETS[HYBRID.number], b"what is signed"
+    public, good = HYBRID.signing_public(secret), HYBRID.sign(secret, message)
+    other = HYBRID.sign(secret, b"something else")
+    HYBRID.verify(public, message, good)
+    plain = suites.sign_mldsa65(secret[:32], message) + suites.sign_ed25519(secret[32:], message)
+    context = suites.sign_mldsa65(secret[:32], composite_message(message)) + good[3309:]
+    for wrong in (
+        other[:3309] + good[3309:],
+        good[:3309] + other[3309:],
+        bytes(3309) + good[3309:],
+        good[:3309] + bytes(64),
+        good[3309:] + good[:3309],
+        good[:3309],
+        good[3309:],
+        good + b"\x00",
+        good[:-1],
+        b"",
+        plain,
+        context,
+    ):
+        refused(Reason.BAD_SIGNATURE, HYBRID.verify, public, message, wrong)
+    refused(Reason.BAD_SIGNATURE, HYBRID.verify, public, message + b".", good)
+
+
+def test_no_signature_passes_in_another_suite() -> None:
+    secret = SECRETS[HYBRID_KEM.number]
+    simple = HYBRID_KEM.sign(secret, b"m")
+    both = HYBRID.sign(secret + secret, b"m")
+    refused(Reason.BAD_SIGNATURE, HYBRID.verify, HYBRID.signing_public(secret + secret), b"m", simple)
+    refused(Reason.BAD_SIGNATURE, HYBRID_KEM.verify, HYBRID_KEM.signing_public(secret), b"m", both)
+    refused(Reason.BAD_SIGNATURE, HYBRID_KEM.verify, HYBRID_KEM.signing_public(secret), b"m", both[3309:])
+
+
+@SUITE_PARAMS
+def test_signing_keys_of_other_lengths_are_refused(suite: Suite) -> None:
+    public = suite.signing_public(SECRETS[suite.number])
+    suite.check_signing_key(public)
+    for wrong in (b"", public[:-1], public + b"\x00", public[:-32] + SMALL_ENCODINGS[0]):
+        refused(Reason.BAD_CERTIFICATE, suite.check_signing_key, wrong)
+
+
+def test_mldsa_has_the_context_of_its_use() -> None:
+    secret, message = bytes(32), b"m"
+    public = suites.public_mldsa65(secret)
+    suites.verify_mldsa65(public, message, suites.sign_mldsa65(secret, message))
+    bare = mldsa.MLDSA65PrivateKey.from_seed_bytes(secret).sign(message)
+    refused(Reason.BAD_SIGNATURE, suites.verify_mldsa65, public, message, bare)
+    mldsa.MLDSA65PublicKey.from_public_bytes(public).verify(
+        suites.sign_mldsa65(secret, message), message, b"infoexchange/v1"
+    )
+    for wrong in (b"", bytes(3309), bytes(10)):
+        refused(Reason.BAD_SIGNATURE, suites.verify_mldsa65, public, message, wrong)
+    # Logs and witnesses sign with ML-DSA-44 and, as C2SP says, no context.
+    public = suites.public_mldsa44(secret)
+    mldsa.MLDSA44PublicKey.from_public_bytes(public).verify(suites.sign_mldsa44(secret, message), message)
+    suites.verify_mldsa44(public, message, suites.sign_mldsa44(secret, message))
+    refused(Reason.BAD_SIGNATURE, suites.verify_mldsa44, public, b"n", suites.sign_mldsa44(secret, message))
+    refused(Reason.BAD_CERTIFICATE, suites.verify_mldsa44, public[1:], message, b"")
+    refused(Reason.BAD_CERTIFICATE, suites.verify_mldsa65, public, message, b"")
+
+
+# X-Wing and HPKE
+
+
+def extract(salt: bytes, ikm: bytes) -> bytes:
+    return hmac.digest(salt or bytes(32), ikm, "sha256")
+
+
+def expand(prk: bytes, info: bytes, length: int) -> bytes:
+    out, block, n = b"", b"", 1
+    while len(out) < length:
+        block = hmac.digest(prk, block + info + bytes([n]), "sha256")
+        out, n = out + block, n + 1
+    return out[:length]
+
+
+def decapsulate(seed: bytes, enc: bytes) -> bytes:
+    """X-Wing as its draft writes it."""
+    expanded = hashlib.shake_256(seed).digest(96)
+    kem = mlkem.MLKEM768PrivateKey.from_seed_bytes(expanded[:64])
+    curve = x25519.X25519PrivateKey.from_private_bytes(expanded[64:])
+    ss_x = curve.exchange(x25519.X25519PublicKey.from_public_bytes(enc[1088:]))
+    parts = kem.decapsulate(enc[:1088]), ss_x, enc[1088:], curve.public_key().public_bytes_raw()
+    return hashlib.sha3_256(b"".join(parts) + rb"\.//^" + b"\\").digest()
+
+
+def schedule(shared_secret: bytes, info: bytes, aead_id: int) -> tuple[bytes, bytes]:
+    """Key and base nonce of RFC 9180, base mode, KEM 0x647a and HKDF-SHA256, both 32-byte AEAD keys."""
+    suite_id = b"HPKE" + bytes.fromhex("647a0001") + aead_id.to_bytes(2, "big")
+    labeled = lambda salt, label, ikm: extract(salt, b"HPKE-v1" + suite_id + label + ikm)  # noqa: E731
+    context = b"\x00" + labeled(b"", b"psk_id_hash", b"") + labeled(b"", b"info_hash", info)
+    secret = labeled(shared_secret, b"secret", b"")
+    key, nonce = (
+        expand(secret, size.to_bytes(2, "big") + b"HPKE-v1" + suite_id + label + context, size)
+        for label, size in ((b"key", 32), (b"base_nonce", 12))
+    )
+    return key, nonce
+
+
+def test_xwing_vectors() -> None:
+    cases = shared("xwing/test-vectors.json")
+    for case in cases:
+        seed, enc = bytes.fromhex(case["sk"]), bytes.fromhex(case["ct"])
+        assert HYBRID.opening_public(seed).hex() == case["pk"]
+        assert decapsulate(seed, enc).hex() == case["ss"]
+        HYBRID.check_opening_key(bytes.fromhex(case["pk"]))
+    assert cases
+
+
+def test_hpke_vectors() -> None:
+    """The package has no vector with our AEAD, so the key schedule is checked on its own, then run with ours below."""
+    path = Path(cryptography_vectors.__file__).parent / "HPKE" / "hpke-pq-test-vectors.json"
+    cases = [c for c in json.loads(path.read_bytes()) if (c["kem_id"], c["kdf_id"], c["mode"]) == (0x647A, 1, 0)]
+    assert cases
+    for case in cases:
+        seed, info = bytes.fromhex(case["skRm"]), bytes.fromhex(case["info"])
+        assert HYBRID.opening_public(seed).hex() == case["pkRm"]
+        secret = decapsulate(seed, bytes.fromhex(case["enc"]))
+        assert secret.hex() == case["shared_secret"]
+        key, nonce = schedule(secret, info, case["aead_id"])
+        assert (key.hex(), nonce.hex()) == (case["key"], case["base_nonce"])
+        first = case["encryptions"][0]
+        cipher = ChaCha20Poly1305 if case["aead_id"] == 3 else AESGCM
+        cipher(key).decrypt(nonce, bytes.fromhex(first["ct"]), bytes.fromhex(first["aad"]))
+
+
+@SUITE_PARAMS
+def test_a_wrap_is_hpke_by_the_book(suite: Suite) -> None:
+    seed, content_key, info = bytes(32), bytes(range(32)), b"info"
+    wrapped = suite.wrap(suite.opening_public(seed), content_key, info)
+    assert len(wrapped) == suite.wrap_size == 1168
+    key, nonce = schedule(decapsulate(seed, wrapped[:1120]), info, 2)
+    assert AESGCM(key).decrypt(nonce, wrapped[1120:], b"") == content_key
+    assert suite.unwrap(seed, wrapped, info) == content_key
+    assert suite.wrap(suite.opening_public(seed), content_key, info) != wrapped
+
+
+@SUITE_PARAMS
+def test_whoever_probes_a_wrap_learns_nothing(suite: Suite) -> None:
+    seed, info = bytes(32), b"info"
+    public = suite.opening_public(seed)
+    good = suite.wrap(public, bytes(32), info)
+    low_order = good[:1088] + bytes(32) + good[1120:]
+    flipped = [good[:n] + bytes([good[n] ^ 1]) + good[n + 1 :] for n in (0, 500, 1087, 1088, 1119, 1120, 1167)]
+    attempts = [
+        *((seed, wrong, info) for wrong in (b"", good[:-1], good + b"\x00", good[1:], bytes(1168), low_order)),
+        *((seed, wrong, info) for wrong in flipped),
+        (seed, good, b""),
+        (seed, good, b"info "),
+        (bytes(31) + b"\x01", good, info),
+        (seed, suite.wrap(public, bytes(31), info), info),
+        (seed, suite.wrap(public, bytes(31), info) + b"\x00", info),
+        (seed, suite.wrap(public, b"", info), info),
+    ]
+    texts = {str(refused(Reason.BAD_CIPHERTEXT, suite.unwrap, *attempt)) for attempt in attempts}
+    # The body says the very same.
+    texts.add(str(refused(Reason.BAD_CIPHERTEXT, suites.decrypt_body, bytes(32), b"", bytes(100))))
+    assert len(texts) == 1
+
+
+LOW_ORDER_X25519 = [
+    (u | top << 255).to_bytes(32, "little")
+    for u in (
+        0,
+        1,
+        325606250916557431795983626356110631294008115727848805560023387167927233504,
+        39382357235489614581723060781553021112529911719440698176882885853963445705823,
+        P - 1,
+        P,
+        P + 1,
+    )
+    for top in (0, 1)
+]
+
+
+@pytest.mark.parametrize("u", LOW_ORDER_X25519, ids=bytes.hex)
+def test_low_order_keys_are_never_sealed_to(u: bytes) -> None:
+    public = HYBRID.opening_public(bytes(32))
+    refused(Reason.BAD_CERTIFICATE, HYBRID.check_opening_key, public[:1184] + u)
+
+
+def test_wycheproof_x25519_low_order() -> None:
+    file = shared("wycheproof/x25519_test.json")
+    kem = HYBRID.opening_public(bytes(32))[:1184]
+    zero = [c for g in file["testGroups"] for c in g["tests"] if c["shared"] == "00" * 32]
+    assert zero
+    for case in zero:
+        refused(Reason.BAD_CERTIFICATE, HYBRID.check_opening_key, kem + bytes.fromhex(case["public"]))
+
+
+def test_opening_keys_of_another_form_are_refused() -> None:
+    public = HYBRID.opening_public(bytes(32))
+    HYBRID.check_opening_key(public)
+    # A coefficient of 4095 is above q = 3329 (FIPS 203, the modulus check of an encapsulation key).
+    for wrong in (b"", public[:-1], public + b"\x00", b"\xff" * 3 + public[3:]):
+        refused(Reason.BAD_CERTIFICATE, HYBRID.check_opening_key, wrong)
+
+
+# Body
+
+
+@pytest.mark.parametrize("size", [0, 1, 16383, 16384, 16385, 32768, 100_000])
+def test_a_body_comes_back_whole_or_not_at_all(size: int) -> None:
+    key, plain = bytes(range(32)), random.Random(size).randbytes(size)
+    body = suites.encrypt_body(key, b"context", plain)
+    assert len(body) == suites.BODY_OVERHEAD + size + 16 * (size // 16384 + 1)
+    assert suites.decrypt_body(key, b"context", body) == plain
+    chunks = [suites.BODY_OVERHEAD + n * (16384 + 16) for n in range(size // 16384 + 1)]
+    wrong = [body[:n] for n in {0, 1, 24, 55, len(body) - 1, *chunks}] + [body + b"\x00", body[1:]]
+    for place in {0, 23, 24, 55, 56, len(body) - 1}:
+        wrong.append(body[:place] + bytes([body[place] ^ 0x80]) + body[place + 1 :])
+    for attempt in wrong:
+        refused(Reason.BAD_CIPHERTEXT, suites.decrypt_body, key, b"context", attempt)
+    refused(Reason.BAD_CIPHERTEXT, suites.decrypt_body, key, b"contexT", body)
+    refused(Reason.BAD_CIPHERTEXT, suites.decrypt_body, bytes(32), b"context", body)
+
+
+def test_chunks_do_not_change_places() -> None:
+    key = bytes(32)
+    body = suites.encrypt_body(key, b"", bytes(3 * 16384))
+    start, chunk = suites.BODY_OVERHEAD, 16384 + 16
+    first, second = body[start : start + chunk], body[start + chunk : start + 2 * chunk]
+    for wrong in (first + first, second + first, second):
+        attempt = body[:start] + wrong + body[start + 2 * chunk :]
+        refused(Reason.BAD_CIPHERTEXT, suites.decrypt_body, key, b"", attempt)
+
+
+def test_the_body_cipher_is_the_specifications() -> None:
+    """Key, nonce and commitment derived a second time, with hmac alone."""
+    key, context, plain = bytes(range(32)), b"context", b"x" * 20_000
+    body = suites.encrypt_body(key, context, plain)
+    salt, commit = body[:24], body[24:56]
+    label = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\x00"
+    out, block = b"", b""
+    for n in (1, 2):
+        block = hmac.digest(key, block + label + salt + context + bytes([n]), "sha512")
+        out += block
+    assert out[44:76] == commit
+    nonces = [(int.from_bytes(out[32:44], "big") ^ n).to_bytes(12, "big") for n in (0, 1)]
+    chunks = body[56 : 56 + 16400], body[56 + 16400 :]
+    opened = [AESGCM(out[:32]).decrypt(nonce, c, b"") for nonce, c in zip(nonces, chunks, strict=True)]
+    assert b"".join(opened) == plain
+
+
+def test_derived_keys_are_hkdf() -> None:
+    assert suites.derive(bytes(32), b"label", b"context") == expand(bytes(32), b"labelcontext", 32)
+
+
+# Registry and PAE
+
+
+def test_the_registry_gives_what_it_holds() -> None:
+    assert {n: s.name for n, s in SUITES.items()} == {2: "HYBRID", 3: "HYBRID-KEM"}
+    assert suites.DEFAULT_SUITE is HYBRID
+    assert suites.suite_of(3) is HYBRID_KEM
+    for number in (0, 1, 4, 0x0100, 2**32 - 1):
+        refused(Reason.SUITE_NOT_ACCEPTED, suites.suite_of, number)
+
+
+def test_dsse_vectors() -> None:
+    cases = shared("dsse/vectors.json")["vectors"]
+    for case in cases:
+        made = dsse.pae(case["payloadType"], case["payload_utf8"].encode())
+        assert made == case["pae_utf8"].encode()
+    assert cases
+    # Lengths are of bytes, in decimal, and nothing is escaped.
+    assert dsse.pae("é", b"\x00 2 ") == b"DSSEv1 2 \xc3\xa9 4 \x00 2 "
+    assert dsse.pae("", b"") == b"DSSEv1 0  0 "
