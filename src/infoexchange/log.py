@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import ClassVar, Self
 
 from infoexchange import suites, wire
 from infoexchange.directory import Directory
@@ -17,16 +18,70 @@ from infoexchange.suites import Entropy
 from infoexchange.tlog import Checkpoint, NoteSigner, VerifierKey
 from infoexchange.tlog.note import KeyType
 
-_FORM = "infoexchange log keys 1"
-
 
 @dataclass(frozen=True)
-class LogKeys:
-    """The private half of a log: Ed25519 and ML-DSA-44 under one name, so that it stands while either does."""
+class NoteKeys:
+    """A pair of private keys, Ed25519 and ML-DSA-44 under one name, so that what they sign stands while either does."""
 
-    origin: str
+    name: str
     ed25519: bytes = field(repr=False)
     mldsa44: bytes = field(repr=False)
+
+    FORM: ClassVar[str]  # first line of the key file, so that no pair is used for another purpose
+    ED25519_TYPE: ClassVar[KeyType]
+
+    @functools.cached_property
+    def verifier_keys(self) -> tuple[VerifierKey, VerifierKey]:
+        """Both public keys, as the directory lists them."""
+        return (
+            VerifierKey.make(self.name, self.ED25519_TYPE, suites.public_ed25519(self.ed25519)),
+            VerifierKey.make(self.name, KeyType.MLDSA44, suites.public_mldsa44(self.mldsa44)),
+        )
+
+    def signers(self) -> tuple[NoteSigner, NoteSigner]:
+        """Return both signers."""
+        classical, post_quantum = self.verifier_keys
+        return (
+            NoteSigner(classical, functools.partial(suites.sign_ed25519, self.ed25519)),
+            NoteSigner(post_quantum, functools.partial(suites.sign_mldsa44, self.mldsa44)),
+        )
+
+    @property
+    def relay(self) -> str:
+        """Name of the relay whose keys these are."""
+        return self.name.partition("/")[0]
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Self:
+        """Return the keys of a key file, or raise `MALFORMED` without repeating a byte of it."""
+        try:
+            value = json.loads(raw)
+            if value["form"] != cls.FORM:
+                raise KeyError
+            halves = [base64.b64decode(value[half], validate=True) for half in ("ed25519", "mldsa44")]
+            if [len(half) for half in halves] != [32, 32]:
+                raise ValueError
+            return cls(str(value["name"]), *halves)
+        except (ValueError, KeyError, TypeError):
+            raise error(
+                Reason.MALFORMED,
+                field="key file",
+                detail=f"not a file of {cls.FORM}",
+                next_step="Restore the key file from its backup; new keys must be registered in a new directory first.",
+            ) from None
+
+    @property
+    def raw(self) -> bytes:
+        """The bytes of the key file. Secret: write it for its owner's eyes only."""
+        halves = {half: base64.b64encode(getattr(self, half)).decode() for half in ("ed25519", "mldsa44")}
+        return json.dumps({"form": self.FORM, "name": self.name, **halves}, indent=1).encode()
+
+
+class LogKeys(NoteKeys):
+    """The private half of a log; its name is the log's origin."""
+
+    FORM = "infoexchange log keys 1"
+    ED25519_TYPE = KeyType.ED25519
 
     @classmethod
     def make(cls, relay: str, *, now: datetime, entropy: Entropy = secrets.token_bytes) -> LogKeys:
@@ -36,51 +91,13 @@ class LogKeys:
         return cls(origin, entropy(32), entropy(32))
 
     @property
-    def relay(self) -> str:
-        """Name of the relay whose log this is."""
-        return self.origin.partition("/")[0]
-
-    @functools.cached_property
-    def verifier_keys(self) -> tuple[VerifierKey, VerifierKey]:
-        """Both public keys, as the directory lists them."""
-        return (
-            VerifierKey.make(self.origin, KeyType.ED25519, suites.public_ed25519(self.ed25519)),
-            VerifierKey.make(self.origin, KeyType.MLDSA44, suites.public_mldsa44(self.mldsa44)),
-        )
+    def origin(self) -> str:
+        """The log's name in checkpoints."""
+        return self.name
 
     def sign(self, size: int, root: bytes, *, now: datetime) -> Checkpoint:
         """Return the checkpoint of a tree, signed by both keys."""
-        classical, post_quantum = self.verifier_keys
-        signers = (
-            NoteSigner(classical, functools.partial(suites.sign_ed25519, self.ed25519)),
-            NoteSigner(post_quantum, functools.partial(suites.sign_mldsa44, self.mldsa44)),
-        )
-        return Checkpoint.sign(self.origin, size, root, signers, now=now)
-
-    @classmethod
-    def parse(cls, raw: bytes) -> LogKeys:
-        """Return the keys of a key file, or raise `MALFORMED` without repeating a byte of it."""
-        try:
-            value = json.loads(raw)
-            if value["form"] != _FORM:
-                raise KeyError
-            halves = [base64.b64decode(value[half], validate=True) for half in ("ed25519", "mldsa44")]
-            if [len(half) for half in halves] != [32, 32]:
-                raise ValueError
-            return cls(str(value["origin"]), *halves)
-        except (ValueError, KeyError, TypeError):
-            raise error(
-                Reason.MALFORMED,
-                field="log key file",
-                detail="not the key file of a log",
-                next_step="Restore the key file from its backup; a new key starts a new log.",
-            ) from None
-
-    @property
-    def raw(self) -> bytes:
-        """The bytes of the key file. Secret: write it for its owner's eyes only."""
-        halves = {half: base64.b64encode(getattr(self, half)).decode() for half in ("ed25519", "mldsa44")}
-        return json.dumps({"form": _FORM, "origin": self.origin, **halves}, indent=1).encode()
+        return Checkpoint.sign(self.origin, size, root, self.signers(), now=now)
 
 
 def log_keys(directory: Directory, relay: str) -> Sequence[VerifierKey]:

@@ -2,80 +2,30 @@
 
 from __future__ import annotations
 
-import base64
-import functools
-import json
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from infoexchange import suites
 from infoexchange.directory import Directory
 from infoexchange.errors import Reason, error
-from infoexchange.log import log_keys
+from infoexchange.log import NoteKeys, log_keys
 from infoexchange.ports import Clock, Latch
 from infoexchange.suites import Entropy
-from infoexchange.tlog import Checkpoint, Cosignature, NoteSigner, VerifierKey, merkle
+from infoexchange.tlog import Checkpoint, Cosignature, merkle
 from infoexchange.tlog.merkle import PATH_MAX
 from infoexchange.tlog.note import KeyType
 
-_FORM = "infoexchange witness keys 1"
 
+class WitnessKeys(NoteKeys):
+    """The private half of a witness, never that of a log."""
 
-@dataclass(frozen=True)
-class WitnessKeys:
-    """The private half of a witness: Ed25519 and ML-DSA-44, never those of a log."""
-
-    relay: str
-    ed25519: bytes = field(repr=False)
-    mldsa44: bytes = field(repr=False)
+    FORM = "infoexchange witness keys 1"
+    ED25519_TYPE = KeyType.ED25519_COSIGNER
 
     @classmethod
     def make(cls, relay: str, *, entropy: Entropy = secrets.token_bytes) -> WitnessKeys:
         """Return new keys."""
-        return cls(relay, entropy(32), entropy(32))
-
-    @functools.cached_property
-    def verifier_keys(self) -> tuple[VerifierKey, VerifierKey]:
-        """Both public keys, as the directory lists them."""
-        name = f"{self.relay}/witness"
-        return (
-            VerifierKey.make(name, KeyType.ED25519_COSIGNER, suites.public_ed25519(self.ed25519)),
-            VerifierKey.make(name, KeyType.MLDSA44, suites.public_mldsa44(self.mldsa44)),
-        )
-
-    def signers(self) -> tuple[NoteSigner, NoteSigner]:
-        """Return both signers."""
-        classical, post_quantum = self.verifier_keys
-        return (
-            NoteSigner(classical, functools.partial(suites.sign_ed25519, self.ed25519)),
-            NoteSigner(post_quantum, functools.partial(suites.sign_mldsa44, self.mldsa44)),
-        )
-
-    @classmethod
-    def parse(cls, raw: bytes) -> WitnessKeys:
-        """Return the keys of a key file, or raise `MALFORMED` without repeating a byte of it."""
-        try:
-            value = json.loads(raw)
-            if value["form"] != _FORM:
-                raise KeyError
-            halves = [base64.b64decode(value[half], validate=True) for half in ("ed25519", "mldsa44")]
-            if [len(half) for half in halves] != [32, 32]:
-                raise ValueError
-            return cls(str(value["relay"]), *halves)
-        except (ValueError, KeyError, TypeError):
-            raise error(
-                Reason.MALFORMED,
-                field="witness key file",
-                detail="not the key file of a witness",
-                next_step="Restore the key file from its backup, or register a new witness key in the directory.",
-            ) from None
-
-    @property
-    def raw(self) -> bytes:
-        """The bytes of the key file. Secret: write it for its owner's eyes only."""
-        halves = {half: base64.b64encode(getattr(self, half)).decode() for half in ("ed25519", "mldsa44")}
-        return json.dumps({"form": _FORM, "relay": self.relay, **halves}, indent=1).encode()
+        return cls(f"{relay}/witness", entropy(32), entropy(32))
 
 
 @dataclass(frozen=True)

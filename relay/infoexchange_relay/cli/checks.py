@@ -20,14 +20,15 @@ from infoexchange.directory import Directory
 from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.home.files import check_tls_pair, in_file, missing, read_file, read_key
 from infoexchange.listing import Party, Role, Roots
-from infoexchange.log import LogKeys
+from infoexchange.log import LogKeys, NoteKeys
 from infoexchange.ports import Store
-from infoexchange.tlog import Checkpoint, VerifierKey, merkle
+from infoexchange.tlog import Checkpoint, merkle
 from infoexchange.witness import WitnessKeys
 from infoexchange_relay.config import Config, parse_address
 from infoexchange_relay.stores import FileLatch, open_store
 
 T = TypeVar("T")
+K = TypeVar("K", bound=NoteKeys)
 
 # Implementation constants
 _CONNECT_SECONDS = 3.0  # a peer on the other side of the world answers within half a second
@@ -68,7 +69,7 @@ class Checks:
 
     def run(self) -> list[Finding]:
         """Return one finding for each check that could be made."""
-        keys = self._try("log keys", self._keys, lambda k: k.origin)
+        keys = self._try("log keys", lambda: self._keys(LogKeys, self._config.log_keys), lambda k: k.name)
         directory = self._try(
             "directory", self._directory, lambda d: f"version {d.version}, signed by {len(d.signers)}"
         )
@@ -78,10 +79,12 @@ class Checks:
             else None
         )
         if entry and keys:
-            self._try("log keys in the directory", lambda: self._registered(keys, entry), str)
-        witness = self._try("witness keys", self._witness, lambda k: str(k.verifier_keys[0].name))
+            self._try("log keys in the directory", lambda: self._registered(keys, entry.log_keys), str)
+        witness = self._try(
+            "witness keys", lambda: self._keys(WitnessKeys, self._config.witness_keys), lambda k: k.name
+        )
         if entry and witness:
-            self._try("witness keys in the directory", lambda: self._witness_registered(witness, entry), str)
+            self._try("witness keys in the directory", lambda: self._registered(witness, entry.witness_keys), str)
         self._try("TLS certificate", lambda: self._certificate(directory, entry), str)
         if keys:
             self._try("audit log", lambda: self._log(keys), str)
@@ -101,13 +104,12 @@ class Checks:
             return result
         return None
 
-    def _keys(self) -> LogKeys:
-        file = self._config.log_keys
+    def _keys(self, kind: type[K], file: Path) -> K:
         raw = read_key(file, next_step=_INIT)
         with in_file(file):
-            keys = LogKeys.parse(raw)
+            keys = kind.parse(raw)
         if keys.relay != self._config.name:
-            next_step = "Correct `name` or `log_keys` in the configuration."
+            next_step = "Correct the name or the path of the key file in the configuration."
             raise error(Reason.BAD_FIELD, field=str(file), detail=f"the keys of {keys.relay}", next_step=next_step)
         return keys
 
@@ -128,31 +130,15 @@ class Checks:
             raise error(Reason.UNKNOWN_PARTY, field="directory", detail=f"{party.name} is an agency there")
         return party
 
-    def _registered(self, keys: LogKeys, entry: Party) -> str:
-        return self._same_keys(keys.verifier_keys, entry.log_keys, self._config.log_keys)
-
-    def _same_keys(self, held: Sequence[VerifierKey], listed: Sequence[str], file: Path) -> str:
-        if {str(key) for key in held} != set(listed):
+    def _registered(self, keys: NoteKeys, listed: Sequence[str]) -> str:
+        if {str(key) for key in keys.verifier_keys} != set(listed):
             raise error(
                 Reason.BAD_FIELD,
-                field=str(file),
+                field=keys.name,
                 detail="the directory lists other keys for this relay",
                 next_step="Use the keys that were registered, or have registration.json put into a new directory.",
             )
         return f"{len(listed)} keys"
-
-    def _witness(self) -> WitnessKeys:
-        file = self._config.witness_keys
-        raw = read_key(file, next_step=_INIT)
-        with in_file(file):
-            keys = WitnessKeys.parse(raw)
-        if keys.relay != self._config.name:
-            next_step = "Correct `name` or `witness_keys` in the configuration."
-            raise error(Reason.BAD_FIELD, field=str(file), detail=f"the keys of {keys.relay}", next_step=next_step)
-        return keys
-
-    def _witness_registered(self, keys: WitnessKeys, entry: Party) -> str:
-        return self._same_keys(keys.verifier_keys, entry.witness_keys, self._config.witness_keys)
 
     def _certificate(self, directory: Directory | None, entry: Party | None) -> str:
         config = self._config
