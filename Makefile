@@ -16,7 +16,7 @@ BIN   := $(VENV)/bin
 # Two workers: enough to halve the time, few enough for a small machine.
 PYTEST := -m pytest -q -n 2
 
-.PHONY: demo test check lint generate fresh image floors bench python clean
+.PHONY: baseline demo test check lint generate fresh image floors bench python clean
 .DEFAULT_GOAL := test
 
 # Environments. VENV/.ok runs the demo, VENV/.dev adds what tests and checks need, PROTO holds the code generator alone,
@@ -90,6 +90,12 @@ lint: image $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Once for each release: what `buf breaking` compares later schemas with. No comments in it: they may change.
+baseline: image
+	@$(PROTO)/bin/python -m grpc_tools.protoc --descriptor_set_in=build/validate_set.binpb -I proto \
+	  --include_imports --descriptor_set_out=proto/baseline.binpb \
+	  $$(cd proto && find infoexchange -name '*.proto' | LC_ALL=C sort)
 
 # One after the other, so that the tests' closing line comes last whatever -j says.
 check:
