@@ -9,8 +9,8 @@ import pytest
 
 from catalogue_messages import building_blocks, handling, indicators, person, report, request
 from infoexchange import catalogue
-from infoexchange.catalogue import Handling, Person, Pii, Tlp, labels, marks
-from infoexchange.errors import Reason, RefusedError
+from infoexchange.catalogue import Handling, Person, Pii, Tlp, labels, marks, reference
+from infoexchange.errors import MalformedError, Reason, RefusedError
 
 OPTIONS = import_module("infoexchange.catalogue.v1.options_pb2")
 EXCHANGED = list(catalogue.schemas().values())
@@ -146,3 +146,13 @@ def test_a_mark_without_label_is_refused(changed):
         labels.to_labels(handling(**changed))
     assert refused.value.reason is Reason.MARK_LOST
     assert labels.to_labels(handling(tlp=5), allow_red=True)[0] == "TLP:RED"
+
+
+def test_the_reference_lists_every_type_and_the_way_to_every_mark():
+    names = [row.name for row in reference.types()]
+    assert names == [schema.rpartition(".")[2] for schema in catalogue.schemas()]
+    for name in names:
+        rows = {row.path: row for row in reference.fields(name)}
+        assert "TLP_AMBER_STRICT" in rows["handling.tlp"].kind
+    with pytest.raises(MalformedError):
+        reference.fields("Handling")
