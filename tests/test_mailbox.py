@@ -286,6 +286,18 @@ def test_expiry_ends_in_a_logged_state(exchange: Exchange) -> None:
     assert node.store.waiting(RECIPIENT, limit=10) == []
 
 
+@pytest.mark.parametrize("gone", [SENDER, RECIPIENT])
+def test_who_has_left_blocks_no_queue(exchange: Exchange, gone: str) -> None:
+    exchange.mailbox(RECIPIENT)
+    receipt = exchange.mailbox(SENDER).send(officer_acknowledgement(), to=[RECIPIENT])
+    exchange.directory._parties.pop(gone)
+    exchange.clock.advance(timedelta(days=15))
+    exchange.expire()
+    store = exchange.nodes["relay.vn.example"].store
+    assert store.waiting(RECIPIENT, limit=10) == []
+    assert store.records(store.history(receipt.subject.envelope_digest))[-1].event is Event.EXPIRED
+
+
 def test_an_expired_directory_stops_both_sides(exchange: Exchange) -> None:
     envelope = sealed(exchange)
     mailbox = exchange.mailbox(SENDER)

@@ -289,7 +289,7 @@ def set_a_field(message: Any, rng: random.Random) -> None:
             )
         else:
             setattr(message, field.name, value)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return  # outside the field's type
 
 

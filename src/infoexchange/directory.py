@@ -119,6 +119,10 @@ class Directory:
             raise error(Reason.UNKNOWN_PARTY, field="party", detail=f"{name} took no part at that time")
         return party
 
+    def listed(self, name: str) -> Party | None:
+        """Return the party under a name, whether or not it takes part now: what concerns it must still be ended."""
+        return self._parties.get(name)
+
     def nation(self, code: str) -> Nation:
         """Return the nation of a party of this directory."""
         return self._nations[code]

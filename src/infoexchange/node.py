@@ -126,6 +126,8 @@ class Node:
         wrapped = {wrap.recipient for wrap in envelope.wraps}
         hops: dict[str, None] = {}
         for recipient in envelope.header.recipients:
+            if not submitted and self._relay_of(recipient.name) != self.name:
+                continue  # another relay's business, also if only its directory knows the name yet
             party = self.directory.party(recipient.name, at=now)
             if party.role is not Role.AGENCY:
                 raise error(Reason.UNKNOWN_PARTY, field="header.recipients", detail=f"{party.name} is not an agency")
@@ -143,9 +145,8 @@ class Node:
         envelope = Envelope.parse(waiting.raw)
         if caller.role is Role.AGENCY:
             return envelope.prune({caller.name}).raw
-        names = {r.name for r in envelope.header.recipients}
-        now = self.clock()
-        return envelope.prune({n for n in names if self.directory.party(n, at=now).relay == caller.name}).raw
+        served = {r.name for r in envelope.header.recipients if self._relay_of(r.name) == caller.name}
+        return envelope.prune(served).raw
 
     # Acknowledgements
 
@@ -298,8 +299,9 @@ class Node:
     # Making entries
 
     def _relay_of(self, agency: str) -> str:
-        """Return the relay of an agency, nothing for one that has left."""
-        return next((p.relay for p in self.directory.listing.parties if p.name == agency), "")
+        """Return the relay of an agency, nothing for one that is not listed any more."""
+        party = self.directory.listed(agency)
+        return party.relay if party else ""
 
     def _change(self, routing: Routing, subject: Subject, digest: bytes, party: str = "") -> Change:
         entry = Entry.make(routing, subject, Operation(), entropy=self._entropy)
@@ -317,9 +319,11 @@ class Node:
     ) -> Change:
         """Return the change of one event of an envelope; `party` is the recipient or the peer relay concerned."""
         header, now = manifest.header, self.clock()
-        recipients = tuple(r.name for r in header.recipients)
-        peer = ""
-        if party and self.directory.party(party, at=now).role is Role.RELAY:
+        recipients, peer = tuple(r.name for r in header.recipients), ""
+        # Sender and recipients may have left since; what they sent or were sent must still come to an end.
+        sender = self.directory.listed(header.sender)
+        concerned = self.directory.listed(party)
+        if concerned is not None and concerned.role is Role.RELAY:
             peer, recipients = party, tuple(n for n in recipients if self._relay_of(n) == party)
         elif party:
             recipients = (party,)
@@ -328,7 +332,7 @@ class Node:
             logged_at=now,
             this_relay=self.name,
             sender=header.sender,
-            sender_nation=self.directory.party(header.sender, at=now).nation,
+            sender_nation=sender.nation if sender else "",
             recipients=recipients,
             previous_relay=came_from,
             next_relay=peer,

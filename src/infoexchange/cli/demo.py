@@ -64,11 +64,12 @@ def _demo(args: argparse.Namespace, out: Output) -> int:
         from infoexchange.errors import Reason, error
 
         raise error(Reason.NOT_PERMITTED, field=str(folder), detail="not empty", next_step="Name a new folder.")
+    messages, sources = _messages(args.samples, now)
     started = time.monotonic()
     out.say(f"1. Two nations, their CAs, a directory signed by 2 of 3 parties, two relays: {folder}")
     sites = Sites.make(folder, _AGENCIES, now=now)
     with sites.running():
-        sent = _send(sites, args.samples, now, out)
+        sent = _send(sites, messages, sources, out)
         received = _receive(sites, len(sent), out)
         evidence = _prove(sites, sent[0], out)
         verdict = _examine(evidence, sites.community.roots, out)
@@ -141,20 +142,22 @@ def _sample(kind: str, samples: Path | None) -> tuple[bytes, str, str]:
     return examples.read(name), "EXERCISE", f"{name}, an invented example that comes with the library"
 
 
-def _messages(samples: Path | None, now: datetime, out: Output) -> list[Message]:
-    """Return the indicators and incidents, real ones as ACTUAL, and the last one once more for a drill."""
+def _messages(samples: Path | None, now: datetime) -> tuple[list[Message], list[str]]:
+    """Return indicators and incidents, real ones as ACTUAL, the last one once more for a drill; and where from."""
     from infoexchange import catalogue
     from infoexchange.cli.mail import imported
     from infoexchange.errors import Reason, error
 
     found: list[Message] = []
+    sources: list[str] = []
     for kind in _SAMPLES:
         raw, status, source = _sample(kind, samples)
         messages, reading = imported(kind, raw, _marks(now, status, "prevention and investigation"), now)
         if not messages:
             step = "Take it out of the folder of samples; the library's own example is used then."
             raise error(Reason.MALFORMED, field=source, detail="no message is in it", next_step=step)
-        out.say(f"   {source}: {len(messages)} messages, {status}, {reading.notes_count} notes on what was not carried")
+        notes = f"{reading.notes_count} notes on what was not carried"
+        sources.append(f"   {source}: {len(messages)} messages, {status}, {notes}")
         found += messages
     drill = type(found[-1])()
     drill.CopyFrom(found[-1])
@@ -162,16 +165,17 @@ def _messages(samples: Path | None, now: datetime, out: Output) -> list[Message]
     actual = marks.op_status == catalogue.OP_STATUS_ACTUAL
     marks.op_status = catalogue.OP_STATUS_EXERCISE if actual else catalogue.OP_STATUS_TEST
     marks.purpose = "joint exercise"
-    return [*found, drill]
+    return [*found, drill], sources
 
 
-def _send(sites: Sites, samples: Path | None, now: datetime, out: Output) -> list[Receipt]:
+def _send(sites: Sites, messages: list[Message], sources: list[str], out: Output) -> list[Receipt]:
     from infoexchange.cli.mail import batches
     from infoexchange.draft import Draft
     from infoexchange.errors import ExchangeError
 
     out.say(f"2. {SENDER} imports, seals for {' and '.join(RECIPIENTS)}, and sends")
-    messages = _messages(samples, now, out)
+    for source in sources:
+        out.say(source)
     for name in RECIPIENTS:  # their keys are published when they first connect
         _at(sites, name, lambda mailbox: None)
     receipts: list[Receipt] = []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,6 +54,19 @@ def digest_of(text: str) -> bytes:
     return digest
 
 
+@contextlib.contextmanager
+def asking_about(digest: bytes) -> Iterator[None]:
+    """Say of a message that this agency knows nothing of what its user can do about it."""
+    from infoexchange.errors import RefusedError, error
+
+    try:
+        yield
+    except RefusedError as problem:
+        name = f"message {digest.hex()[:16]}"
+        step = "Check the ID: sender and recipients can ask, recipients once they have received the message."
+        raise error(problem.reason, field=name, detail=problem.detail, next_step=step) from None
+
+
 def _make(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.cli.mail import inbox_of
     from infoexchange.envelope import Envelope
@@ -66,7 +81,7 @@ def _make(args: argparse.Namespace, out: Output) -> int:
     if received.exists():
         with in_file(received):
             envelope = Envelope.parse(read_file(received, next_step="Check the path."))
-    with connect(home) as mailbox:
+    with connect(home) as mailbox, asking_about(digest):
         evidence = mailbox.evidence(digest, envelope)
     if args.sealed:
         evidence = evidence.sealed()

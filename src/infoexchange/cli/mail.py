@@ -330,12 +330,12 @@ def keep(home: Path, delivery: Delivery) -> Path:
 
 
 def _receipts(args: argparse.Namespace, out: Output) -> int:
-    from infoexchange.cli.evidence import digest_of, sentence
+    from infoexchange.cli.evidence import asking_about, digest_of, sentence
     from infoexchange.home import Home
     from infoexchange.transport import connect
 
     digest = digest_of(args.id)
-    with connect(Home.open(args.home)) as mailbox:
+    with connect(Home.open(args.home)) as mailbox, asking_about(digest):
         history = mailbox.history(digest)
     rows = [(f"{e.routing.logged_at:%Y-%m-%d %H:%M:%S}Z", sentence(e), e.index) for e in history.events]
     out.show(
