@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -322,15 +323,23 @@ def test_tls_keys_are_p256() -> None:
 # Damaged DER
 
 
-def test_a_changed_leaf_is_never_accepted() -> None:
+def test_a_changed_leaf_never_says_anything_else() -> None:
+    """The library takes a signature whose unused bits are counted wrongly; bundles name certificates by digest."""
     seed = random.randrange(2**32)
     print("seed", seed)
     rng = random.Random(seed)
+    accepted = 0
     for place in rng.sample(range(len(LEAF)), 200):
         raw = bytearray(LEAF)
         raw[place] ^= 1 << rng.randrange(8)
-        with pytest.raises(Exception):  # noqa: B017  which errors are right is the next test's business
-            certificates.verify_leaf(bytes(raw), (CA.certificate,), NOW)
+        try:
+            found = certificates.verify_leaf(bytes(raw), (CA.certificate,), NOW)
+        except Exception:  # noqa: BLE001  which errors are right is the next test's business
+            continue
+        accepted += 1
+        assert replace(found, der=LEAF) == VERIFIED
+        assert found.digest != VERIFIED.digest
+    assert accepted < 2
 
 
 def with_oid(raw: bytes, last: int, other: int) -> bytes:

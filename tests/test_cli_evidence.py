@@ -1,4 +1,4 @@
-"""The commands of an auditor: every finding and the verdict word printed, the exit code, and one line when it cannot."""
+"""The commands of an auditor: every finding and the verdict word printed, an exit code, one line when they cannot."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_roots_of_another_community_prove_nothing(capsys):
 # Changed bytes
 
 FORMAT = {"malformed", "not_canonical", "bad_field", "unknown_version", "too_large"}
-# Whom the signature is by, whose keys and for whom: what a changed manifest says wrongly before its signature is judged.
+# What a changed manifest says wrongly before its signature is judged: by whom, with which keys, for whom.
 CLAIMS = {"unknown_party", "stale_bundle", "suite_not_accepted", "bad_certificate", "not_yet_valid", "bad_proof"}
 
 

@@ -147,15 +147,17 @@ def _messages(samples: Path | None, now: datetime) -> tuple[list[Message], list[
     from infoexchange import catalogue
     from infoexchange.cli.mail import imported
     from infoexchange.errors import Reason, error
+    from infoexchange.home.files import in_file
 
     found: list[Message] = []
     sources: list[str] = []
     for kind in _SAMPLES:
         raw, status, source = _sample(kind, samples)
-        messages, reading = imported(kind, raw, _marks(now, status, "prevention and investigation"), now)
-        if not messages:
-            step = "Take it out of the folder of samples; the library's own example is used then."
-            raise error(Reason.MALFORMED, field=source, detail="no message is in it", next_step=step)
+        with in_file(Path(source)):
+            messages, reading = imported(kind, raw, _marks(now, status, "prevention and investigation"), now)
+            if not messages:
+                step = "Take it out of the folder of samples; the library's own example is used then."
+                raise error(Reason.MALFORMED, detail="no message is in it", next_step=step)
         notes = f"{reading.notes_count} notes on what was not carried"
         sources.append(f"   {source}: {len(messages)} messages, {status}, {notes}")
         found += messages

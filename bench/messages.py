@@ -1,0 +1,102 @@
+"""Messages: sealing, verifying, opening, acknowledging, receipts and evidence, with everything parsed from bytes."""
+
+from __future__ import annotations
+
+from bench.measure import Effort, Result, Step
+from bench.primitives import Costs
+from bench.world import NEIGHBOUR, RECIPIENTS, SENDER, World
+from infoexchange import catalogue
+from infoexchange.acknowledgement import Acknowledgement, Statement
+from infoexchange.envelope import Envelope
+from infoexchange.evidence import Evidence
+from infoexchange.receipt import Receipt
+from infoexchange.states import Event
+from infoexchange.suites import HYBRID, SUITES, Suite
+from infoexchange.verdict import Verdict
+
+
+def note(number: int = 0) -> catalogue.OfficerAcknowledgement:
+    """Return a message that rules and domains let pass."""
+    handling = catalogue.Handling(
+        op_status=catalogue.OP_STATUS_EXERCISE,
+        precedence=catalogue.PRECEDENCE_ROUTINE,
+        tlp=catalogue.TLP_AMBER,
+        onward_transfer=catalogue.ONWARD_TRANSFER_CONSENT_REQUIRED,
+        purpose=f"measurement {number}",
+        domain=catalogue.DOMAIN_PIRACY,
+    )
+    return catalogue.OfficerAcknowledgement(handling=handling, of=bytes(range(32)), level=1)
+
+
+def _suite(world: World, suite: Suite, effort: Effort, costs: Costs, step: Step) -> list[Result]:
+    rows: list[Result] = []
+    for count in (1, 3, 12):
+        with step(f"seal in {suite.name} for {count}"):
+            seconds = effort.time(lambda n=count: world.seal(suite, RECIPIENTS[:n]))
+        rows.append(Result("message", f"seal {suite.name} for {count}", seconds, costs.seal(suite, count)))
+    directory, now = world.exchange.directory, world.exchange.clock()
+    raw, sender = world.seal(suite, RECIPIENTS[:1]).raw, world.sender.bundle
+    recipient = world.members[RECIPIENTS[0]]
+    own = {recipient.bundle.digest: recipient.bundle}
+    envelope = Envelope.parse(raw)
+    statement = Statement(
+        envelope_digest=envelope.digest,
+        issuer=recipient.name,
+        issuer_bundle=recipient.bundle.digest,
+        state=Event.OPENED,
+        at=now,
+        content_commitment=envelope.header.content_commitment,
+    )
+    keys = recipient.identity.epochs[0]
+    with step(f"verify, open and acknowledge in {suite.name}"):
+        verify = effort.time(lambda: Envelope.parse(raw).verify(directory, sender, now=now))
+        opened = effort.time(lambda: Envelope.parse(raw).open(recipient.identity, own, directory, sender, now=now))
+        signed = effort.time(lambda: Acknowledgement.sign(statement, suite, keys))
+    cost = costs.suites[suite.number]
+    rows += [
+        Result("message", f"verify {suite.name}", verify, cost.verify),
+        Result("message", f"open {suite.name}", opened, costs.open(suite)),
+        Result("message", f"acknowledge {suite.name}", signed, cost.sign),
+    ]
+    return rows
+
+
+def _evidence(world: World) -> Evidence:
+    """Return the evidence of a message within one nation: four events, witnessed by the other."""
+    exchange = world.exchange
+    exchange.mailbox(NEIGHBOUR)
+    digest = exchange.mailbox(SENDER).send(note(), to=[NEIGHBOUR]).subject.envelope_digest
+    for delivery in exchange.mailbox(NEIGHBOUR).receive():
+        exchange.mailbox(NEIGHBOUR).acknowledge(delivery)
+    exchange.witness()
+    return exchange.mailbox(SENDER).evidence(digest)
+
+
+def measure(effort: Effort, costs: Costs, step: Step) -> list[Result]:
+    """Return the rows."""
+    world = World()
+    rows = [row for suite in SUITES.values() for row in _suite(world, suite, effort, costs, step)]
+    evidence = _evidence(world)
+    directory, now = world.exchange.directory, world.exchange.clock()
+    assert evidence.verify(directory, now=now).verdict is Verdict.TOTAL_PASSED
+    receipt = evidence.events[0].raw
+    events, said = len(evidence.events), len(evidence.statements)
+    # Two log signatures and two cosignatures for each event, authorship, each statement, and the bundles behind them.
+    hybrid = costs.suites[HYBRID.number]
+    parts = events * 2 * costs.log_verify + (1 + said + len(evidence.bundles)) * hybrid.verify
+    with step(f"receipt, and evidence with {events} events"):
+        rows += [
+            Result(
+                "proof",
+                "receipt verify",
+                effort.time(lambda: Receipt.parse(receipt).verify(directory)),
+                costs.log_verify,
+            ),
+            Result(
+                "proof",
+                f"evidence verify, {events} events",
+                effort.time(lambda: Evidence.parse(evidence.raw).verify(directory, now=now)),
+                parts,
+            ),
+        ]
+    return rows

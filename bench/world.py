@@ -1,0 +1,58 @@
+"""World: a community in memory with one sender and twelve recipients, and envelopes between them."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+
+from infoexchange.content import Content
+from infoexchange.envelope import Envelope
+from infoexchange.header import LIFETIME_DEFAULT, Header
+from infoexchange.states import OpStatus, Precedence
+from infoexchange.suites import Suite
+from infoexchange.testing import Exchange
+
+SENDER = "desk.a.th.example"
+NEIGHBOUR = "desk.b.th.example"
+RECIPIENTS = tuple(f"unit{n:02}.vn.example" for n in range(12))
+SCHEMA = "infoexchange.catalogue.v1.Note"
+PAYLOAD = b"\x0a\xf4\x07" + bytes(1012)  # one field; with it the sealed content pads to just over 1 KiB
+
+
+class World:
+    """An exchange, and its sender's envelopes in the order of their numbers."""
+
+    def __init__(self) -> None:
+        """Make everybody's keys."""
+        units = [name.split(".")[0] for name in RECIPIENTS]
+        self.exchange = Exchange({"th": ["desk.a", "desk.b"], "vn": units})
+        self.members = self.exchange.community.members
+        self.sender = self.members[SENDER]
+        self._newest = (0, b"")
+
+    def header(self, suite: Suite) -> Header:
+        """Return the header of the next envelope, as its sealing completes it."""
+        sequence, previous = self._newest
+        now = self.exchange.clock()
+        return Header(
+            suite=suite.number,
+            message_id=secrets.token_bytes(16),
+            sender=SENDER,
+            sender_bundle=self.sender.bundle.digest,
+            recipients=(),
+            op_status=OpStatus.EXERCISE,
+            precedence=Precedence.ROUTINE,
+            created_at=now,
+            expires_at=now + LIFETIME_DEFAULT,
+            sequence=sequence + 1,
+            previous=previous,
+            content_commitment=b"",
+        )
+
+    def seal(self, suite: Suite, names: Sequence[str]) -> Envelope:
+        """Return the next envelope."""
+        bundles = [self.members[name].bundle for name in names]
+        keys = self.sender.identity.epochs[0]
+        envelope = Envelope.seal(Content.make(SCHEMA, PAYLOAD), self.header(suite), bundles, keys)
+        self._newest = (envelope.header.sequence, envelope.digest)
+        return envelope
