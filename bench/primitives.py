@@ -55,12 +55,12 @@ def _suite(suite: Suite, effort: Effort) -> SuiteCost:
     secret = bytes(range(suite.signing_secret_size))
     public, seed = suite.signing_public(secret), bytes(32)
     message, opening = bytes(500), suite.opening_public(seed)
-    signature, wrapped = suite.sign(secret, message), suite.wrap(opening, bytes(32), b"info")
+    signature, wrapped = suite.signer(secret)(message), suite.wrap(opening, bytes(32), b"info")
     return SuiteCost(
-        effort.time(lambda: suite.sign(secret, message)),
+        effort.time(lambda: suite.signer(secret)(message)),
         effort.time(lambda: suite.verify(public, message, signature)),
         effort.time(lambda: suite.wrap(opening, bytes(32), b"info")),
-        effort.time(lambda: suite.unwrap(seed, wrapped, b"info")),
+        effort.time(lambda: suite.opener(seed)(wrapped, b"info")),
     )
 
 

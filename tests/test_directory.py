@@ -133,7 +133,6 @@ def test_signatures_of_several_machines_become_one_file(community: Community) ->
     assert reason_of(Directory.merge, []) is Reason.BAD_FIELD
 
 
-@pytest.mark.xfail(reason="directory.py: merge keeps one signature for each key id, which is only a hint", strict=True)
 def test_signatures_with_the_same_hint_are_all_kept(community: Community) -> None:
     payload = community.directory.listing.payload
     parts = [signed(payload, key, hints=False) for key in community.root_keys[:2]]

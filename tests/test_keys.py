@@ -96,10 +96,6 @@ ENDLESS = IDENTITY.raw.replace(b'"epoch": 1', b'"epoch": 1e999')
     [(Identity, DEEP), (LogKeys, DEEP), (WitnessKeys, DEEP), (Identity, ENDLESS)],
     ids=["identity deep", "log deep", "witness deep", "epoch without end"],
 )
-@pytest.mark.xfail(
-    reason="keys.py, log.py, witness.py: parse lets RecursionError and OverflowError escape",
-    raises=(RecursionError, OverflowError),
-)
 def test_hostile_json_is_a_typed_error(reader: type[Identity | LogKeys | WitnessKeys], raw: bytes) -> None:
     assert reason_of(reader.parse, raw) is Reason.MALFORMED
 
@@ -248,7 +244,7 @@ def test_a_wrap_is_hpke_by_the_book(suite: Suite) -> None:
     assert len(wrapped) == suite.wrap_size == 1168
     key, nonce = schedule(decapsulate(seed, wrapped[:1120]), info, 2)
     assert AESGCM(key).decrypt(nonce, wrapped[1120:], b"") == content_key
-    assert suite.unwrap(seed, wrapped, info) == content_key
+    assert suite.opener(seed)(wrapped, info) == content_key
     assert suite.wrap(suite.opening_public(seed), content_key, info) != wrapped
 
 
@@ -269,7 +265,7 @@ def test_whoever_probes_a_wrap_learns_nothing(suite: Suite) -> None:
         (seed, suite.wrap(public, bytes(31), info) + b"\x00", info),
         (seed, suite.wrap(public, b"", info), info),
     ]
-    texts = {str(refused(Reason.BAD_CIPHERTEXT, suite.unwrap, *attempt)) for attempt in attempts}
+    texts = {str(refused(Reason.BAD_CIPHERTEXT, suite.opener(key), wrapped, about)) for key, wrapped, about in attempts}
     # The body says the very same.
     texts.add(str(refused(Reason.BAD_CIPHERTEXT, suites.decrypt_body, bytes(32), b"", bytes(100))))
     assert len(texts) == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -11,11 +10,9 @@ import pytest
 
 from conftest import RECIPIENT, SECOND, SENDER
 from infoexchange import Draft, catalogue
-from infoexchange.auditor import verify_log
 from infoexchange.bundle import KeyBundle
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
-from infoexchange.mailbox import Mailbox
 from infoexchange.ports import Notice, Result
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event
@@ -340,66 +337,3 @@ def test_what_could_not_be_sent_goes_later_byte_for_byte(exchange: Exchange) -> 
     assert isinstance(result, Receipt)
     assert result.subject.envelope_digest == kept.digest
     assert len(list(recipient.receive())) == 2
-
-
-class Lossy:
-    """A relay on a bad line: requests get lost before, and answers after, the work was done."""
-
-    def __init__(self, relay: Any, rng: random.Random) -> None:
-        self._relay, self._rng = relay, rng
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._relay, name)
-        if name not in {"submit", "acknowledge"}:
-            return method
-
-        def lossy(*args: object) -> Any:
-            if self._rng.random() < 0.3:
-                raise error(Reason.UNAVAILABLE, field="relay", detail="request lost")
-            answer = method(*args)
-            if self._rng.random() < 0.3:
-                raise error(Reason.UNAVAILABLE, field="relay", detail="answer lost")
-            return answer
-
-        return lossy
-
-
-@pytest.mark.parametrize("run", range(4))
-def test_simulation_nothing_lost_nothing_twice(exchange: Exchange, run: int) -> None:
-    seed = random.randrange(2**32)
-    print("seed", seed)
-    rng = random.Random(seed)
-    boxes = {name: exchange.mailbox(name) for name in exchange.community.members}
-    for box in boxes.values():
-        box.relay = Lossy(box.relay, rng)
-    sent, handed = 0, {name: [] for name in boxes}
-    for _ in range(25):
-        name = rng.choice(sorted(boxes))
-        if rng.random() < 0.5:
-            to = rng.sample(sorted(set(boxes) - {name}), rng.randint(1, 3))
-            boxes[name].send_all([Draft(officer_acknowledgement(), to, suite=HYBRID_KEM)])
-            sent += len(to)
-        else:
-            _receive(boxes[name], handed[name], rng)
-        exchange.clock.advance(timedelta(seconds=rng.randint(0, 3600)))
-    for _ in range(60):  # the line heals slowly: every queue drains in the end
-        for name, box in boxes.items():
-            _receive(box, handed[name], rng)
-    assert sum(map(len, handed.values())) == sent
-    assert all(len(set(digests)) == len(digests) for digests in handed.values())
-    for name, node in exchange.nodes.items():
-        verify_log(
-            DirectRelay(exchange, node, node.directory.party(name, at=exchange.clock())), exchange.directory, name
-        )
-
-
-def _receive(box: Mailbox, handed: list[bytes], rng: random.Random) -> None:
-    """Receive as a careful application does: take, act once, acknowledge; sometimes crash in between."""
-    try:
-        for delivery in box.receive():
-            if rng.random() < 0.2:
-                return  # crashed before acting
-            handed.append(delivery.digest)
-            box.acknowledge(delivery)
-    except UnavailableError:
-        return

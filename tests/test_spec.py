@@ -156,7 +156,7 @@ def test_suites_are_the_registry() -> None:
         assert [sizes[row][column] for row in sizes] == [
             suite.signing_secret_size,
             len(suite.signing_public(secret)),
-            len(suite.sign(secret, b"")),
+            len(suite.signer(secret)(b"")),
             32,
             len(suite.opening_public(bytes(32))),
             len(wrapped),
@@ -253,7 +253,7 @@ def test_example_signatures() -> None:
     assert message == texts["PAE"].encode()
     assert Dsse.make(TYPE_MANIFEST, b"abc", []).digest == x["digest"] == hashlib.sha256(message).digest()
     assert suites.HYBRID_KEM.signing_public(seed) == x["public_key"]
-    assert suites.HYBRID_KEM.sign(seed, message) == x["signature_0x0003"]
+    assert suites.HYBRID_KEM.signer(seed)(message) == x["signature_0x0003"]
     suites.HYBRID_KEM.verify(x["public_key"], message, x["signature_0x0003"])
     # A composite made of its halves over M' holds, and only with both contexts in their places.
     label = b"COMPSIG-MLDSA65-Ed25519-SHA512"

@@ -266,7 +266,7 @@ def composite_message(message: bytes) -> bytes:
 
 def test_a_composite_signature_is_the_drafts() -> None:
     secret, message = SECRETS[HYBRID.number], b"what is signed"
-    public, signature = HYBRID.signing_public(secret), HYBRID.sign(secret, message)
+    public, signature = HYBRID.signing_public(secret), HYBRID.signer(secret)(message)
     assert (len(public), len(signature)) == (1984, 3373)
     inner, label = composite_message(message), b"COMPSIG-MLDSA65-Ed25519-SHA512"
     mldsa.MLDSA65PublicKey.from_public_bytes(public[:1952]).verify(signature[:3309], inner, label)
@@ -278,8 +278,8 @@ def test_a_composite_signature_is_the_drafts() -> None:
 
 def test_both_halves_of_a_composite_must_hold() -> None:
     secret, message = SECRETS[HYBRID.number], b"what is signed"
-    public, good = HYBRID.signing_public(secret), HYBRID.sign(secret, message)
-    other = HYBRID.sign(secret, b"something else")
+    public, good = HYBRID.signing_public(secret), HYBRID.signer(secret)(message)
+    other = HYBRID.signer(secret)(b"something else")
     HYBRID.verify(public, message, good)
     plain = suites.sign_mldsa65(secret[:32], message) + suites.sign_ed25519(secret[32:], message)
     context = suites.sign_mldsa65(secret[:32], composite_message(message)) + good[3309:]
@@ -303,8 +303,8 @@ def test_both_halves_of_a_composite_must_hold() -> None:
 
 def test_no_signature_passes_in_another_suite() -> None:
     secret = SECRETS[HYBRID_KEM.number]
-    simple = HYBRID_KEM.sign(secret, b"m")
-    both = HYBRID.sign(secret + secret, b"m")
+    simple = HYBRID_KEM.signer(secret)(b"m")
+    both = HYBRID.signer(secret + secret)(b"m")
     refused(Reason.BAD_SIGNATURE, HYBRID.verify, HYBRID.signing_public(secret + secret), b"m", simple)
     refused(Reason.BAD_SIGNATURE, HYBRID_KEM.verify, HYBRID_KEM.signing_public(secret), b"m", both)
     refused(Reason.BAD_SIGNATURE, HYBRID_KEM.verify, HYBRID_KEM.signing_public(secret), b"m", both[3309:])

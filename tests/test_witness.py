@@ -233,7 +233,7 @@ def cosigned(relay: str, nations: Sequence[int], *, halves: Sequence[int] = (0, 
     made = log.sign(3, merkle.root(HASHES[:3]), now=CLOCK())
     for n in nations:
         keys = WitnessKeys(f"relay.n{n}.example/witness", bytes([n + 1]) * 32, bytes([n + 101]) * 32)
-        signers = [keys.signers()[half] for half in halves]
+        signers = [keys.signers[half] for half in halves]
         made = made.with_signatures(Cosignature.sign(made, s, now=CLOCK()).signature for s in signers)
     return made
 
@@ -292,7 +292,7 @@ def test_one_nation_counts_once_however_many_of_its_keys_sign() -> None:
     larger = Directory(replace(directory.listing, parties=(*directory.listing.parties, second)), directory._dsse, ())
     policy = policy_for(larger, "relay.n0.example")
     twice = cosigned("relay.n0.example", [1, 2])
-    lines = [Cosignature.sign(twice, signer, now=CLOCK()).signature for signer in extra.signers()]
+    lines = [Cosignature.sign(twice, signer, now=CLOCK()).signature for signer in extra.signers]
     assert not enough(policy, twice.with_signatures(lines))
     alone = cosigned("relay.n0.example", [2, 3])
     assert enough(policy, alone.with_signatures(lines))
@@ -330,4 +330,4 @@ def test_log_keys_are_one_pair_of_one_name() -> None:
             log_keys(directory, LOG.relay)
         assert caught.value.reason is Reason.BAD_FIELD
     assert isinstance(found[0], VerifierKey)
-    assert all(isinstance(signer, NoteSigner) for signer in KEYS.signers())
+    assert all(isinstance(signer, NoteSigner) for signer in KEYS.signers)

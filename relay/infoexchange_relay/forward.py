@@ -318,7 +318,7 @@ class Peers:
                 _log.warning("bundle_refused", peer=peer.name, digest=digest, reason=result.reason.word)
 
     async def events(self, caller: Party, digest: bytes) -> History:
-        """Return what this relay logged of an envelope, and the relays it was forwarded to.
+        """Return what this relay logged of an envelope, and the relays it came from and was forwarded to.
 
         Raises:
             RefusedError: `NOT_PERMITTED` when the caller takes no part in it.
@@ -326,8 +326,8 @@ class Peers:
         own = await self._writer.read(partial(self._node.history, caller, digest))
         histories = [own]
         if caller.role is Role.AGENCY:
-            next_relays = {r.routing.next_relay for r in own.events if r.routing.event is Event.FORWARDED}
-            peers = [self._peers[name] for name in sorted(next_relays) if name in self._peers]
+            others = {relay for r in own.events for relay in (r.routing.previous_relay, r.routing.next_relay)}
+            peers = [self._peers[name] for name in sorted(others) if name in self._peers]
             histories += await asyncio.gather(*(self._history(peer, digest) for peer in peers))
         # A receipt is made anew under every checkpoint; the leaf says which entry it is about. The peer's own comes
         # last and wins: other nations may have cosigned its checkpoint since it gave us ours.

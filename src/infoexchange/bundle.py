@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -231,10 +231,9 @@ class KeyBundle:
             Reason.SUITE_NOT_ACCEPTED, field="bundle.enc_keys", detail=f"{self.owner} does not accept {suite.name}"
         )
 
-    def named(self, certificates: Sequence[bytes]) -> list[bytes]:
-        """Return those of the DER certificates that this bundle names, in its order."""
-        by_digest = {sha256(der).digest(): der for der in certificates}
-        return [by_digest[digest] for digest in self._message.identity_certs if digest in by_digest]
+    def named(self, certificates: Mapping[bytes, bytes]) -> list[bytes]:
+        """Return those DER certificates, given by digest, that this bundle names, in its order."""
+        return [certificates[digest] for digest in self._message.identity_certs if digest in certificates]
 
     def keys_in(self, identity: Identity) -> EpochKeys:
         """Return the private halves of this bundle, or raise `STALE_BUNDLE` once they are destroyed."""

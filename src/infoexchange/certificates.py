@@ -6,6 +6,7 @@ module accepts one narrow shape and issues nothing else.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +29,20 @@ CRL_LIFETIME = timedelta(days=7)  # a list older than this proves nothing about 
 CLOCK_SKEW = timedelta(minutes=5)  # between two machines that both keep time
 CERTIFICATE_SIZE_MAX = 16384  # an ML-DSA-87 leaf is below 10 KiB
 
+
+# Implementation constants
+_CHECKED_MAX = 1024  # certificates and lists whose check, a millisecond or two each, need not be made again
+
+# What the X.509 reader raises for bytes that are not what they claim; not all of it is a ValueError.
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+    x509.InvalidVersion,
+    x509.AttributeNotFound,
+)
 
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | mldsa.MLDSA65PrivateKey
 
@@ -59,7 +74,7 @@ def load(der: bytes) -> x509.Certificate:
         raise _bad(f"{len(der)} bytes, at most {CERTIFICATE_SIZE_MAX}")
     try:
         return x509.load_der_x509_certificate(der)
-    except (ValueError, UnsupportedAlgorithm):
+    except _UNREADABLE:
         raise _bad("not an X.509 certificate") from None
 
 
@@ -67,7 +82,7 @@ def name_of(certificate: x509.Certificate | x509.CertificateSigningRequest) -> s
     """Return the one dNSName of a certificate whose subject alternative name holds nothing else."""
     try:
         san = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *_UNREADABLE):
         raise _bad("no subject alternative name") from None
     names = list(san)
     if len(names) != 1 or not isinstance(names[0], x509.DNSName):
@@ -75,6 +90,7 @@ def name_of(certificate: x509.Certificate | x509.CertificateSigningRequest) -> s
     return wire.check_name(names[0].value, field="certificate")
 
 
+@functools.lru_cache(maxsize=_CHECKED_MAX)
 def verify_leaf(der: bytes, cas: tuple[bytes, ...], at: datetime) -> Leaf:
     """Return the leaf if one of the national CAs issued it and it was valid at `at`.
 
@@ -114,6 +130,8 @@ def verify_leaf(der: bytes, cas: tuple[bytes, ...], at: datetime) -> Leaf:
         verifier.verify(certificate, [])
     except verification.VerificationError as problem:
         raise _bad(f"{name}: {_why(problem)}") from None
+    except _UNREADABLE:
+        raise _bad(f"{name}: not readable") from None
     # (3) a key of a kind in use, that passes the acceptance rule
     algorithm, public = _public_of(certificate)
     return Leaf(name, algorithm, public, certificate.serial_number, certificate.issuer.public_bytes(), der)
@@ -128,7 +146,7 @@ def _check_constrained(anchor: x509.Certificate) -> None:
     """Raise unless a CA is limited to a dNSName suffix by a critical name constraint."""
     try:
         extension = anchor.extensions.get_extension_for_class(x509.NameConstraints)
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *_UNREADABLE):
         raise _bad("a national CA needs a critical name constraint") from None
     permitted = extension.value.permitted_subtrees or []
     if not extension.critical or not permitted or not all(isinstance(n, x509.DNSName) for n in permitted):
@@ -138,7 +156,7 @@ def _check_constrained(anchor: x509.Certificate) -> None:
 def _public_of(certificate: x509.Certificate) -> tuple[str, bytes]:
     try:
         key = certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm):
+    except _UNREADABLE:
         raise _bad("a key of an unknown kind") from None
     if isinstance(key, ed25519.Ed25519PublicKey):
         suites.check_ed25519_key(key.public_bytes_raw())
@@ -162,7 +180,7 @@ def check_not_revoked(leaf: Leaf, crls: Sequence[bytes], cas: Sequence[bytes], a
     # (4) no list of the issuing CA names it
     consulted = False
     for raw in crls:
-        crl = _load_crl(raw, cas)
+        crl = _load_crl(raw, tuple(cas))
         if crl is None or crl.issuer.public_bytes() != leaf.issuer:
             continue  # another nation's list came along in the same file
         entry = crl.get_revoked_certificate_by_serial_number(leaf.serial)
@@ -173,17 +191,19 @@ def check_not_revoked(leaf: Leaf, crls: Sequence[bytes], cas: Sequence[bytes], a
     return consulted
 
 
-def _load_crl(raw: bytes, cas: Sequence[bytes]) -> x509.CertificateRevocationList | None:
+@functools.lru_cache(maxsize=_CHECKED_MAX)
+def _load_crl(raw: bytes, cas: tuple[bytes, ...]) -> x509.CertificateRevocationList | None:
     """Return a list signed by one of the CAs, nothing if it is of other CAs; a forged one raises."""
     try:
         crl = x509.load_der_x509_crl(raw)
-    except (ValueError, UnsupportedAlgorithm):
+        issuer = crl.issuer
+        anchors = [anchor for anchor in map(load, cas) if anchor.subject == issuer]
+        for anchor in anchors:
+            key = anchor.public_key()
+            if isinstance(key, ec.EllipticCurvePublicKey | mldsa.MLDSA65PublicKey) and crl.is_signature_valid(key):
+                return crl
+    except _UNREADABLE:
         raise _bad("not a revocation list") from None
-    anchors = [anchor for anchor in map(load, cas) if anchor.subject == crl.issuer]
-    for anchor in anchors:
-        key = anchor.public_key()
-        if isinstance(key, ec.EllipticCurvePublicKey | mldsa.MLDSA65PublicKey) and crl.is_signature_valid(key):
-            return crl
     if anchors:
         raise error(Reason.BAD_CERTIFICATE, field="crl", detail="not signed by the CA it names")
     return None
@@ -193,7 +213,7 @@ def newest_list(crls: Sequence[bytes]) -> datetime | None:
     """Return when the newest of some revocation lists was made; `BAD_CERTIFICATE` if one is not a list."""
     try:
         return max((x509.load_der_x509_crl(raw).last_update_utc for raw in crls), default=None)
-    except (ValueError, UnsupportedAlgorithm):
+    except _UNREADABLE:
         raise _bad("not a revocation list") from None
 
 

@@ -82,8 +82,8 @@ class Directory:
         parts = [Dsse.parse(r, payload_type=TYPE_DIRECTORY, size_max=DIRECTORY_SIZE_MAX) for r in raws]
         if not parts or any(p.payload != parts[0].payload for p in parts):
             raise error(Reason.BAD_FIELD, field="directory", detail="the files sign different contents")
-        pairs = {k: (s, k) for p in parts for s, k in zip(p.signatures, p.key_ids, strict=True)}
-        return Dsse.make(TYPE_DIRECTORY, parts[0].payload, [pairs[k] for k in sorted(pairs)]).raw
+        pairs = {(k, s) for p in parts for s, k in zip(p.signatures, p.key_ids, strict=True)}
+        return Dsse.make(TYPE_DIRECTORY, parts[0].payload, [(s, k) for k, s in sorted(pairs)]).raw
 
     @property
     def raw(self) -> bytes:

@@ -6,10 +6,11 @@ every step. Nothing in the file is believed: each part is verified, and each par
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from hashlib import sha256
 
 from infoexchange import wire
 from infoexchange.acknowledgement import Acknowledgement
@@ -32,6 +33,7 @@ from infoexchange.verdict import Examination, OpenQuestionError, Report
 # Specification constants
 EVIDENCE_SIZE_MAX = 16 * 1024 * 1024  # an envelope, its directory, and the events of 64 recipients
 EVENTS_MAX = 1024
+BUNDLES_MAX = 256  # the sender's, and each of 64 recipients' over the life of a message
 VERSION = 1
 
 
@@ -101,7 +103,10 @@ class Evidence:
         # (2) the file speaks of the message it names
         if manifest.digest != m.envelope_digest:
             raise error(Reason.BAD_FIELD, field="envelope_digest", detail="it names another message")
-        bundles = [_bundle(bundle, m) for bundle in m.bundles]
+        if len(m.bundles) > BUNDLES_MAX or len(m.certificates) > 2 * BUNDLES_MAX or len(m.crls) > 2 * BUNDLES_MAX:
+            raise error(Reason.TOO_LARGE, field="bundles", detail=f"{len(m.bundles)} bundles, at most {BUNDLES_MAX}")
+        certificates = {sha256(der).digest(): der for der in m.certificates}
+        bundles = [_bundle(bundle, certificates, m.crls) for bundle in m.bundles]
         return cls(
             raw,
             m.envelope_digest,
@@ -278,7 +283,6 @@ def _manifest(message: envelope_pb2.Dsse) -> Manifest:
     return Manifest.from_dsse(Dsse.from_wire(message, payload_type=TYPE_MANIFEST))
 
 
-def _bundle(raw: bytes, m: evidence_pb2.Evidence) -> KeyBundle:
+def _bundle(raw: bytes, certificates: Mapping[bytes, bytes], crls: Sequence[bytes]) -> KeyBundle:
     """Return a bundle with those certificates of the file that it names, and all revocation lists."""
-    bundle = KeyBundle.parse(raw)
-    return KeyBundle.parse(raw, bundle.named(m.certificates), m.crls)
+    return KeyBundle.parse(raw, KeyBundle.parse(raw).named(certificates), crls)

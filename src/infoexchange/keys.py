@@ -20,7 +20,7 @@ from typing import Protocol
 from infoexchange import suites, wire
 from infoexchange.dsse import pae
 from infoexchange.errors import Reason, error
-from infoexchange.suites import Entropy, Suite
+from infoexchange.suites import Entropy, Sign, Suite, Unwrap
 
 _FORM = "infoexchange identity keys 1"
 
@@ -83,7 +83,11 @@ class SigningKey:
 
     def sign(self, payload_type: str, payload: bytes) -> bytes:
         """Return the suite's signature over the pre-authentication encoding."""
-        return self.suite.sign(self.secret, pae(payload_type, payload))
+        return self._signer(pae(payload_type, payload))
+
+    @functools.cached_property
+    def _signer(self) -> Sign:
+        return self.suite.signer(self.secret)
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,11 @@ class OpeningKey:
 
     def unwrap(self, wrapped: bytes, info: bytes) -> bytes:
         """Return the content key, or raise `BAD_CIPHERTEXT`."""
-        return self.suite.unwrap(self.secret, wrapped, info)
+        return self._opener(wrapped, info)
+
+    @functools.cached_property
+    def _opener(self) -> Unwrap:
+        return self.suite.opener(self.secret)
 
 
 @dataclass(frozen=True)
@@ -210,13 +218,19 @@ class Identity:
                 )
                 for e in value["epochs"]
             )
-            if not all(e.is_whole for e in epochs):
+            numbers = [e.epoch for e in epochs]
+            # Newest first, at least one: the first is what is signed with.
+            if (
+                not all(e.is_whole for e in epochs)
+                or numbers != sorted(set(numbers), reverse=True)
+                or numbers[-1:] < [1]
+            ):
                 raise ValueError
             key = IdentityKey(*(base64.b64decode(value[half], validate=True) for half in ("ed25519", "mldsa65")))
             if (len(key.ed25519), len(key.mldsa65)) != (32, 32):
                 raise ValueError
             return cls(wire.check_name(value["name"], field="name"), key, epochs)
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
             raise error(
                 Reason.MALFORMED,
                 field="key file",

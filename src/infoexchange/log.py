@@ -13,7 +13,7 @@ from typing import ClassVar, Self
 
 from infoexchange import suites, wire
 from infoexchange.directory import Directory
-from infoexchange.errors import Reason, error
+from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.suites import Entropy
 from infoexchange.tlog import Checkpoint, NoteSigner, VerifierKey
 from infoexchange.tlog.note import KeyType
@@ -38,12 +38,13 @@ class NoteKeys:
             VerifierKey.make(self.name, KeyType.MLDSA44, suites.public_mldsa44(self.mldsa44)),
         )
 
+    @functools.cached_property
     def signers(self) -> tuple[NoteSigner, NoteSigner]:
-        """Return both signers."""
+        """Both signers, their seeds expanded once."""
         classical, post_quantum = self.verifier_keys
         return (
-            NoteSigner(classical, functools.partial(suites.sign_ed25519, self.ed25519)),
-            NoteSigner(post_quantum, functools.partial(suites.sign_mldsa44, self.mldsa44)),
+            NoteSigner(classical, suites.ed25519_signer(self.ed25519)),
+            NoteSigner(post_quantum, suites.mldsa44_signer(self.mldsa44)),
         )
 
     @property
@@ -61,8 +62,10 @@ class NoteKeys:
             halves = [base64.b64decode(value[half], validate=True) for half in ("ed25519", "mldsa44")]
             if [len(half) for half in halves] != [32, 32]:
                 raise ValueError
-            return cls(str(value["name"]), *halves)
-        except (ValueError, KeyError, TypeError):
+            keys = cls(str(value["name"]), *halves)
+            wire.check_name(keys.relay, field="name")
+            return keys
+        except (ValueError, KeyError, TypeError, RecursionError, OverflowError, ExchangeError):
             raise error(
                 Reason.MALFORMED,
                 field="key file",
@@ -97,7 +100,7 @@ class LogKeys(NoteKeys):
 
     def sign(self, size: int, root: bytes, *, now: datetime) -> Checkpoint:
         """Return the checkpoint of a tree, signed by both keys."""
-        return Checkpoint.sign(self.origin, size, root, self.signers(), now=now)
+        return Checkpoint.sign(self.origin, size, root, self.signers, now=now)
 
 
 def log_keys(directory: Directory, relay: str) -> Sequence[VerifierKey]:

@@ -330,7 +330,9 @@ class Mailbox:
         """
         sent = self.spool.sent(digest)
         if envelope is None and sent is None:
-            raise error(Reason.NOT_ADDRESSED, field="envelope", detail=f"{digest.hex()[:16]} is not in the outbox")
+            next_step = "Check the ID, or give the envelope that was received."
+            detail = f"{digest.hex()[:16]} is not in the outbox"
+            raise error(Reason.NOT_ADDRESSED, field="envelope", detail=detail, next_step=next_step)
         envelope = envelope or Envelope.parse(sent.raw if sent else b"")
         history = self.history(digest)
         statements = [Acknowledgement.parse(raw) for raw in history.statements]

@@ -286,15 +286,32 @@ class Node:
         signed = self.ledger.size
         records = [record for record in self._records(digest) if record.index < signed]
         receipts = self.ledger.receipts([record.index for record in records])
-        if not any(self._takes_part(caller, receipt.routing) for receipt in receipts):
-            raise error(Reason.NOT_PERMITTED, field="envelope_digest", detail=f"{caller.name} takes no part in it")
-        peers = [Receipt.parse(r.exhibit) for r in records if r.event is Event.FORWARDED]
-        return History((*receipts, *peers), tuple(r.exhibit for r in records if _is_statement(r)))
+        kept = [(record, r) for record, r in zip(records, receipts, strict=True) if self._may_see(caller, r.routing)]
+        # The relay it came from answers for the sender, who may see everything.
+        if any(r.routing.previous_relay == caller.name for _, r in kept):
+            kept = list(zip(records, receipts, strict=True))
+        if not kept:
+            next_step = "Check the ID; only sender and recipients of a message can ask for it."
+            raise error(
+                Reason.NOT_PERMITTED,
+                field="envelope_digest",
+                detail=f"no message of that name that {caller.name} takes part in",
+                next_step=next_step,
+            )
+        peers = [Receipt.parse(record.exhibit) for record, _ in kept if record.event is Event.FORWARDED]
+        statements = [record.exhibit for record, _ in kept if _is_statement(record)]
+        return History((*(receipt for _, receipt in kept), *peers), tuple(statements))
 
-    def _takes_part(self, caller: Party, routing: Routing) -> bool:
+    def _may_see(self, caller: Party, routing: Routing) -> bool:
+        """Whether a caller may see one entry: agencies what concerns sender or recipients alike, relays their step."""
         if caller.role is Role.AGENCY:
             return caller.name == routing.sender or caller.name in routing.recipients
-        return caller.name in (routing.previous_relay, routing.next_relay)
+        if routing.event is Event.ACCEPTED:
+            return routing.previous_relay == caller.name or self._serves(caller, routing)
+        return routing.next_relay == caller.name
+
+    def _serves(self, relay: Party, routing: Routing) -> bool:
+        return any(self._relay_of(name) == relay.name for name in routing.recipients)
 
     # Making entries
 

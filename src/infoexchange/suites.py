@@ -22,6 +22,8 @@ from nacl import exceptions as sodium_exceptions
 from infoexchange.errors import Reason, error
 
 Entropy = Callable[[int], bytes]
+Sign = Callable[[bytes], bytes]
+Unwrap = Callable[[bytes, bytes], bytes]
 
 # Specification constants
 CONTENT_KEY_SIZE = 32  # AES-256 and Cobblestone-256 keys
@@ -188,9 +190,24 @@ def _composite_message(message: bytes) -> bytes:
     return _COMPOSITE_PREFIX + _COMPOSITE_LABEL + bytes([len(CONTEXT)]) + CONTEXT + hashlib.sha512(message).digest()
 
 
-def _sign_composite(secret: bytes, message: bytes) -> bytes:
-    inner = _composite_message(message)
-    return sign_mldsa65(secret[:32], inner, _COMPOSITE_LABEL) + sign_ed25519(secret[32:], inner)
+def ed25519_signer(secret: bytes) -> Sign:
+    """Return a function that signs with a 32-byte seed, expanded once."""
+    return _ed25519_secret(secret).sign
+
+
+def mldsa44_signer(secret: bytes) -> Sign:
+    """Return a function that signs with a 32-byte seed, expanded once, with empty context."""
+    return mldsa.MLDSA44PrivateKey.from_seed_bytes(secret).sign
+
+
+def _composite_signer(secret: bytes) -> Sign:
+    post_quantum, classical = mldsa.MLDSA65PrivateKey.from_seed_bytes(secret[:32]), _ed25519_secret(secret[32:])
+
+    def sign(message: bytes) -> bytes:
+        inner = _composite_message(message)
+        return post_quantum.sign(inner, _COMPOSITE_LABEL) + classical.sign(inner)
+
+    return sign
 
 
 def _verify_composite(public: bytes, message: bytes, signature: bytes) -> None:
@@ -224,7 +241,7 @@ class Suite:
         name: Registry name.
         signing_secret_size: Bytes of a signing secret (seeds of all halves).
         wrap_size: Exact bytes of HPKE `enc || ct` around a 32-byte content key.
-        sign: `(secret, message) -> signature`.
+        signer: `secret -> (message -> signature)`; expanding a seed costs as much as signing, so it is done once.
         verify: `(public, message, signature)`; returns nothing or raises `BAD_SIGNATURE`.
         signing_public: `secret -> public`.
         check_signing_key: Accepts a public key or raises `BAD_CERTIFICATE`.
@@ -234,7 +251,7 @@ class Suite:
     name: str
     signing_secret_size: int
     wrap_size: int
-    sign: Callable[[bytes, bytes], bytes]
+    signer: Callable[[bytes], Sign]
     verify: Callable[[bytes, bytes, bytes], None]
     signing_public: Callable[[bytes], bytes]
     check_signing_key: Callable[[bytes], None]
@@ -257,21 +274,31 @@ class Suite:
         """Return `enc || ct`: the content key sealed with HPKE (RFC 9180, base mode) under `info`."""
         return _XWING.encrypt(content_key, _xwing_public(public), info)
 
-    def unwrap(self, secret: bytes, wrapped: bytes, info: bytes) -> bytes:
-        """Return the content key, or raise the one `BAD_CIPHERTEXT` that says nothing more."""
-        # (8) the exact length is checked before any decryption, so that a wrap cannot be probed
-        if len(wrapped) == self.wrap_size:
-            try:
-                content_key = _XWING.decrypt(wrapped, hpke.MLKEM768X25519PrivateKey(*_xwing_halves(secret)), info)
-            except (InvalidTag, ValueError):
-                content_key = b""
-            if len(content_key) == CONTENT_KEY_SIZE:
-                return content_key
-        raise bad_ciphertext()
+    def opener(self, secret: bytes) -> Unwrap:
+        """Return a function that unwraps content keys with a 32-byte seed, expanded once.
+
+        It returns the content key, or raises the one `BAD_CIPHERTEXT` that says nothing more.
+        """
+        private = hpke.MLKEM768X25519PrivateKey(*_xwing_halves(secret))
+
+        def unwrap(wrapped: bytes, info: bytes) -> bytes:
+            # (8) the exact length is checked before any decryption, so that a wrap cannot be probed
+            if len(wrapped) == self.wrap_size:
+                try:
+                    content_key = _XWING.decrypt(wrapped, private, info)
+                except (InvalidTag, ValueError):
+                    content_key = b""
+                if len(content_key) == CONTENT_KEY_SIZE:
+                    return content_key
+            raise bad_ciphertext()
+
+        return unwrap
 
 
-HYBRID = Suite(0x0002, "HYBRID", 64, 1168, _sign_composite, _verify_composite, _public_composite, _check_composite_key)
-HYBRID_KEM = Suite(0x0003, "HYBRID-KEM", 32, 1168, sign_ed25519, verify_ed25519, public_ed25519, check_ed25519_key)
+HYBRID = Suite(
+    0x0002, "HYBRID", 64, 1168, _composite_signer, _verify_composite, _public_composite, _check_composite_key
+)
+HYBRID_KEM = Suite(0x0003, "HYBRID-KEM", 32, 1168, ed25519_signer, verify_ed25519, public_ed25519, check_ed25519_key)
 SUITES: dict[int, Suite] = {suite.number: suite for suite in (HYBRID, HYBRID_KEM)}
 DEFAULT_SUITE = HYBRID
 

@@ -87,5 +87,5 @@ class Cosigner:
             latch.replace(last, raw)
         # (5) both cosignatures
         now = self._clock()
-        lines = [Cosignature.sign(checkpoint, signer, now=now).raw for signer in self._keys.signers()]
+        lines = [Cosignature.sign(checkpoint, signer, now=now).raw for signer in self._keys.signers]
         return Answer(checkpoint.size, b"".join(lines))

@@ -174,9 +174,10 @@ class DirectRelay:
         """Return the history of an envelope from every node that has one."""
         own = self._node.history(self._party, digest)
         histories = [own]
+        routes = [e.routing for e in own.events]
         us = self._exchange.directory.party(self._node.name, at=self._exchange.clock())
         for node in self._exchange.nodes.values():
-            if node is not self._node and any(e.routing.this_relay == node.name for e in own.events):
+            if node is not self._node and any(node.name in (r.previous_relay, r.next_relay) for r in routes):
                 histories.append(node.history(us, digest))
         events = {e.leaf: e for history in histories for e in history.events}
         statements = {s: None for history in histories for s in history.statements}
