@@ -95,6 +95,7 @@ class Batching:
         self._room = asyncio.Condition()
         self._checking = 0  # frames being checked
         self._asked = 0  # bytes of everything not answered yet
+        self._asked_by: collections.Counter[str] = collections.Counter()
         self._held = 0  # bytes of what was let in
         self._problem: ExchangeError | None = None
         self._bells: dict[str, set[Bell]] = collections.defaultdict(set)
@@ -103,6 +104,12 @@ class Batching:
     def start(self) -> None:
         """Begin to commit, in the running loop."""
         self._task = asyncio.create_task(self._run())
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Stop the relay if the writer died of a bug: nobody would be answered any more."""
+        if not task.cancelled() and task.exception() is not None:
+            self._fail(error(Reason.LOG_STOPPED, field="log", detail="an error inside the relay"), [])
 
     async def drain(self) -> None:
         """Take nothing more, and return when everything taken has been answered."""
@@ -121,12 +128,13 @@ class Batching:
 
     # For callers
 
-    async def settle(self, decisions: Sequence[Decision], size: int) -> list[Result]:
+    async def settle(self, decisions: Sequence[Decision], size: int, caller: str = "") -> list[Result]:
         """Return the result of each decision, everything accepted being durable, logged and signed.
 
         Args:
             decisions: Each verifies one item and returns its job, or raises; they run in threads.
             size: Bytes the items hold, against which memory is counted.
+            caller: Who asks, so that one party cannot take all the memory there is.
 
         Raises:
             UnavailableError: `OVERLOADED` when too much is under way; `LOG_STOPPED` when nothing can be logged.
@@ -136,9 +144,10 @@ class Batching:
         weight = size + _ITEM_COST * len(decisions)
         if self._problem:
             raise self._problem
-        if self._asked + weight > _HELD_HARD:
+        if self._asked + weight > _HELD_HARD or (caller and self._asked_by[caller] + weight > _HELD_HARD // 4):
             raise error(Reason.OVERLOADED, field="relay", detail="too much is waiting to be checked")
         self._asked += weight
+        self._asked_by[caller] += weight
         try:
             async with self._let_in(weight):
                 results = await self._commit(await self._check(decisions))
@@ -148,6 +157,9 @@ class Batching:
             return results
         finally:
             self._asked -= weight
+            self._asked_by[caller] -= weight
+            if not self._asked_by[caller]:
+                del self._asked_by[caller]
             async with self._room:
                 self._room.notify_all()
 

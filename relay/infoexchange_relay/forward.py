@@ -21,7 +21,7 @@ import structlog
 from infoexchange.bundle import KeyBundle
 from infoexchange.certificates import CLOCK_SKEW
 from infoexchange.envelope import Envelope
-from infoexchange.errors import ExchangeError, Reason, UnavailableError
+from infoexchange.errors import ExchangeError, Reason, UnavailableError, UntrustedError
 from infoexchange.listing import Party, Role
 from infoexchange.node import Job, Node
 from infoexchange.ports import History, HomeRelay, Result, Waiting
@@ -34,6 +34,7 @@ _BACKOFF_FIRST = 0.5  # seconds; doubled after each failure
 _BACKOFF_MAX = 30.0
 _HELD_MAX = 1024  # envelopes passed over until the next pause
 _PUBLISHED_MAX = 4096  # bundles a peer is known to have
+_ASKERS = 8  # questions under way at once; whoever asks waits for the answer anyway
 _SWEEP = 30.0  # seconds between two looks for what has expired; nobody waits for the answer
 _SWEEP_LIMIT = 64
 
@@ -244,7 +245,9 @@ class Peers:
         self._writer = writer
         self._node = writer.node
         # One call of each forwarder and a few questions; a thread is made only when it is needed.
-        self._pool = ThreadPoolExecutor(len(peers) + 8, "peer")
+        self._pool = ThreadPoolExecutor(max(1, len(peers)), "forward")
+        # Apart from them, so that questions to a slow peer hold up nobody's messages.
+        self._askers = ThreadPoolExecutor(_ASKERS, "ask")
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -261,12 +264,15 @@ class Peers:
         for peer in self._peers.values():
             peer.close()
         self._pool.shutdown()
+        self._askers.shutdown()
 
     async def _sweep(self) -> None:
         """Log the end of what nobody fetched in time."""
         while True:
             store, past = self._node.store, self._node.clock() - CLOCK_SKEW  # the recipient may still take it till then
-            with contextlib.suppress(UnavailableError):
+            with contextlib.suppress(UnavailableError, UntrustedError):
+                # A clock that has run ahead must not end what waits: by it the directory has expired as well.
+                self._node.directory.check_current(past)
                 expired = await self._writer.read(partial(store.expired, past, limit=_SWEEP_LIMIT))
                 decisions = [
                     partial(self._node.ended, Event.EXPIRED, item.party, item.digest, Reason.EXPIRED)
@@ -343,7 +349,7 @@ class Peers:
         except ExchangeError as problem:
             _log.warning("history_not_learnt", peer=peer.name, digest=digest.hex(), reason=problem.reason.word)
             return History((), ())
-        return History(tuple(held), history.statements)
+        return History(tuple(held), history.statements).of(digest)
 
     def _holds(self, peer: Peer, receipt: Receipt, digest: bytes) -> bool:
         """Whether a receipt is one of the peer's or ours about this envelope, and proven; in a thread."""
@@ -355,7 +361,7 @@ class Peers:
         return receipt.subject.envelope_digest == digest
 
     async def _ask(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+        return await asyncio.get_running_loop().run_in_executor(self._askers, call)
 
 
 async def _watched(run: Callable[[], Awaitable[None]]) -> None:

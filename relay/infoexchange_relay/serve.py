@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import signal
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -94,6 +95,7 @@ async def running(config: Config) -> AsyncIterator[Relay]:
     _check_identity(config, keys, directory, certificate)
     async with contextlib.AsyncExitStack() as stack:
         # (1) the data, checked against the latch before anything is signed
+        stack.enter_context(_locked(config))
         store = open_store(config.store)
         stack.callback(store.close)
         node = Node(Ledger(keys, store, FileLatch(config.latch), clock=utc_now), directory, clock=utc_now)
@@ -125,6 +127,19 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         stack.push_async_callback(server.refuse)
         host, _ = parse_address(config.listen)
         yield Relay(node, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", batching.stopped)
+
+
+@contextlib.contextmanager
+def _locked(config: Config) -> Iterator[None]:
+    """Keep a second relay process from the same data: two writers would each sign what the other wrote."""
+    with (config.data / ".lock").open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            next_step = "Stop the other process first; `infoexchange-relay check` may run beside it."
+            detail = "another process serves this data"
+            raise error(Reason.UNAVAILABLE, field=str(config.data), detail=detail, next_step=next_step) from None
+        yield
 
 
 def _read_key(path: Path) -> bytes:

@@ -76,7 +76,7 @@ class PartyDesk:
         """Take one frame of envelopes."""
         caller = self.caller()
         decisions = [functools.partial(self._node.decide, caller, raw) for raw in envelopes]
-        return await self._batching.settle(decisions, sum(len(raw) for raw in envelopes))
+        return await self._batching.settle(decisions, sum(len(raw) for raw in envelopes), caller.name)
 
     async def fetch(self, *, follow: bool) -> AsyncIterator[Sequence[bytes]]:
         """Yield frames of what waits, looking anew for each, so that a FLASH message overtakes what is not out yet."""
@@ -112,7 +112,7 @@ class PartyDesk:
         """Take what became of fetched envelopes."""
         caller = self.caller()
         decisions = [functools.partial(self._node.decide_notice, caller, notice) for notice in notices]
-        return await self._batching.settle(decisions, sum(len(notice.statement) for notice in notices))
+        return await self._batching.settle(decisions, sum(len(notice.statement) for notice in notices), caller.name)
 
     async def directories(self, after: int) -> Sequence[bytes]:
         """Return directory versions after `after`."""
@@ -126,7 +126,7 @@ class PartyDesk:
         """Publish bundles."""
         caller = self.caller()
         decisions = [functools.partial(self._node.decide_bundle, caller, bundle) for bundle in bundles]
-        return await self._batching.settle(decisions, sum(len(bundle.raw) for bundle in bundles))
+        return await self._batching.settle(decisions, sum(len(bundle.raw) for bundle in bundles), caller.name)
 
     async def checkpoint(self) -> bytes:
         """Return the newest signed checkpoint."""

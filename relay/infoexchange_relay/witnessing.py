@@ -121,12 +121,14 @@ class Witnessing:
         now = self._node.clock()
         party = self._node.directory.party(name, at=now)
         keys = {(key.name, key.id): key for key in map(VerifierKey.parse, party.witness_keys)}
+        found: dict[VerifierKey, Signature] = {}  # one line for each key: more would only fill the note
         for line in lines:
             key = keys.get((line.signature.name, line.signature.key_id))
             if key is None:
                 raise error(Reason.BAD_SIGNATURE, field="cosignatures", detail=f"a line that is not {name}'s")
             line.verify(checkpoint, key, now=now)
-        return [line.signature for line in lines]
+            found[key] = line.signature
+        return list(found.values())
 
 
 class CosigningDesk:
@@ -138,11 +140,15 @@ class CosigningDesk:
         self._node = node
         self._folder = folder
         self._lock = threading.Lock()
+        self._latches: dict[str, FileLatch] = {}
         self._cosigner = Cosigner(keys, lambda: node.directory, self._latch, clock=node.clock)
 
     def _latch(self, origin: str) -> FileLatch:
-        # An origin may hold characters that no file name may; its digest never does.
-        return FileLatch(self._folder / sha256(origin.encode()).hexdigest())
+        # Kept, because a latch that met an I/O error must go on refusing. An origin may hold characters that no file
+        # name may; its digest never does.
+        if origin not in self._latches:
+            self._latches[origin] = FileLatch(self._folder / sha256(origin.encode()).hexdigest())
+        return self._latches[origin]
 
     async def add_checkpoint(self, caller: Party, old_size: int, proof: Sequence[bytes], raw: bytes) -> Answer:
         """Answer another relay; anybody else is refused."""

@@ -9,7 +9,7 @@ from infoexchange import suites, wire
 from infoexchange.bundle import KeyBundle
 from infoexchange.directory import Directory
 from infoexchange.dsse import TYPE_ACKNOWLEDGEMENT, Dsse
-from infoexchange.errors import Reason, error
+from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.keys import EpochKeys, KeyUsage
 from infoexchange.listing import Party
 from infoexchange.states import Event
@@ -129,3 +129,11 @@ class Acknowledgement:
         public = bundle.signing_public(suites.suite_of(suite.number), KeyUsage.ACKNOWLEDGEMENT)
         suite.verify(public, self.dsse.message, self.dsse.signatures[0])
         return party
+
+
+def statement_digest(raw: bytes) -> bytes:
+    """Return the digest by which a log entry names an acknowledgement; nothing for bytes that are none."""
+    try:
+        return Acknowledgement.parse(raw).digest
+    except ExchangeError:
+        return b""

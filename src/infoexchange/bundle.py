@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 from infoexchange import certificates, suites, wire
@@ -20,10 +20,13 @@ from infoexchange.v1 import bundle_pb2
 # Specification constants
 BUNDLE_SIZE_MAX = 64 * 1024  # a bundle for every suite is below 20 KiB
 BUNDLE_LIFETIME_MAX = timedelta(days=30)  # bounds what one stolen epoch key can open
+EPOCH_MAX = 2**63 - 1  # fits a signed 64-bit number in every language and database
+PUBLISHED_LISTS_MAX = 4  # a nation's identity CA, its next one, and room
 CRL_SIZE_MAX = 1024 * 1024  # ten thousand revocations
 _ALGORITHMS = ("Ed25519", "ML-DSA-65")  # the two identity signatures, in this order
 
 # Implementation constants
+_NEVER = datetime.min.replace(tzinfo=UTC)
 _PROVEN_MAX = 1024  # minutes remembered per bundle
 
 
@@ -63,8 +66,10 @@ class KeyBundle:
             )
         start = wire.from_ms(m.not_before_ms, field="bundle.not_before_ms")
         end = wire.from_ms(m.not_after_ms, field="bundle.not_after_ms")
-        if m.epoch < 1 or not timedelta(0) < end - start <= BUNDLE_LIFETIME_MAX:
+        if not 1 <= m.epoch <= EPOCH_MAX or not timedelta(0) < end - start <= BUNDLE_LIFETIME_MAX:
             raise error(Reason.BAD_FIELD, field="bundle.not_after_ms", detail="epoch from 1; at most 30 days of use")
+        if len(m.identity_certs) != len(_ALGORITHMS) or len(certificates) > len(_ALGORITHMS):
+            raise error(Reason.BAD_FIELD, field="bundle.identity_certs", detail="exactly two identity certificates")
         if any(len(crl) > CRL_SIZE_MAX for crl in crls):
             raise error(Reason.TOO_LARGE, field="crls", detail=f"at most {CRL_SIZE_MAX} bytes each")
         return cls(dsse, tuple(certificates), tuple(crls), m)
@@ -211,6 +216,16 @@ class KeyBundle:
         nation = directory.nation(directory.party(self.owner, at=at).nation)
         leaves = [certificates.verify_leaf(c, nation.identity_cas, at) for c in self.certificates]
         return all(certificates.check_not_revoked(leaf, self.crls, nation.identity_cas, at) for leaf in leaves)
+
+    def lists_made(self, directory: Directory) -> datetime:
+        """Return when the newest revocation list was made that came along; long ago where none did.
+
+        Raises:
+            UntrustedError: `BAD_CERTIFICATE` when one is not signed by a CA of the owner's nation.
+        """
+        party = directory.listed(self.owner)
+        cas = directory.nation(party.nation).identity_cas if party else ()
+        return certificates.newest_list(self.crls, cas) or _NEVER
 
     def signing_public(self, suite: Suite, usage: KeyUsage) -> bytes:
         """Return the public key for a suite and purpose, or raise `SUITE_NOT_ACCEPTED`."""

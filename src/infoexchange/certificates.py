@@ -209,12 +209,19 @@ def _load_crl(raw: bytes, cas: tuple[bytes, ...]) -> x509.CertificateRevocationL
     return None
 
 
-def newest_list(crls: Sequence[bytes]) -> datetime | None:
-    """Return when the newest of some revocation lists was made; `BAD_CERTIFICATE` if one is not a list."""
-    try:
-        return max((x509.load_der_x509_crl(raw).last_update_utc for raw in crls), default=None)
-    except _UNREADABLE:
-        raise _bad("not a revocation list") from None
+def newest_list(crls: Sequence[bytes], cas: Sequence[bytes]) -> datetime | None:
+    """Return when the newest of some revocation lists was made, nothing if there is none.
+
+    Raises:
+        UntrustedError: `BAD_CERTIFICATE` when one is not signed by one of the CAs: its date would be anybody's word.
+    """
+    made = []
+    for raw in crls:
+        crl = _load_crl(raw, tuple(cas))
+        if crl is None:
+            raise _bad("a revocation list of another nation's CA")
+        made.append(crl.last_update_utc)
+    return max(made, default=None)
 
 
 def request(name: str, key: PrivateKey) -> bytes:

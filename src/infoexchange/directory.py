@@ -6,7 +6,7 @@ witness policy stand in one signed file with a version, an expiry and no way bac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from infoexchange.dsse import TYPE_DIRECTORY, Dsse
@@ -65,6 +65,28 @@ class Directory:
             raise error(Reason.DIRECTORY_ROLLBACK, field="community", detail="another community's directory")
         return newer
 
+    def advance(self, raws: Iterable[bytes]) -> Directory:
+        """Return the last of some versions, each having been found to follow the one before; raises as `succeed`."""
+        directory = self
+        for raw in raws:
+            directory = directory.succeed(raw)
+        return directory
+
+    def check_follows(self, last_raw: bytes) -> None:
+        """Raise `DIRECTORY_ROLLBACK` unless this is the version in `last_raw`, or the next one.
+
+        Meant for a relay at its start: `last_raw` stands in its own log, which it trusts.
+        """
+        last = Dsse.parse(last_raw, payload_type=TYPE_DIRECTORY, size_max=DIRECTORY_SIZE_MAX)
+        if last.digest not in (self.digest, self.listing.previous):
+            version = Listing.parse(last.payload).version
+            raise error(
+                Reason.DIRECTORY_ROLLBACK,
+                field="directory",
+                detail=f"version {self.version} does not follow version {version}, the last one used here",
+                next_step=f"Start with version {version} or {version + 1}; versions are taken one after the other.",
+            )
+
     @staticmethod
     def sign(payload: bytes, signers: Sequence[SigningKey]) -> bytes:
         """Return container bytes with one signature per key; each party may do this on its own machine."""
@@ -114,10 +136,14 @@ class Directory:
             raise error(
                 Reason.UNKNOWN_PARTY, field="party", detail=f"{name[:253]!r} is not in directory {self.version}"
             )
-        nation = self._nations[party.nation]
-        if not _within(at, nation.member_from, nation.member_to) or not _within(at, party.member_from, party.member_to):
+        if not self._takes_part(name, at):
             raise error(Reason.UNKNOWN_PARTY, field="party", detail=f"{name} took no part at that time")
         return party
+
+    def _takes_part(self, name: str, at: datetime) -> bool:
+        party = self._parties[name]
+        nation = self._nations[party.nation]
+        return _within(at, nation.member_from, nation.member_to) and _within(at, party.member_from, party.member_to)
 
     def listed(self, name: str) -> Party | None:
         """Return the party under a name, whether or not it takes part now: what concerns it must still be ended."""
@@ -143,7 +169,7 @@ class Directory:
         """Return the agencies of a working group at that time, or raise `UNKNOWN_PARTY`."""
         for g in self.listing.groups:
             if g.name == group and _within(at, g.valid_from, g.valid_to):
-                return g.members
+                return tuple(name for name in g.members if self._takes_part(name, at))
         raise error(Reason.UNKNOWN_PARTY, field="group", detail=f"no group {group!r} at that time")
 
 

@@ -218,6 +218,8 @@ class Evidence:
             fits = homes == {said.this_relay}
         if not fits:
             raise error(Reason.BAD_PROOF, field="event", detail=f"{said.this_relay} has no part in this step")
+        if said.event is Event.EXPIRED and said.logged_at < header.expires_at:
+            raise error(Reason.BAD_PROOF, field="event", detail="expired before its time")
         if said.logged_at + CLOCK_SKEW < header.created_at:
             raise error(Reason.BAD_PROOF, field="event", detail="logged before the message was made")
         return f"entry {receipt.index}, {said.logged_at:%Y-%m-%d %H:%M:%S}Z by the relay's clock"
@@ -249,8 +251,11 @@ class Evidence:
     def _check_outcome(self, name: str) -> str:
         signed = {s.statement.state for s in self.statements if s.statement.issuer == name}
         logged = {r.routing.event for r in self.events if r.routing.event.final and name in r.routing.recipients}
-        # OPENED is the recipient's own word and needs its signature; REFUSED and EXPIRED may be a relay's.
-        final = logged - ({Event.OPENED} - signed)
+        # OPENED, and REFUSED where no other relay said it, are the recipient's own word and need its signature. What it
+        # signed outranks what a relay logged without it, such as the end of the time.
+        entries = [r.routing for r in self.events if name in r.routing.recipients and not r.routing.next_relay]
+        own = {entry.event for entry in entries} & {Event.OPENED, Event.REFUSED}
+        final = (signed & own) or (logged - own)
         if not final:
             raise OpenQuestionError("no terminal event", "the file does not show how it ended")
         if len(final) > 1:

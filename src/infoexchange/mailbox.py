@@ -26,7 +26,17 @@ from infoexchange.header import MESSAGE_ID_SIZE, Header
 from infoexchange.keyring import Keyring
 from infoexchange.keys import Identity
 from infoexchange.listing import Party
-from infoexchange.ports import BATCH_BYTES_MAX, BATCH_MAX, Clock, History, HomeRelay, Notice, Result, Seen, Spool
+from infoexchange.ports import (
+    BATCH_BYTES_MAX,
+    BATCH_MAX,
+    Clock,
+    History,
+    HomeRelay,
+    Notice,
+    Result,
+    Seen,
+    Spool,
+)
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event, OpStatus, Precedence
 from infoexchange.suites import Entropy
@@ -79,8 +89,7 @@ class Mailbox:
             UntrustedError: `BAD_SIGNATURE`, `DIRECTORY_ROLLBACK` or `DIRECTORY_EXPIRED`.
             UnavailableError: The relay cannot be reached.
         """
-        for raw in self.relay.directories(self.directory.version):
-            self.directory = self.directory.succeed(raw)
+        self.directory = self.directory.advance(self.relay.directories(self.directory.version))
         self.directory.check_current(self._clock())
         for result in self.relay.publish([self._newest]):
             if isinstance(result, ExchangeError):
@@ -207,7 +216,9 @@ class Mailbox:
             if about != (Event.ACCEPTED, home, digest):
                 raise error(Reason.BAD_PROOF, field="receipt", detail="not our relay's acceptance of this envelope")
         except ExchangeError as problem:
-            return problem
+            # No refusal: the relay may have it, and a newer directory may show that. It stays in the outbox.
+            why = f"a receipt that does not hold: {problem.reason.word}, {problem.detail}"
+            return error(Reason.UNAVAILABLE, field="receipt", detail=why)
         return result
 
     # Receiving
@@ -242,9 +253,8 @@ class Mailbox:
         except ExchangeError as problem:
             self.refused.append(Refusal(b"", "", problem, signed=False))
             return None
-        said = self.spool.notice(envelope.digest)
-        if said is not None:
-            self._say([said])  # finished before, but the relay does not know it
+        if self.spool.notice(envelope.digest) is not None:
+            self._say_again(envelope.digest)
             return None
         header = envelope.header
         try:
@@ -258,13 +268,26 @@ class Mailbox:
             seen = self.spool.begin(envelope.digest, header.claim, header.expires_at)
             content = envelope.open(self.identity, self._own, self.directory, sender, now=now)
             message = read(header, content, self.directory, self.identity.name, now=now)
+            if seen is Seen.DONE:  # another process finished it in between
+                self._say_again(envelope.digest)
+                return None
         except UnavailableError:
             raise  # a disk or database of ours: no fault of the message
         except ExchangeError as problem:
-            self.refused.append(Refusal(envelope.digest, header.sender, problem, signed=True))
+            # Keys that another process of this agency has made since: it, or the next connection, can open it.
+            mine = problem.reason is not Reason.STALE_BUNDLE
+            self.refused.append(Refusal(envelope.digest, header.sender, problem, signed=mine))
+            if not mine:
+                return None
             self._conclude(envelope, Event.REFUSED, reason=int(problem.reason))
             return None
         return Delivery(message, header.sender, envelope, content, repeated=seen is not Seen.NEW)
+
+    def _say_again(self, digest: bytes) -> None:
+        """Tell the relay once more of an envelope that is finished here and still waits there."""
+        said = self.spool.notice(digest)
+        if said is not None:
+            self._say([said])
 
     def acknowledge(self, delivery: Delivery) -> None:
         """Record that the application has the message, and keep a signed statement of it for relay and sender.
@@ -298,11 +321,14 @@ class Mailbox:
     def _say(self, notices: Sequence[Notice]) -> None:
         """Tell the relay; what it takes, or refuses for good, is not said again."""
         results = self.relay.acknowledge(notices)
-        pairs = list(zip(notices, results, strict=True))
-        self.spool.said([n.digest for n, result in pairs if not isinstance(result, UnavailableError)])
-        for _, result in pairs:
-            if isinstance(result, UnavailableError):
-                raise result
+        later = {n.digest: r for n, r in zip(notices, results, strict=True) if _is_for_later(r)}
+        self.spool.said([notice.digest for notice in notices if notice.digest not in later])
+        for notice, result in zip(notices, results, strict=True):
+            if isinstance(result, ExchangeError) and notice.digest not in later:
+                self.refused.append(Refusal(notice.digest, "", result, signed=False))
+        for problem in later.values():
+            if isinstance(problem, ExchangeError):
+                raise problem
 
     # Asking afterwards
 
@@ -316,7 +342,7 @@ class Mailbox:
         history = self.relay.events(digest)
         for receipt in history.events:
             receipt.verify(self.directory)
-        return history
+        return history.of(digest)
 
     def evidence(self, digest: bytes, envelope: Envelope | None = None) -> Evidence:
         """Return the evidence file of a message: everything an auditor needs, and no key.
@@ -355,3 +381,10 @@ def _frames(items: Sequence[tuple[bytes, bytes]]) -> Iterator[list[tuple[bytes, 
         size += len(item[1])
     if frame:
         yield frame
+
+
+def _is_for_later(result: Result) -> bool:
+    """Whether the same statement may be taken later: the relay is away, or its clock is behind ours."""
+    return isinstance(result, UnavailableError) or (
+        isinstance(result, ExchangeError) and result.reason is Reason.NOT_YET_VALID
+    )

@@ -15,11 +15,11 @@ from hashlib import sha256
 
 from infoexchange.acknowledgement import Acknowledgement
 from infoexchange.audit import Entry, Operation, Routing, Subject
-from infoexchange.bundle import KeyBundle
-from infoexchange.certificates import CLOCK_SKEW, newest_list
+from infoexchange.bundle import PUBLISHED_LISTS_MAX, KeyBundle
+from infoexchange.certificates import CLOCK_SKEW
 from infoexchange.directory import Directory
 from infoexchange.envelope import Envelope
-from infoexchange.errors import Reason, error
+from infoexchange.errors import Reason, UntrustedError, error
 from infoexchange.ledger import Ledger
 from infoexchange.listing import Party, Role
 from infoexchange.manifest import Manifest
@@ -62,6 +62,8 @@ class Node:
             UntrustedError: `UNKNOWN_PARTY` when the directory does not list this relay.
         """
         self.ledger.load()
+        for last in self.store.exhibits(Event.DIRECTORY_VERSION)[-1:]:
+            self.directory.check_follows(last)
         now = self.clock()
         self.directory.party(self.name, at=now)
         routing = Routing(event=Event.LOG_GENESIS, logged_at=now, this_relay=self.name)
@@ -92,21 +94,22 @@ class Node:
             ExchangeError: Of any reason but those that only recipients can find.
         """
         now = self.clock()
-        # (1) a current directory, then the envelope's own form
-        self.directory.check_current(now)
+        # (1) the envelope's own form; what was accepted once gets its receipt again, however late and whatever changed
         envelope = Envelope.parse(raw)
         header = envelope.header
+        submitted = caller.role is Role.AGENCY
+        if self._came_from(envelope.digest) == caller.name:
+            return Job((self._event(Event.ACCEPTED, envelope.manifest),))
+        self.directory.check_current(now)
         # (2) the caller is the sender, or the relay that holds the sender's mailbox
         sender = self.directory.party(header.sender, at=now)
-        submitted = caller.role is Role.AGENCY
         if caller.name != (header.sender if submitted else sender.relay) or (submitted and sender.relay != self.name):
             raise error(Reason.NOT_PERMITTED, field="header.sender", detail=f"{caller.name} for {header.sender}")
-        # (3) signature, digests, standing and time; what was accepted once gets its receipt again, however late
-        if self._accepted(envelope.digest) is None:
-            bundle = self._bundle(header.sender_bundle, "header.sender_bundle")
-            envelope.verify(self.directory, bundle, now=now)
-            if submitted:
-                bundle.verify(self.directory, now=now)  # what a thief dates back fails here
+        # (3) signature, digests, standing and time
+        bundle = self._bundle(header.sender_bundle, "header.sender_bundle")
+        envelope.verify(self.directory, bundle, now=now)
+        if submitted:
+            bundle.verify(self.directory, now=now)  # what a thief dates back fails here
         # (4) recipients that exist, with a wrap for each that this relay is to serve
         starts = self._next_hops(envelope, submitted=submitted, now=now)
         came_from = "" if submitted else caller.name
@@ -177,15 +180,14 @@ class Node:
         if said.at > now + CLOCK_SKEW:
             raise error(Reason.NOT_YET_VALID, field="statement.at_ms", detail="more than five minutes in the future")
         other = Event.REFUSED if said.state is Event.OPENED else Event.OPENED
-        if any((r.event, r.party) == (other, caller.name) for r in self._records(notice.digest)):
-            raise error(Reason.REPLAYED, field="statement.state", detail=f"{caller.name} has said {other.name} before")
         # (7) signed with a bundle published here
         bundle = self._bundle(said.issuer_bundle, "statement.issuer_bundle")
         bundle.verify(self.directory, now=now)
         acknowledgement.verify(self.directory, bundle, suite_of(manifest.header.suite))
         subject = Subject(statement_digest=acknowledgement.digest)
         final = self._event(said.state, manifest, caller.name, reason=said.reason, subject=subject)
-        return Job((delivered, replace(final, exhibit=acknowledgement.raw)), answer=1)
+        # Only the store can tell, in its transaction, that the recipient has not said the other thing before.
+        return Job((delivered, replace(final, exhibit=acknowledgement.raw, excludes=(other,))), answer=1)
 
     def _accepted(self, digest: bytes) -> Manifest | None:
         """Return the manifest kept with the acceptance of an envelope."""
@@ -193,6 +195,14 @@ class Node:
             if record.event is Event.ACCEPTED:
                 return Manifest.parse(record.exhibit)
         return None
+
+    def _came_from(self, digest: bytes) -> str:
+        """Return who handed over an envelope that was accepted here before; nothing if none was."""
+        for record in self._records(digest)[:1]:
+            if record.event is Event.ACCEPTED:
+                routing = Routing.parse(record.entry.routing)
+                return routing.previous_relay or routing.sender
+        return ""
 
     def _records(self, digest: bytes) -> Sequence[Record]:
         return self.store.records(self.store.history(digest))
@@ -240,15 +250,24 @@ class Node:
         self.directory.check_current(now)
         if caller.role is Role.AGENCY and caller.name != bundle.owner:
             raise error(Reason.NOT_PERMITTED, field="bundle.owner", detail=f"{caller.name} for {bundle.owner}")
-        # A peer hands on what its agencies sealed with, and the time of use may have ended on the way.
-        party = bundle.verify(self.directory, now=min(now, bundle.not_after) if caller.role is Role.RELAY else now)
+        if len(bundle.crls) > PUBLISHED_LISTS_MAX:
+            raise error(Reason.TOO_LARGE, field="crls", detail=f"{len(bundle.crls)}, at most {PUBLISHED_LISTS_MAX}")
+        party = self.directory.party(bundle.owner, at=now)
+        known = self.store.bundle(bundle.digest)
+        newer = known is None or bundle.lists_made(self.directory) > known.lists_made(self.directory)
+        try:
+            # A peer hands on what its agencies sealed with, and the time of use may have ended on the way.
+            bundle.verify(self.directory, now=min(now, bundle.not_after) if caller.role is Role.RELAY else now)
+        except UntrustedError as problem:
+            # A newer list that revokes a known bundle is just what a relay must learn.
+            if problem.reason is not Reason.REVOKED or known is None or not newer:
+                raise
         routing = Routing(
             event=Event.KEY_BUNDLE, logged_at=now, this_relay=self.name, sender=party.name, sender_nation=party.nation
         )
         subject = Subject(sender_bundle=bundle.digest, directory_digest=self.directory.digest)
         # The same bundle comes again with newer revocation lists: that is an entry of its own; older ones are none.
-        known = self.store.bundle(bundle.digest)
-        if known is not None and not _is_newer(bundle, known):
+        if known is not None and not newer:
             bundle = known
         lists = sha256(b"".join(bundle.crls)).hexdigest()
         change = self._change(routing, subject, bundle.digest, lists)
@@ -337,10 +356,10 @@ class Node:
         """Return the change of one event of an envelope; `party` is the recipient or the peer relay concerned."""
         header, now = manifest.header, self.clock()
         recipients, peer = tuple(r.name for r in header.recipients), ""
+        peer_concerned = bool(party) and party not in recipients
         # Sender and recipients may have left since; what they sent or were sent must still come to an end.
         sender = self.directory.listed(header.sender)
-        concerned = self.directory.listed(party)
-        if concerned is not None and concerned.role is Role.RELAY:
+        if peer_concerned:
             peer, recipients = party, tuple(n for n in recipients if self._relay_of(n) == party)
         elif party:
             recipients = (party,)
@@ -369,12 +388,6 @@ class Node:
             directory_digest=self.directory.digest,
         )
         return self._change(routing, about, manifest.digest, party)
-
-
-def _is_newer(bundle: KeyBundle, known: KeyBundle) -> bool:
-    """Whether the revocation lists with one bundle are newer than those with another."""
-    made, held = newest_list(bundle.crls), newest_list(known.crls)
-    return made is not None and (held is None or made > held)
 
 
 def _is_statement(record: Record) -> bool:

@@ -8,11 +8,12 @@ order; a call raises only when it knows nothing about any item.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from infoexchange.acknowledgement import statement_digest
 from infoexchange.audit import Entry
 from infoexchange.bundle import KeyBundle
 from infoexchange.envelope import Envelope
@@ -45,6 +46,15 @@ class History:
 
     events: tuple[Receipt, ...]
     statements: tuple[bytes, ...]
+
+    def of(self, digest: bytes) -> History:
+        """Return what concerns one envelope, and of the statements those that a verified receipt names.
+
+        A hostile relay may add anything; what is not tied to a log entry would only spoil the evidence of the rest.
+        """
+        events = tuple(r for r in self.events if r.subject.envelope_digest == digest)
+        named = {r.subject.statement_digest for r in events}
+        return History(events, tuple(raw for raw in self.statements if statement_digest(raw) in named))
 
 
 class Relay(Protocol):
@@ -104,6 +114,7 @@ class Change:
         party: Recipient or peer relay concerned; empty for the envelope as a whole.
         event: With digest and party the key of idempotence.
         claim: If set, may belong to one digest only; another digest gives `REPLAYED`.
+        excludes: Events that must not be logged for the same digest and party; one that is gives `REPLAYED`.
         envelope: Kept until nobody waits for it.
         starts: Parties that start waiting for it.
         stops: Parties that stop waiting for it.
@@ -116,6 +127,7 @@ class Change:
     party: str
     event: Event
     claim: bytes = b""
+    excludes: tuple[Event, ...] = ()
     envelope: Envelope | None = None
     starts: tuple[str, ...] = ()
     stops: tuple[str, ...] = ()
@@ -182,7 +194,10 @@ class Store(Protocol):
         """Return the indices of all events of an envelope or document, ascending."""
 
     def waiting(self, party: str, *, limit: int, skip: Collection[int] = ()) -> Sequence[Waiting]:
-        """Return what waits for a party: precedence first, then arrival; positions in `skip` left out."""
+        """Return what waits for a party: precedence first, then arrival; positions in `skip` left out.
+
+        At most `limit` envelopes, and no more once they hold 4 MiB together, so that memory is bounded whatever waits.
+        """
 
     def expired(self, now: datetime, *, limit: int) -> Sequence[Waiting]:
         """Return what still waits although its time has run out."""
@@ -276,3 +291,15 @@ class Spool(Protocol):
 
     def forget(self, now: datetime) -> int:
         """Drop inbox records whose expiry plus clock skew has passed; return how many."""
+
+
+def within_batch(waiting: Iterable[Waiting]) -> list[Waiting]:
+    """Return the first of some waiting envelopes, at least one, that hold no more than a batch together."""
+    taken: list[Waiting] = []
+    size = 0
+    for item in waiting:
+        size += len(item.raw)
+        if taken and size > BATCH_BYTES_MAX:
+            break
+        taken.append(item)
+    return taken

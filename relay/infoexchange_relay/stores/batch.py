@@ -49,6 +49,8 @@ class Batch:
             found = row[0] if row else None
         if found is not None:
             return found
+        if any(self._is_logged(change.digest, change.party, event) for event in change.excludes):
+            return error(Reason.REPLAYED, field="event", detail=f"{change.party} has ended this in another way before")
         if change.claim and self._owner(change.claim, change.digest) != change.digest:
             return error(Reason.REPLAYED, field="claim", detail="the message id belongs to another envelope")
         index = self._indices[key] = self._size + len(self.hashes)
@@ -62,6 +64,11 @@ class Batch:
         if change.starts or change.stops:
             self._move(index, change)
         return index
+
+    def _is_logged(self, digest: bytes, party: str, event: Event) -> bool:
+        key = (digest, party, event)
+        query = "SELECT 1 FROM entry WHERE digest = ? AND party = ? AND event = ?"
+        return key in self._indices or self._db.execute(query, key).fetchone() is not None
 
     def _owner(self, claim: bytes, digest: bytes) -> bytes:
         """Return the digest that a claim belongs to: `digest` from now on if it was free."""

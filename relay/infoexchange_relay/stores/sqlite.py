@@ -17,7 +17,7 @@ from infoexchange import wire
 from infoexchange.audit import SALT_SIZE, Entry
 from infoexchange.bundle import KeyBundle
 from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
-from infoexchange.ports import Change, Head, Record, Waiting
+from infoexchange.ports import Change, Head, Record, Waiting, within_batch
 from infoexchange.spool import BUSY_SECONDS, connect, unusable
 from infoexchange.states import Event
 from infoexchange.tlog import merkle, tiles
@@ -250,7 +250,7 @@ class SqliteStore:
                 " ORDER BY q.precedence DESC, q.position LIMIT ?",
                 (party, json.dumps(list(skip)), limit),
             )
-            return [_waiting(row) for row in rows]
+            return within_batch(_waiting(row) for row in rows)
 
     def expired(self, now: datetime, *, limit: int) -> Sequence[Waiting]:
         """Return what still waits although its time has run out, longest ago first."""

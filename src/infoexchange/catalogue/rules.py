@@ -22,6 +22,10 @@ _ZONE_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789<")
 _TLP_AMBER_STRICT, _MINOR_NO, _NO_JUDICIAL_USE, _NO_ONWARD = 4, 2, 2, 3
 
 
+# google.protobuf.Timestamp: 0001-01-01T00:00:00Z to 9999-12-31T23:59:59Z
+_SECONDS_MIN, _SECONDS_MAX = -62135596800, 253402300799
+
+
 @dataclass(frozen=True, slots=True)
 class Violation:
     """One broken rule: where, which, why, and what would be right."""
@@ -62,9 +66,17 @@ def check_received(message: Message) -> None:
 
 def violations(message: Message) -> list[Violation]:
     """Return every broken rule of a message, those of the `.proto` files first; an empty list means it may be sent."""
-    from protovalidate import collect_violations
+    from protovalidate import CompilationError, EvaluationError, collect_violations
 
-    found = [_from_protovalidate(message, raw.proto) for raw in collect_violations(message)]
+    untimely = list(_times(message, ""))
+    if untimely:  # what cannot be printed or computed with would only make other rules fail in odd ways
+        return untimely
+    try:
+        found = [_from_protovalidate(message, raw.proto) for raw in collect_violations(message)]
+    except (CompilationError, EvaluationError):
+        # The rule engine bounds its work, so that no message can hold up whoever receives it.
+        detail = "it is too large to be checked as one message"
+        return [Violation("", "evaluation", detail, "Divide its records between several messages.")]
     # Check digits of a value that has not even the right shape would only repeat the complaint.
     broken = {violation.field for violation in found}
     found.extend(violation for violation in _own(message) if violation.field not in broken)
@@ -205,6 +217,19 @@ def _walk(record: Any, plan: _Plan, path: str) -> Iterator[tuple[str, Any, _Plan
                 yield from _walk(child, below, f"{path}{field.name}[{index}].")
         elif record.HasField(field.name):
             yield from _walk(getattr(record, field.name), below, f"{path}{field.name}.")
+
+
+def _times(record: Any, path: str) -> Iterator[Violation]:
+    """Give every point in time that lies outside the years 1 to 9999, for which no calendar has a date."""
+    for field, value in record.ListFields():
+        if field.message_type is None:
+            continue
+        for index, one in enumerate(value if field.is_repeated else (value,)):
+            where = f"{path}{field.name}[{index}]" if field.is_repeated else f"{path}{field.name}"
+            if field.message_type.full_name != "google.protobuf.Timestamp":
+                yield from _times(one, f"{where}.")
+            elif not (_SECONDS_MIN <= one.seconds <= _SECONDS_MAX and 0 <= one.nanos < 1_000_000_000):
+                yield Violation(where, "timestamp", "outside the years 1 to 9999", _next_step(where, field))
 
 
 def _own(message: Any) -> Iterator[Violation]:

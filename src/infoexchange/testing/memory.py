@@ -16,7 +16,7 @@ from infoexchange.bundle import KeyBundle
 from infoexchange.certificates import CLOCK_SKEW
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
-from infoexchange.ports import Change, Head, Notice, Record, Result, Seen, Sent, Standing, Waiting
+from infoexchange.ports import Change, Head, Notice, Record, Result, Seen, Sent, Standing, Waiting, within_batch
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event
 from infoexchange.tlog import merkle, tiles
@@ -91,7 +91,7 @@ class MemoryStore:
         now = self._now
         keys = [key for key, position in now.queue.items() if key[1] == party and position not in skip]
         keys.sort(key=lambda key: (-now.envelopes[key[0]].header.precedence, now.queue[key]))
-        return [now.waiting(key) for key in keys[:limit]]
+        return within_batch(now.waiting(key) for key in keys[:limit])
 
     def expired(self, now: datetime, *, limit: int) -> Sequence[Waiting]:
         """Return what still waits although its time has run out, longest ago first."""
@@ -140,6 +140,8 @@ class _Batch:
         key = (change.digest, change.party, change.event)
         if key in self._keys:
             return self._keys[key]
+        if any((change.digest, change.party, event) in self._keys for event in change.excludes):
+            return error(Reason.REPLAYED, field="event", detail=f"{change.party} has ended this in another way before")
         if change.claim and self._claims.setdefault(change.claim, change.digest) != change.digest:
             return error(Reason.REPLAYED, field="claim", detail="the message id belongs to another envelope")
         index = self._keys[key] = self._before.head.size + len(self._new)

@@ -86,15 +86,17 @@ def connect(home: Premises, *, timeout: timedelta = TIMEOUT) -> Iterator[Mailbox
     """
     now = utc_now()
     relay = home.directory.relay_of(home.directory.party(home.name, at=now))
-    home.rotate(now=now)
     tls = home.tls
     channel = open_channel(relay.address, name=relay.name, roots=tls.roots, certificate=tls.chain, key=tls.key)
     with contextlib.closing(channel), home.spool() as spool:
         remote = RemoteRelay(channel, timeout=timeout, address=relay.address)
+        # The directory first: after a long absence nothing else can be judged, not even the own keys.
+        directory = home.directory.advance(remote.directories(home.directory.version))
+        if directory is not home.directory:
+            home.save_directory(directory)
+        home.rotate(now=now)
         mailbox = Mailbox(home.identity, home.bundles, home.directory, remote, spool, clock=utc_now)
         mailbox.refresh()
-        if mailbox.directory is not home.directory:
-            home.save_directory(mailbox.directory)
         yield mailbox
         with contextlib.suppress(UnavailableError):  # what is not said now is kept, and said at the next connection
             mailbox.flush()
