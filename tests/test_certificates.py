@@ -256,6 +256,9 @@ def test_only_a_current_list_shows_that_there_was_none() -> None:
     assert not consult(OTHER.crl(now=NOW, revoked=[(VERIFIED.serial, NOW)]))
 
 
+CAS = (CA.certificate,)
+
+
 def test_a_forged_list_is_refused() -> None:
     forger = NationalCa.make("th.example", now=NOW)
     assert crl_reason(forger.crl(now=NOW)) is Reason.BAD_CERTIFICATE
@@ -265,10 +268,10 @@ def test_a_forged_list_is_refused() -> None:
     for raw in (b"", b"\x30\x00", LEAF, CA.crl(now=NOW) + b"\x00"):
         assert crl_reason(raw) is Reason.BAD_CERTIFICATE
         with pytest.raises(ExchangeError):
-            certificates.newest_list([raw])
-    assert certificates.newest_list([]) is None
+            certificates.newest_list([raw], CAS)
+    assert certificates.newest_list([], CAS) is None
     made = [CA.crl(now=NOW), CA.crl(now=NOW + timedelta(days=2)), CA.crl(now=NOW - timedelta(days=2))]
-    assert certificates.newest_list(made) == NOW + timedelta(days=2)
+    assert certificates.newest_list(made, CAS) == NOW + timedelta(days=2)
 
 
 # Issuing

@@ -335,11 +335,7 @@ class Peers:
             others = {relay for r in own.events for relay in (r.routing.previous_relay, r.routing.next_relay)}
             peers = [self._peers[name] for name in sorted(others) if name in self._peers]
             histories += await asyncio.gather(*(self._history(peer, digest) for peer in peers))
-        # A receipt is made anew under every checkpoint; the leaf says which entry it is about. The peer's own comes
-        # last and wins: other nations may have cosigned its checkpoint since it gave us ours.
-        events = {receipt.leaf: receipt for history in histories for receipt in history.events}
-        statements = {statement: None for history in histories for statement in history.statements}
-        return History(tuple(events.values()), tuple(statements))
+        return History.merged(histories)
 
     async def _history(self, peer: Peer, digest: bytes) -> History:
         """Return what a peer logged of an envelope, as far as its receipts hold."""

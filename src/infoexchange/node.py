@@ -306,8 +306,8 @@ class Node:
         records = [record for record in self._records(digest) if record.index < signed]
         receipts = self.ledger.receipts([record.index for record in records])
         kept = [(record, r) for record, r in zip(records, receipts, strict=True) if self._may_see(caller, r.routing)]
-        # The relay it came from answers for the sender, who may see everything.
-        if any(r.routing.previous_relay == caller.name for _, r in kept):
+        # Sender and recipients may see everything, and so may the relay it came from, which answers for the sender.
+        if kept and (caller.role is Role.AGENCY or any(r.routing.previous_relay == caller.name for _, r in kept)):
             kept = list(zip(records, receipts, strict=True))
         if not kept:
             next_step = "Check the ID; only sender and recipients of a message can ask for it."
@@ -322,7 +322,7 @@ class Node:
         return History((*(receipt for _, receipt in kept), *peers), tuple(statements))
 
     def _may_see(self, caller: Party, routing: Routing) -> bool:
-        """Whether a caller may see one entry: agencies what concerns sender or recipients alike, relays their step."""
+        """Whether one entry concerns a caller: an agency as sender or recipient, a relay as a step of the way."""
         if caller.role is Role.AGENCY:
             return caller.name == routing.sender or caller.name in routing.recipients
         if routing.event is Event.ACCEPTED:

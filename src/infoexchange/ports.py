@@ -47,6 +47,21 @@ class History:
     events: tuple[Receipt, ...]
     statements: tuple[bytes, ...]
 
+    @classmethod
+    def merged(cls, histories: Iterable[History]) -> History:
+        """Return several histories as one.
+
+        A receipt is made anew under every checkpoint. Of several for one entry the one counts that most witnesses have
+        seen: the others are copies from before.
+        """
+        best: dict[bytes, Receipt] = {}
+        statements: dict[bytes, None] = {}
+        for history in histories:
+            statements |= dict.fromkeys(history.statements)
+            for receipt in history.events:
+                best[receipt.leaf] = max(receipt, best.get(receipt.leaf, receipt), key=_witnesses)
+        return cls(tuple(best.values()), tuple(statements))
+
     def of(self, digest: bytes) -> History:
         """Return what concerns one envelope, and of the statements those that a verified receipt names.
 
@@ -55,6 +70,10 @@ class History:
         events = tuple(r for r in self.events if r.subject.envelope_digest == digest)
         named = {r.subject.statement_digest for r in events}
         return History(events, tuple(raw for raw in self.statements if statement_digest(raw) in named))
+
+
+def _witnesses(receipt: Receipt) -> int:
+    return len(receipt.proof.checkpoint.note.signatures)
 
 
 class Relay(Protocol):

@@ -42,6 +42,10 @@ class Exchange:
         self._mailboxes: dict[str, Mailbox] = {}
         self._seen: dict[tuple[str, str], MemoryLatch] = defaultdict(MemoryLatch)
 
+        for name, member in self.community.members.items():
+            party = self.directory.party(name, at=self.clock())
+            self.node_of(name).commit([self.node_of(name).decide_bundle(party, member.bundle)])
+
     def _node(self, name: str) -> Node:
         ledger = Ledger(self.community.log_keys[name], MemoryStore(), MemoryLatch(), clock=self.clock)
         node = Node(ledger, self.directory, clock=self.clock)
@@ -179,6 +183,4 @@ class DirectRelay:
         for node in self._exchange.nodes.values():
             if node is not self._node and any(node.name in (r.previous_relay, r.next_relay) for r in routes):
                 histories.append(node.history(us, digest))
-        events = {e.leaf: e for history in histories for e in history.events}
-        statements = {s: None for history in histories for s in history.statements}
-        return History(tuple(events.values()), tuple(statements))
+        return History.merged(histories)
