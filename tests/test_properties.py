@@ -45,6 +45,9 @@ from infoexchange.witness import WitnessKeys
 from messages import officer_acknowledgement
 from test_envelope import header_for, seal
 
+# Hypothesis prints what it made when a test fails; that some of it is long is no fault.
+pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
+
 QUICK = settings(
     max_examples=40, deadline=None, derandomize=False, print_blob=True, suppress_health_check=list(HealthCheck)
 )

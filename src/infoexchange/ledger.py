@@ -16,7 +16,7 @@ from infoexchange.receipt import Receipt
 from infoexchange.tlog import Checkpoint, Proof, merkle, tiles
 
 # Implementation constants
-_FIRST_BATCH = 2  # genesis and directory: all that can stand in a log before its first checkpoint is latched
+FIRST_BATCH = 2  # genesis and directory: all that can stand in a log before its first checkpoint is latched
 
 
 class Ledger:
@@ -52,7 +52,7 @@ class Ledger:
         signed = Checkpoint.parse(note) if note else None
         if signed:
             signed.verify(self._keys.verifier_keys)
-        elif head.size > _FIRST_BATCH:
+        elif head.size > FIRST_BATCH:
             raise _stopped(f"the data holds {head.size} entries, but there is no latch: it was lost or not mounted")
         size, root = (signed.size, signed.root) if signed else (0, merkle.EMPTY_ROOT)
         # No size is ever signed twice: an older copy of the data must not go on.
@@ -141,5 +141,5 @@ def _stopped(detail: str) -> ExchangeError:
         Reason.LOG_STOPPED,
         field="log",
         detail=detail,
-        next_step="Do not start this relay again with this data; see the operator's manual, section Recovery.",
+        next_step="Do not start this relay again with this data; see Recovery in relay/README.md.",
     )

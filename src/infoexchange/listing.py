@@ -88,6 +88,9 @@ class Roots:
                 Reason.BAD_SIGNATURE,
                 field="directory",
                 detail=f"{len(signed)} root signatures hold, {self.threshold} are needed",
+                next_step="Have another root key sign it, or use a copy that enough have signed."
+                if signed
+                else "Check that these root keys are those of the community whose directory this is.",
             )
         return tuple(signed.values())
 

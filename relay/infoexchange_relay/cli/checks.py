@@ -19,6 +19,7 @@ from infoexchange.cli.output import of_system
 from infoexchange.directory import Directory
 from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.home.files import check_tls_pair, in_file, missing, read_file, read_key
+from infoexchange.ledger import FIRST_BATCH
 from infoexchange.listing import Party, Role, Roots
 from infoexchange.log import LogKeys, NoteKeys
 from infoexchange.ports import Store
@@ -176,6 +177,8 @@ class Checks:
             return "new, nothing logged yet"
         with open_store(self._config.store) as store:
             head, tree = store.head(), Tree()
+            if not size and head.size > FIRST_BATCH:
+                raise _stopped(f"there are {head.size} entries, but no latch: it was lost or is not mounted")
             for what, until, expected in (("signed", size, root), ("stored", head.size, head.root)):
                 self._extend(tree, store, until, head.size)
                 if tree.root != expected:

@@ -243,6 +243,8 @@ def _show_received(name: str, deliveries: Sequence[Delivery], out: Output) -> No
     rows = [summary(delivery) for delivery in deliveries]
     shown = rows if len(rows) <= _ROWS_SHOWN else [*rows[: _ROWS_SHOWN - 1], rows[-1]]  # the last one is the drill
     out.say(Table(("message", "status", "tlp", "type"), [(r[0][:16], r[1], r[2], r[4]) for r in shown]))
+    if len(rows) > len(shown):
+        out.say(f"... and {len(rows) - len(shown)} more")
     counts = ", ".join(f"{count} {status}" for status, count in Counter(row[1] for row in rows).items())
     out.say(f"   {name}: {len(rows)} messages{f': {counts}' if counts else ''}")
 

@@ -48,7 +48,9 @@ TEMPLATE = """\
   ],
 
   // Working groups: named lists of agencies. Optional: "valid_to".
-  "groups": []
+  "groups": [
+    {"name": "drugs-desks", "members": ["desk.oncb.th.example"], "valid_from": "2026-01-01"}
+  ]
 }
 """
 

@@ -101,5 +101,13 @@ def _enroll(args: argparse.Namespace, out: Output) -> int:
         data,
         f"{home.name} is ready, with directory {home.directory.version} signed by {', '.join(home.directory.signers)}.",
         f"Its key bundle holds until {home.bundle.not_after:%Y-%m-%d} and is renewed in time when the agency connects.",
+        *_about_lists(home.bundle.crls),
+        f"Next: infoexchange receive --home {args.home}  (publishes the keys, so that others can seal to them)",
     )
     return PASSED
+
+
+def _about_lists(lists: tuple[bytes, ...]) -> list[str]:
+    if lists:
+        return ["Its revocation list holds for a week: enroll again with the CA's next one before that."]
+    return ["No revocation list (--crl): what it sends cannot be proven further than INDETERMINATE."]

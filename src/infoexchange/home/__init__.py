@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,7 +20,16 @@ from infoexchange.bundle import KeyBundle
 from infoexchange.directory import Directory
 from infoexchange.errors import ExchangeError, Reason, UntrustedError, error
 from infoexchange.header import LIFETIME_MAX
-from infoexchange.home.files import check_tls_pair, in_file, missing, read_file, read_key, write_file, write_new
+from infoexchange.home.files import (
+    check_tls_pair,
+    exclusive,
+    in_file,
+    missing,
+    read_file,
+    read_key,
+    write_file,
+    write_new,
+)
 from infoexchange.keys import EpochKeys, Identity
 from infoexchange.listing import Role, Roots
 from infoexchange.spool import SqliteSpool
@@ -182,6 +192,16 @@ class Home:
             key=read_key(self.path / TLS_KEY, next_step=_keygen(self.path)),
             roots=b"".join(certificates.to_pem(ca) for ca in nation.tls_cas),
         )
+
+    def in_use(self) -> AbstractContextManager[None]:
+        """Keep other programs from sending and receiving with this folder at the same time.
+
+        Two at once would use one sequence number for two messages and hand the same message over twice.
+
+        Raises:
+            UnavailableError: Another program uses the folder.
+        """
+        return exclusive(self.path)
 
     def spool(self) -> SqliteSpool:
         """Open the outbox and inbox of this folder; the caller closes it."""
@@ -362,6 +382,7 @@ def _checked_leaves(
         if kind in _SIGNED_WITH and leaf.public not in identity.key.publics:
             raise _refused(f"the {kind} certificate is for another key than that of this folder")
         certificates.check_not_revoked(leaf, (crl,) if crl else (), nation.identity_cas, now)
+    certificates.newest_list((crl,) if crl else (), nation.identity_cas)  # another nation's list would prove nothing
     check_tls_pair(ders[-1], path / TLS_KEY)
     return ders
 

@@ -7,11 +7,13 @@ refused before it is used.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
 import ssl
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -20,6 +22,7 @@ from infoexchange import certificates
 from infoexchange.errors import ExchangeError, Reason, error
 
 # Implementation constants
+_ATTEMPTS, _PAUSE = 50, 0.1  # five seconds: longer than a command takes that sends or receives a little
 FILE_SIZE_MAX = 16 * 1024 * 1024  # four times the largest directory; more is not a file of ours
 
 
@@ -168,3 +171,26 @@ def check_tls_pair(certificate_der: bytes, key: Path) -> None:
                 detail="the key is not that of the TLS certificate",
                 next_step="Have a certificate issued for the request beside this key.",
             ) from None
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Keep other programs that ask for the same from a folder.
+
+    Raises:
+        UnavailableError: Another program has it and does not give it back soon.
+    """
+    with (folder / ".in-use").open("ab") as file:
+        for _ in range(_ATTEMPTS):
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            time.sleep(_PAUSE)
+        else:
+            raise error(
+                Reason.UNAVAILABLE,
+                field=str(folder),
+                detail="another program is sending or receiving with this folder",
+                next_step="Wait until it is done; nothing was sent or received now.",
+            )
+        yield

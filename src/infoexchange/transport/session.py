@@ -60,6 +60,9 @@ class Premises(Protocol):
     def tls(self) -> Tls:
         """What the connection needs."""
 
+    def in_use(self) -> AbstractContextManager[None]:
+        """Keep other programs from sending and receiving with the same outbox and inbox."""
+
     def spool(self) -> AbstractContextManager[Spool]:
         """Open the outbox and inbox."""
 
@@ -81,14 +84,14 @@ def connect(home: Premises, *, timeout: timedelta = TIMEOUT) -> Iterator[Mailbox
         timeout: How long one call may take.
 
     Raises:
-        UnavailableError: The relay cannot be reached; nothing was changed.
+        UnavailableError: The relay cannot be reached, or another program uses the folder; nothing was changed.
         UntrustedError: `DIRECTORY_EXPIRED`, `DIRECTORY_ROLLBACK`, `UNKNOWN_PARTY` or `BAD_CERTIFICATE`.
     """
     now = utc_now()
     relay = home.directory.relay_of(home.directory.party(home.name, at=now))
     tls = home.tls
     channel = open_channel(relay.address, name=relay.name, roots=tls.roots, certificate=tls.chain, key=tls.key)
-    with contextlib.closing(channel), home.spool() as spool:
+    with contextlib.closing(channel), home.in_use(), home.spool() as spool:
         remote = RemoteRelay(channel, timeout=timeout, address=relay.address)
         # The directory first: after a long absence nothing else can be judged, not even the own keys.
         directory = home.directory.advance(remote.directories(home.directory.version))
