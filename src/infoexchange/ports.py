@@ -68,7 +68,7 @@ class History:
         A hostile relay may add anything; what is not tied to a log entry would only spoil the evidence of the rest.
         """
         events = tuple(r for r in self.events if r.subject.envelope_digest == digest)
-        named = {r.subject.statement_digest for r in events}
+        named = {r.subject.statement_digest for r in events} - {b""}
         return History(events, tuple(raw for raw in self.statements if statement_digest(raw) in named))
 
 
