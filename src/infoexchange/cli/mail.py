@@ -316,11 +316,12 @@ def keep(home: Path, delivery: Delivery) -> Path:
     from infoexchange.home.files import write_file
 
     folder = inbox_of(home, delivery.digest)
+    first = not folder.parent.exists()
     for new in (folder.parent, folder):  # not by `parents`, which makes folders that others can read
         new.mkdir(mode=0o700, exist_ok=True)
     write_file(folder / "envelope.bin", delivery.envelope.raw, mode=0o600)
     write_file(folder / "message.json", text.to_json(delivery.message).encode(), mode=0o600)
-    for made in (folder.parent, home):  # the new folder's own name must survive too
+    for made in (folder.parent, home) if first else (folder.parent,):  # the new folder's own name must survive too
         descriptor = os.open(made, os.O_RDONLY)
         try:
             os.fsync(descriptor)
