@@ -235,7 +235,7 @@ def _hints(raw: bytes) -> set[int]:
 
 
 def _names_of_cosignatures(raw: bytes) -> set[int]:
-    """The places of a witness's name and key id: a line of nobody known is ignored (C2SP), the other key's still counts."""
+    """The places of a witness's name and key id: a line of nobody known is ignored; its other key still counts."""
     lines = re.finditer(rb"\xe2\x80\x94 [a-z.]+/witness [A-Za-z0-9+/]{6}", raw)
     return {i for found in lines for i in range(found.start(), found.end())}
 
