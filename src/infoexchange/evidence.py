@@ -15,7 +15,7 @@ from hashlib import sha256
 from infoexchange import wire
 from infoexchange.acknowledgement import Acknowledgement
 from infoexchange.bundle import KeyBundle
-from infoexchange.certificates import CLOCK_SKEW
+from infoexchange.certificates import CLOCK_SKEW, newest_list
 from infoexchange.directory import Directory
 from infoexchange.dsse import TYPE_MANIFEST, Dsse
 from infoexchange.envelope import Envelope
@@ -184,6 +184,8 @@ class Evidence:
     def _check_revocation(self, directory: Directory) -> str:
         at = self._logged_at()
         bundle = self._bundle_named(self.manifest.header.sender_bundle)
+        # Every list in the file is of some nation's CA: one that is nobody's may once have been somebody's.
+        newest_list(bundle.crls, [ca for nation in directory.listing.nations for ca in nation.identity_cas])
         if not bundle.revocation_known(directory, at=at):
             raise OpenQuestionError("no revocation data", f"no list of that CA for {at:%Y-%m-%d %H:%M}Z is in the file")
         return f"list of the national CA, valid at {at:%Y-%m-%d %H:%M}Z"
