@@ -68,14 +68,10 @@ def _machine() -> dict[str, str]:
 def _table(rows: Sequence[Result]) -> Table:
     title = ", ".join(f"{name} {value}" for name, value in _machine().items())
     table = Table(title=title, caption="ratio: times what the primitives alone take, measured in the same run")
-    for name, justify in (
-        ("", "left"),
-        ("", "left"),
-        ("one takes", "right"),
-        ("a second", "right"),
-        ("ratio", "right"),
-    ):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for name in ("", ""):
+        table.add_column(name)
+    for name in ("one takes", "a second", "ratio"):
+        table.add_column(name, justify="right")
     last = ""
     for row in rows:
         if last and row.group != last:

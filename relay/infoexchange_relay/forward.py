@@ -365,14 +365,14 @@ async def _watched(run: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
             return await run()
-        except Exception as bug:  # noqa: BLE001  its text may hold message bytes
+        except Exception as bug:  # noqa: BLE001  a queue must not stand still; its text may hold bytes
             _log.error("task_failed", reason=type(bug).__name__)
             await asyncio.sleep(_BACKOFF_MAX)
 
 
 def _jittered(seconds: float) -> float:
     """Return a time around `seconds`, so that relays do not come back in step."""
-    return seconds * random.uniform(0.5, 1.0)  # noqa: S311  not a secret
+    return seconds * random.uniform(0.5, 1.0)  # noqa: S311  spreads retries, guards no secret
 
 
 def _reason(result: Result) -> Reason | None:

@@ -69,9 +69,9 @@ def read(header: Header, content: Content, directory: Directory, recipient: str,
         message.ParseFromString(content.payload)
     except DecodeError:
         raise error(Reason.MALFORMED, field="payload", detail=f"not a {content.schema}") from None
-    handling = message.handling  # type: ignore[attr-defined]  # every catalogue message has it as field 1
+    handling = catalogue.handling_of(message)
     # (9) what relays queued it by is what the sender meant
-    if (handling.op_status, handling.precedence) != (header.op_status, header.precedence):
+    if (int(handling.op_status), int(handling.precedence)) != (header.op_status, header.precedence):
         raise error(Reason.BAD_COMMITMENT, field="handling.op_status", detail="header and message disagree")
     domain = int(catalogue.domain_of(message))
     for name in (header.sender, recipient):

@@ -155,7 +155,7 @@ class Mailbox:
     def _seal(
         self, draft: Draft, parties: Sequence[Party], *, sequence: int, previous: bytes, now: datetime
     ) -> Envelope:
-        handling = draft.message.handling  # type: ignore[attr-defined]  # every catalogue message has it as field 1
+        handling = catalogue.handling_of(draft.message)
         content = Content.make(
             catalogue.schema_of(draft.message),
             draft.message.SerializeToString(deterministic=True),

@@ -75,7 +75,7 @@ def check_size(value: bytes, size: int, *, field: str, optional: bool = False) -
 
 def check_ascending(values: list[int] | list[str] | list[bytes], *, field: str) -> None:
     """Return if the values rise strictly, so that a set has one encoding; else raise `BAD_FIELD`."""
-    if any(a >= b for a, b in itertools.pairwise(values)):  # type: ignore[operator]
+    if any(a >= b for a, b in itertools.pairwise(values)):  # type: ignore[operator]  # the items are of one type
         raise error(Reason.BAD_FIELD, field=field, detail="values must rise, without repetition")
 
 

@@ -18,7 +18,7 @@ from infoexchange_relay.config import parse_address
 
 # A relay is there to be reached; it asks every caller for a certificate.
 DEFAULT_LISTEN = "0.0.0.0:7443"
-_ANY_HOST = ("0.0.0.0", "::")  # noqa: S104 (compared with, not listened on)
+_ANY_HOST = ("0.0.0.0", "::")  # noqa: S104  compared with, not listened on
 
 TEMPLATE = """\
 # Settings of one relay. Paths are relative to this file. Each setting can be replaced by an environment

@@ -32,7 +32,7 @@ _LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _ENTRY = "e.idx, e.digest, e.party, e.event, e.leaf, e.routing, e.message, e.operational, e.salts, e.exhibit, e.sha256"
 _ENVELOPE = "v.digest, v.precedence, v.expires_ms, v.raw, v.sha256"
 _WAITING = (
-    f"SELECT q.position, q.party, q.envelope, {_ENVELOPE}"  # noqa: S608
+    f"SELECT q.position, q.party, q.envelope, {_ENVELOPE}"  # noqa: S608  constants only
     " FROM queue AS q LEFT JOIN envelope AS v ON v.idx = q.envelope"
 )
 
@@ -218,7 +218,7 @@ class SqliteStore:
             head, _ = _read_head(db)
             indices = range(head.size)[start : start + count]
             rows = db.execute(
-                f"SELECT {_ENTRY} FROM entry AS e WHERE idx >= ? ORDER BY idx LIMIT ?",  # noqa: S608
+                f"SELECT {_ENTRY} FROM entry AS e WHERE idx >= ? ORDER BY idx LIMIT ?",  # noqa: S608  constants only
                 (start, len(indices)),
             ).fetchall()
         for index, row in zip(indices, rows, strict=False):
@@ -246,7 +246,7 @@ class SqliteStore:
         with self._reading("queue") as db:
             rows = db.execute(
                 # One parameter, because `skip` may hold more positions than a statement takes parameters.
-                f"{_WAITING} WHERE q.party = ? AND q.position NOT IN (SELECT value FROM json_each(?))"  # noqa: S608
+                f"{_WAITING} WHERE q.party = ? AND q.position NOT IN (SELECT value FROM json_each(?))"  # noqa: S608  constants only
                 " ORDER BY q.precedence DESC, q.position LIMIT ?",
                 (party, json.dumps(list(skip)), limit),
             )
@@ -265,7 +265,7 @@ class SqliteStore:
         """Return an envelope that somebody waits for."""
         with self._reading("envelope") as db:
             row = db.execute(
-                f"SELECT v.idx, {_ENVELOPE} FROM entry AS e JOIN envelope AS v ON v.idx = e.idx WHERE e.digest = ?",  # noqa: S608
+                f"SELECT v.idx, {_ENVELOPE} FROM entry AS e JOIN envelope AS v ON v.idx = e.idx WHERE e.digest = ?",  # noqa: S608  constants only
                 (digest,),
             ).fetchone()
         return _checked_envelope(*row)[1] if row else None
@@ -352,7 +352,7 @@ def _check_entry(index: int, row: tuple[Any, ...]) -> None:
 
 def _read_record(db: sqlite3.Connection, index: int) -> Record:
     row = db.execute(
-        f"SELECT x.document, {_ENTRY} FROM entry AS e LEFT JOIN exhibit AS x ON x.idx = e.idx WHERE e.idx = ?",  # noqa: S608
+        f"SELECT x.document, {_ENTRY} FROM entry AS e LEFT JOIN exhibit AS x ON x.idx = e.idx WHERE e.idx = ?",  # noqa: S608  constants only
         (index,),
     ).fetchone()
     if row is None:

@@ -90,6 +90,12 @@ def schema_of(message: Message) -> str:
     return str(message.DESCRIPTOR.full_name)
 
 
+def handling_of(message: Message) -> Handling:  # noqa: F405
+    """Return the marks of a catalogue message, to read or to change: every one has them, as field 1."""
+    marks: Handling = message.handling  # type: ignore[attr-defined]  # noqa: F405  Message is the base of all types
+    return marks
+
+
 def domain_of(message: Message) -> Domain.ValueType:  # noqa: F405
     """Return the domain a message belongs to: that of its type, or the one a flow message states in its marks.
 
@@ -101,7 +107,7 @@ def domain_of(message: Message) -> Domain.ValueType:  # noqa: F405
     options = _module("options")
     stated: Domain.ValueType = message.DESCRIPTOR.GetOptions().Extensions[options.domain]  # noqa: F405
     if not stated and _is_exchanged(message.DESCRIPTOR):
-        stated = message.handling.domain  # type: ignore[attr-defined]
+        stated = handling_of(message).domain
     if not stated:
         names = [name.removeprefix("DOMAIN_") for name in options.Domain.keys()[1:]]
         raise error(

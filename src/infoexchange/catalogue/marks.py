@@ -130,7 +130,7 @@ def _rows(record: Any, path: str) -> Iterator[Row]:
                 yield from _rows(one, f"{label}.")
             else:
                 yield Row(label, _value_text(field, one))
-    for unknown in unknown_fields.UnknownFieldSet(record):  # type: ignore[attr-defined]
+    for unknown in unknown_fields.UnknownFieldSet(record):  # type: ignore[attr-defined]  # not in its stubs
         yield Row(f"{path}field {unknown.field_number}", NOT_KNOWN)
 
 

@@ -78,7 +78,7 @@ def _explain(text: str, complaint: str) -> ExchangeError:
         return error(Reason.MALFORMED, field=f"line {broken.lineno}", detail=f"not JSON: column {broken.colno}")
     except (RecursionError, ValueError):
         return error(Reason.MALFORMED, detail=_NOT_READABLE)
-    names = re.findall(r"parse (\w+) field", _NAMES.match(complaint)[0])  # type: ignore[index]
+    names = re.findall(r"parse (\w+) field", _NAMES.match(complaint)[0])  # type: ignore[index]  # the pattern matches anything
     path = ".".join(names)
     for found in _PATH.finditer(complaint):
         # Taken only if it says the same as the names, with indexes.

@@ -161,7 +161,7 @@ def _messages(samples: Path | None, now: datetime) -> tuple[list[Message], list[
         found += messages
     drill = type(found[-1])()
     drill.CopyFrom(found[-1])
-    marks = drill.handling  # type: ignore[attr-defined]
+    marks = catalogue.handling_of(drill)
     actual = marks.op_status == catalogue.OP_STATUS_ACTUAL
     marks.op_status = catalogue.OP_STATUS_EXERCISE if actual else catalogue.OP_STATUS_TEST
     marks.purpose = "joint exercise"

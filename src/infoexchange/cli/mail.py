@@ -220,7 +220,7 @@ def imported(name: str, raw: bytes, handling: Handling, now: datetime) -> tuple[
     reading = bridges.find(name).read(raw, handling, now=now)
     messages = list(reading)
     for message in messages:
-        message.handling.domain = catalogue.domain_of(message)  # type: ignore[attr-defined]
+        catalogue.handling_of(message).domain = catalogue.domain_of(message)
     return messages, reading
 
 

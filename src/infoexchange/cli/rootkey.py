@@ -11,7 +11,7 @@ from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.keys import SigningKey
 from infoexchange.listing import RootKey
 
-_SECRET_FORM = "infoexchange root key 1"  # noqa: S105 (the name of a file format)
+_SECRET_FORM = "infoexchange root key 1"  # noqa: S105  the name of a file format
 _PUBLIC_FORM = "infoexchange root public key 1"
 
 

@@ -36,6 +36,12 @@ def check_frame(items: Sequence[bytes]) -> int:
     return size
 
 
+def check_count(items: Sequence[object], *, field: str) -> None:
+    """Return if one call may carry that many items, or raise `TOO_LARGE`."""
+    if len(items) > BATCH_MAX:
+        raise error(Reason.TOO_LARGE, field=field, detail=f"{len(items)}, at most {BATCH_MAX}")
+
+
 def next_limit(taken: Sequence[bytes]) -> int:
     """Return how many items to take next, so that a read of unknown sizes stays near one frame."""
     if not taken:

@@ -14,7 +14,7 @@ import grpc.aio
 
 from infoexchange.bundle import KeyBundle
 from infoexchange.errors import ExchangeError, Reason, error
-from infoexchange.ports import BATCH_MAX, History, Notice, Result
+from infoexchange.ports import History, Notice, Result
 from infoexchange.states import Event
 from infoexchange.transport import forms
 from infoexchange.transport.channel import MESSAGE_SIZE_MAX
@@ -129,8 +129,7 @@ class BulletinServicer(_Servicer, relay_pb2_grpc.BulletinServiceServicer):
         """Send bundles, for one party as many of the newest as fit."""
         async with Answering(context, self._on_bug):
             desk = self._desk(context)
-            if len(request.names) > BATCH_MAX:
-                raise error(Reason.TOO_LARGE, field="names", detail=f"{len(request.names)}, at most {BATCH_MAX}")
+            forms.check_count(request.names, field="names")
             messages = [forms.bundle_to_wire(bundle) for bundle in await desk.bundles(list(request.names))]
             while sum(message.ByteSize() for message in messages) > _ANSWER_MAX:
                 if len(request.names) > 1:
@@ -144,8 +143,7 @@ class BulletinServicer(_Servicer, relay_pb2_grpc.BulletinServiceServicer):
         """Take bundles."""
         async with Answering(context, self._on_bug):
             desk = self._desk(context)
-            if len(request.bundles) > BATCH_MAX:
-                raise error(Reason.TOO_LARGE, field="bundles", detail=f"{len(request.bundles)}, at most {BATCH_MAX}")
+            forms.check_count(request.bundles, field="bundles")
             results = await _each(request.bundles, forms.bundle_from_wire, desk.publish)
             return relay_pb2.PublishBundlesResponse(results=[forms.result_to_wire(result) for result in results])
 
