@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -109,7 +110,7 @@ class Sites:
         for name in names:
             log = self.folder / name / "relay.log"
             command = [sys.executable, "-m", "infoexchange_relay", "serve", "--config", str(self.config(name))]
-            with log.open("wb") as file:
+            with log.open("wb") as file, _uninterrupted():
                 self._processes[name] = subprocess.Popen(  # noqa: S603  our own program, our own arguments
                     command,
                     stdin=subprocess.DEVNULL,
@@ -168,6 +169,22 @@ class Sites:
     def pid(self, relay: str) -> int:
         """Return the process id of a running relay."""
         return self._processes[relay].pid
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back while the block runs: a process started but not yet noted would be left behind."""
+    if threading.current_thread() is not threading.main_thread():  # signals never interrupt another thread
+        yield
+        return
+    held: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _frame: held.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if held:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _free_addresses(count: int) -> list[str]:
