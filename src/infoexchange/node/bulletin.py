@@ -1,0 +1,61 @@
+"""Bulletin: the public signed statements that a relay publishes: key bundles and directory versions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from hashlib import sha256
+
+from infoexchange.audit import Routing, Subject
+from infoexchange.bundle import PUBLISHED_LISTS_MAX, KeyBundle
+from infoexchange.directory import Directory
+from infoexchange.errors import Reason, UntrustedError, error
+from infoexchange.listing import Party, Role
+from infoexchange.node.desk import Desk, Job
+from infoexchange.ports import Change
+from infoexchange.states import Event
+
+
+def decide_bundle(desk: Desk, caller: Party, bundle: KeyBundle) -> Job:
+    """Return the job that publishes a key bundle; what `Node.decide_bundle` promises."""
+    now = desk.clock()
+    desk.directory.check_current(now)
+    if caller.role is Role.AGENCY and caller.name != bundle.owner:
+        raise error(Reason.NOT_PERMITTED, field="bundle.owner", detail=f"{caller.name} for {bundle.owner}")
+    if len(bundle.crls) > PUBLISHED_LISTS_MAX:
+        raise error(Reason.TOO_LARGE, field="crls", detail=f"{len(bundle.crls)}, at most {PUBLISHED_LISTS_MAX}")
+    party = desk.directory.party(bundle.owner, at=now)
+    known = desk.store.bundle(bundle.digest)
+    newer = known is None or bundle.lists_made(desk.directory) > known.lists_made(desk.directory)
+    try:
+        # A peer hands on what its agencies sealed with, and the time of use may have ended on the way.
+        bundle.verify(desk.directory, now=min(now, bundle.not_after) if caller.role is Role.RELAY else now)
+    except UntrustedError as problem:
+        # A newer list that revokes a known bundle is just what a relay must learn.
+        if problem.reason is not Reason.REVOKED or known is None or not newer:
+            raise
+    routing = Routing(
+        event=Event.KEY_BUNDLE, logged_at=now, this_relay=desk.name, sender=party.name, sender_nation=party.nation
+    )
+    subject = Subject(sender_bundle=bundle.digest, directory_digest=desk.directory.digest)
+    # The same bundle comes again with newer revocation lists: that is an entry of its own; older ones are none.
+    if known is not None and not newer:
+        bundle = known
+    lists = sha256(b"".join(bundle.crls)).hexdigest()
+    change = desk.change(routing, subject, bundle.digest, lists)
+    return Job((replace(change, exhibit=bundle.raw, bundle=bundle),))
+
+
+def adopt(desk: Desk, directory: Directory) -> Change:
+    """Return the change that logs a directory version; the rules use it from now on."""
+    desk.directory = directory
+    routing = Routing(event=Event.DIRECTORY_VERSION, logged_at=desk.clock(), this_relay=desk.name)
+    change = desk.change(routing, Subject(directory_digest=directory.digest), directory.digest)
+    return replace(change, exhibit=directory.raw)
+
+
+def directories(desk: Desk, after: int) -> list[bytes]:
+    """Return every directory version logged here after version `after`, ascending."""
+    # Versions rise by one from entry to entry, so the newest stands last.
+    logged = desk.store.exhibits(Event.DIRECTORY_VERSION)
+    newer = desk.directory.version - after
+    return list(logged[-newer:]) if newer > 0 else []

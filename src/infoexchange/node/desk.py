@@ -1,0 +1,119 @@
+"""Desk: what every rule of a node works with: its ledger, the directory in force, and the making of entries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from infoexchange.audit import Entry, Operation, Routing, Subject
+from infoexchange.bundle import KeyBundle
+from infoexchange.directory import Directory
+from infoexchange.errors import Reason, error
+from infoexchange.ledger import Ledger
+from infoexchange.manifest import Manifest
+from infoexchange.ports import Change, Clock, Record
+from infoexchange.states import Event
+from infoexchange.suites import Entropy
+
+
+@dataclass(frozen=True)
+class Job:
+    """Changes that stand or fall together; the receipt of `changes[answer]` is the caller's result."""
+
+    changes: tuple[Change, ...]
+    answer: int = 0
+
+
+class Desk:
+    """What one relay knows, and how it writes it down."""
+
+    def __init__(self, ledger: Ledger, directory: Directory, *, clock: Clock, entropy: Entropy) -> None:
+        """Hold the ledger and the directory in force."""
+        self.name = ledger.relay
+        self.ledger = ledger
+        self.store = ledger.store
+        self.directory = directory
+        self.clock = clock
+        self._entropy = entropy
+
+    def accepted(self, digest: bytes) -> Manifest | None:
+        """Return the manifest kept with the acceptance of an envelope."""
+        for record in self.records(digest)[:1]:
+            if record.event is Event.ACCEPTED:
+                return Manifest.parse(record.exhibit)
+        return None
+
+    def came_from(self, digest: bytes) -> str:
+        """Return who handed over an envelope that was accepted here before; nothing if none was."""
+        for record in self.records(digest)[:1]:
+            if record.event is Event.ACCEPTED:
+                routing = Routing.parse(record.entry.routing)
+                return routing.previous_relay or routing.sender
+        return ""
+
+    def records(self, digest: bytes) -> Sequence[Record]:
+        """Return every entry about an envelope or document, in log order."""
+        return self.store.records(self.store.history(digest))
+
+    def bundle(self, digest: bytes, where: str) -> KeyBundle:
+        """Return a bundle published here, or raise `STALE_BUNDLE` for the field that names it."""
+        bundle = self.store.bundle(digest)
+        if bundle is None:
+            raise error(Reason.STALE_BUNDLE, field=where, detail=f"bundle {digest.hex()[:16]} was not published here")
+        return bundle
+
+    def relay_of(self, agency: str) -> str:
+        """Return the relay of an agency, nothing for one that is not listed any more."""
+        party = self.directory.listed(agency)
+        return party.relay if party else ""
+
+    def change(self, routing: Routing, subject: Subject, digest: bytes, party: str = "") -> Change:
+        """Return the change that logs one event, with fresh salts."""
+        entry = Entry.make(routing, subject, Operation(), entropy=self._entropy)
+        return Change(entry=entry, digest=digest, party=party, event=routing.event)
+
+    def event(
+        self,
+        event: Event,
+        manifest: Manifest,
+        party: str = "",
+        *,
+        reason: int = 0,
+        came_from: str = "",
+        subject: Subject | None = None,
+    ) -> Change:
+        """Return the change of one event of an envelope; `party` is the recipient or the peer relay concerned."""
+        header, now = manifest.header, self.clock()
+        recipients, peer = tuple(r.name for r in header.recipients), ""
+        peer_concerned = bool(party) and party not in recipients
+        # Sender and recipients may have left since; what they sent or were sent must still come to an end.
+        sender = self.directory.listed(header.sender)
+        if peer_concerned:
+            peer, recipients = party, tuple(n for n in recipients if self.relay_of(n) == party)
+        elif party:
+            recipients = (party,)
+        routing = Routing(
+            event=event,
+            logged_at=now,
+            this_relay=self.name,
+            sender=header.sender,
+            sender_nation=sender.nation if sender else "",
+            recipients=recipients,
+            previous_relay=came_from,
+            next_relay=peer,
+            op_status=header.op_status,
+            precedence=header.precedence,
+            expires_at=header.expires_at,
+            reason=reason,
+        )
+        about = replace(
+            subject or Subject(),
+            envelope_digest=manifest.digest,
+            message_id=header.message_id,
+            envelope_size=manifest.body_length,
+            sender_bundle=header.sender_bundle,
+            recipient_bundles=tuple(r.bundle for r in header.recipients),
+            suite=header.suite,
+            directory_digest=self.directory.digest,
+        )
+        return self.change(routing, about, manifest.digest, party)

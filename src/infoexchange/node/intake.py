@@ -1,0 +1,76 @@
+"""Intake: whether a relay takes an envelope, and whom it then waits for (SPEC section Relay, steps 1 to 4)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from infoexchange.envelope import Envelope
+from infoexchange.errors import Reason, error
+from infoexchange.listing import Party, Role
+from infoexchange.node.desk import Desk, Job
+from infoexchange.ports import Waiting
+from infoexchange.states import Event
+
+
+def decide(desk: Desk, caller: Party, raw: bytes) -> Job:
+    """Return the job that accepts an envelope; what `Node.decide` promises."""
+    now = desk.clock()
+    # (1) the envelope's own form; what was accepted once gets its receipt again, however late and whatever changed
+    envelope = Envelope.parse(raw)
+    header = envelope.header
+    submitted = caller.role is Role.AGENCY
+    if desk.came_from(envelope.digest) == caller.name:
+        return Job((desk.event(Event.ACCEPTED, envelope.manifest),))
+    desk.directory.check_current(now)
+    # (2) the caller is the sender, or the relay that holds the sender's mailbox
+    sender = desk.directory.party(header.sender, at=now)
+    if caller.name != (header.sender if submitted else sender.relay) or (submitted and sender.relay != desk.name):
+        raise error(Reason.NOT_PERMITTED, field="header.sender", detail=f"{caller.name} for {header.sender}")
+    # (3) signature, digests, standing and time
+    bundle = desk.bundle(header.sender_bundle, "header.sender_bundle")
+    envelope.verify(desk.directory, bundle, now=now)
+    if submitted:
+        bundle.verify(desk.directory, now=now)  # what a thief dates back fails here
+    # (4) recipients that exist, with a wrap for each that this relay is to serve
+    starts = _next_hops(desk, envelope, submitted=submitted, now=now)
+    came_from = "" if submitted else caller.name
+    accepted = replace(
+        desk.event(Event.ACCEPTED, envelope.manifest, came_from=came_from),
+        envelope=envelope,
+        starts=starts,
+        exhibit=envelope.manifest.raw,
+    )
+    agencies = [name for name in starts if desk.directory.party(name, at=now).role is Role.AGENCY]
+    queued = [desk.event(Event.QUEUED, envelope.manifest, name) for name in agencies]
+    # One claim for the whole job, so that its entries are refused together.
+    return Job(tuple(replace(change, claim=header.claim) for change in (accepted, *queued)))
+
+
+def _next_hops(desk: Desk, envelope: Envelope, *, submitted: bool, now: datetime) -> tuple[str, ...]:
+    """Return whom the envelope starts to wait for: own agencies, and the relays of others."""
+    wrapped = {wrap.recipient for wrap in envelope.wraps}
+    hops: dict[str, None] = {}
+    for recipient in envelope.header.recipients:
+        if not submitted and desk.relay_of(recipient.name) != desk.name:
+            continue  # another relay's business, also if only its directory knows the name yet
+        party = desk.directory.party(recipient.name, at=now)
+        if party.role is not Role.AGENCY:
+            raise error(Reason.UNKNOWN_PARTY, field="header.recipients", detail=f"{party.name} is not an agency")
+        own = party.relay == desk.name
+        if (own or submitted) and party.name not in wrapped:
+            raise error(Reason.BAD_SIGNATURE, field="envelope.wraps", detail=f"no wrap for {party.name}")
+        if own or submitted:
+            hops[party.name if own else party.relay] = None
+    if not hops:
+        raise error(Reason.NOT_ADDRESSED, field="header.recipients", detail=f"nobody behind {desk.name}")
+    return tuple(hops)
+
+
+def served(desk: Desk, caller: Party, waiting: Waiting) -> bytes:
+    """Return a waiting envelope as the caller is to see it: with the wraps it serves and no others."""
+    envelope = Envelope.parse(waiting.raw)
+    if caller.role is Role.AGENCY:
+        return envelope.prune({caller.name}).raw
+    served = {r.name for r in envelope.header.recipients if desk.relay_of(r.name) == caller.name}
+    return envelope.prune(served).raw
