@@ -172,7 +172,7 @@ def test_relays_off_the_way_prove_nothing() -> None:
     evidence = exchange.mailbox(SENDER).evidence(digest)
     liar = exchange.nodes["relay.la.example"]
     for event in (Event.EXPIRED, Event.ACCEPTED):
-        job = Job((liar._event(event, evidence.manifest, RECIPIENT if event is Event.EXPIRED else ""),))
+        job = Job((liar.event(event, evidence.manifest, RECIPIENT if event is Event.EXPIRED else ""),))
         [receipt] = liar.commit([job])
         message = evidence_pb2.Evidence.FromString(evidence.raw)
         message.events.add().ParseFromString(receipt.raw)

@@ -32,10 +32,10 @@ def sealed(exchange: Exchange, to: Sequence[str] = (RECIPIENT,)) -> Envelope:
     exchange.mailbox(RECIPIENT)
     exchange.mailbox(SECOND)
     mailbox = exchange.mailbox(SENDER)
-    submit, mailbox._submit = mailbox._submit, lambda _: {}  # type: ignore[method-assign]
+    submit, mailbox._outbox.submit = mailbox._outbox.submit, lambda _: {}  # type: ignore[method-assign]
     with pytest.raises(KeyError):
         mailbox.send(officer_acknowledgement(), to)
-    mailbox._submit = submit  # type: ignore[method-assign]
+    mailbox._outbox.submit = submit  # type: ignore[method-assign]
     [sent] = mailbox.spool.unsent(10)
     return Envelope.parse(sent.raw)
 
@@ -135,7 +135,7 @@ def test_a_relay_refuses_what_is_not_the_callers_or_not_for_it(exchange: Exchang
 def test_one_message_id_belongs_to_one_envelope(exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
     exchange.mailbox(RECIPIENT)
     sender = exchange.mailbox(SENDER)
-    monkeypatch.setattr(sender, "_entropy", bytes)  # the same id and key twice
+    monkeypatch.setattr(sender._desk, "entropy", bytes)  # the same id and key twice
     sender.send(officer_acknowledgement(), to=[RECIPIENT])
     with pytest.raises(ExchangeError) as caught:
         sender.send(officer_acknowledgement(precedence=2), to=[RECIPIENT])
@@ -190,14 +190,14 @@ def test_acknowledgements_are_the_recipients_own(exchange: Exchange) -> None:
     sender, recipient, second = (exchange.mailbox(n) for n in (SENDER, RECIPIENT, SECOND))
     sender.send(officer_acknowledgement(), to=[RECIPIENT])
     [delivery] = recipient.receive()
-    recipient.relay, relay = Unreachable(recipient.relay), recipient.relay
+    recipient._desk.relay, relay = Unreachable(recipient.relay), recipient.relay
     recipient.acknowledge(delivery)
     [notice] = recipient.spool.unsaid(10)
     for caller in (second, sender):
         assert reason_of(caller.relay.acknowledge([notice])[0]) is Reason.NOT_ADDRESSED
     forged = Notice(notice.digest, Event.REFUSED, notice.statement)
     assert reason_of(relay.acknowledge([forged])[0]) is Reason.BAD_FIELD
-    recipient.relay = relay
+    recipient._desk.relay = relay
     assert list(recipient.receive()) == []
     assert recipient.spool.unsaid(10) == []
 
@@ -208,16 +208,18 @@ def test_one_recipient_says_one_thing(exchange: Exchange) -> None:
     [delivery] = recipient.receive()
     for state in (Event.OPENED, Event.REFUSED):
         commitment = delivery.envelope.header.content_commitment if state is Event.OPENED else b""
-        recipient.spool = MemorySpool()
-        recipient._conclude(delivery.envelope, state, reason=0 if commitment else 38, commitment=commitment)
+        recipient._desk.spool = MemorySpool()
+        recipient._inbox._conclude(delivery.envelope, state, reason=0 if commitment else 38, commitment=commitment)
         [notice] = recipient.spool.unsaid(10)
         [result] = recipient.relay.acknowledge([notice])
         assert isinstance(result, Receipt if state is Event.OPENED else ExchangeError)
     assert reason_of(result) is Reason.REPLAYED
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recipient, "_clock", lambda: exchange.clock() + timedelta(minutes=6))
-        recipient.spool = MemorySpool()
-        recipient._conclude(delivery.envelope, Event.OPENED, commitment=delivery.envelope.header.content_commitment)
+        patch.setattr(recipient._desk, "clock", lambda: exchange.clock() + timedelta(minutes=6))
+        recipient._desk.spool = MemorySpool()
+        recipient._inbox._conclude(
+            delivery.envelope, Event.OPENED, commitment=delivery.envelope.header.content_commitment
+        )
     [result] = recipient.relay.acknowledge(recipient.spool.unsaid(10))
     assert reason_of(result) is Reason.NOT_YET_VALID
 
@@ -328,11 +330,11 @@ def test_what_could_not_be_sent_goes_later_byte_for_byte(exchange: Exchange) -> 
     sender, recipient = exchange.mailbox(SENDER), exchange.mailbox(RECIPIENT)
     sender.send(officer_acknowledgement(), to=[RECIPIENT])
     relay = sender.relay
-    sender.relay = Unreachable(relay)
+    sender._desk.relay = Unreachable(relay)
     with pytest.raises(UnavailableError):
         sender.send(officer_acknowledgement(), to=[RECIPIENT])
     [kept] = sender.spool.unsent(10)
-    sender.relay = relay
+    sender._desk.relay = relay
     [result] = sender.flush()
     assert isinstance(result, Receipt)
     assert result.subject.envelope_digest == kept.digest

@@ -46,7 +46,7 @@ def test_simulation_nothing_lost_nothing_twice(exchange: Exchange, run: int) -> 
     rng = random.Random(seed)
     boxes = {name: exchange.mailbox(name) for name in exchange.community.members}
     for box in boxes.values():
-        box.relay = Lossy(box.relay, rng)
+        box._desk.relay = Lossy(box.relay, rng)
     sent, handed = 0, {name: [] for name in boxes}
     for _ in range(25):
         name = rng.choice(sorted(boxes))

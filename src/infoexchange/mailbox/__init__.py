@@ -1,0 +1,195 @@
+"""Mailbox: what an agency does: send, receive, acknowledge, and ask what became of a message.
+
+It speaks catalogue messages on one side and sealed bytes on the other. Everything that leaves is in the outbox first,
+and nothing that was handed to the application and acknowledged is handed over again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from google.protobuf.message import Message
+
+from infoexchange.acknowledgement import Acknowledgement
+from infoexchange.bundle import KeyBundle
+from infoexchange.delivery import Delivery, Refusal
+from infoexchange.directory import Directory
+from infoexchange.draft import Draft
+from infoexchange.envelope import Envelope
+from infoexchange.errors import ExchangeError, Reason, error
+from infoexchange.evidence import Evidence
+from infoexchange.keys import Identity
+from infoexchange.mailbox.desk import Desk
+from infoexchange.mailbox.inbox import Inbox
+from infoexchange.mailbox.outbox import Outbox
+from infoexchange.ports import Clock, History, HomeRelay, Result, Spool
+from infoexchange.receipt import Receipt
+
+__all__ = ["Mailbox"]
+
+
+class Mailbox:
+    """An agency's side of the exchange. Not safe for use by several threads at once."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        bundles: Sequence[KeyBundle],
+        directory: Directory,
+        relay: HomeRelay,
+        spool: Spool,
+        *,
+        clock: Clock,
+    ) -> None:
+        """Hold the ports.
+
+        Args:
+            identity: The agency's private half.
+            bundles: Its own bundles, newest epoch first; the first is sealed and signed with.
+            directory: Who is who; `refresh` replaces it.
+            relay: The agency's own relay, bound to the agency.
+            spool: Outbox and inbox.
+            clock: Gives the time now.
+        """
+        self._desk = Desk(identity, tuple(bundles), directory, relay, spool, clock)
+        self._outbox = Outbox(self._desk)
+        self._inbox = Inbox(self._desk)
+
+    @property
+    def identity(self) -> Identity:
+        """The agency's private half."""
+        return self._desk.identity
+
+    @property
+    def directory(self) -> Directory:
+        """Who is who, as last fetched."""
+        return self._desk.directory
+
+    @property
+    def relay(self) -> HomeRelay:
+        """The agency's own relay."""
+        return self._desk.relay
+
+    @property
+    def spool(self) -> Spool:
+        """Outbox and inbox on disk."""
+        return self._desk.spool
+
+    @property
+    def refused(self) -> list[Refusal]:
+        """What was fetched and could not be handed over."""
+        return self._desk.refused
+
+    # Keeping up to date
+
+    def refresh(self) -> None:
+        """Fetch newer directory versions and publish this agency's bundle; each version must follow the one held.
+
+        Raises:
+            UntrustedError: `BAD_SIGNATURE`, `DIRECTORY_ROLLBACK` or `DIRECTORY_EXPIRED`.
+            UnavailableError: The relay cannot be reached.
+        """
+        self._desk.directory = self._desk.directory.advance(self._desk.relay.directories(self._desk.directory.version))
+        self._desk.directory.check_current(self._desk.clock())
+        for result in self._desk.relay.publish([self._desk.newest]):
+            if isinstance(result, ExchangeError):
+                raise result
+        self._desk.keyring.clear()
+
+    # Sending
+
+    def send(self, message: Message, to: Sequence[str], *, in_reply_to: Delivery | None = None) -> Receipt:
+        """Seal a message for its recipients and return the relay's proof that it is durable and logged.
+
+        Args:
+            message: A catalogue message with its Handling block.
+            to: Agency or group names.
+            in_reply_to: The delivery that this answers; the thread is continued.
+
+        Raises:
+            RefusedError: A rule said no; nothing was sent.
+            UntrustedError: A key or certificate does not hold; nothing was sent.
+            UnavailableError: The relay cannot be reached. What was sealed is in the outbox and goes with `flush`.
+        """
+        answered = in_reply_to.digest if in_reply_to else b""
+        thread = in_reply_to.content.thread_id if in_reply_to else b""
+        [result] = self.send_all([Draft(message, to, thread_id=thread, in_reply_to=answered)])
+        if isinstance(result, ExchangeError):
+            raise result
+        return result
+
+    def send_all(self, drafts: Sequence[Draft]) -> list[Result]:
+        """Seal and send many messages; return one receipt or error each, in order.
+
+        A draft that a rule refuses does not hold up the others.
+        """
+        return self._outbox.send_all(drafts)
+
+    def flush(self) -> list[Result]:
+        """Send again, byte for byte, what the outbox still keeps, and say again what the relay has not taken."""
+        results = self._outbox.flush()
+        self._inbox.say_all()
+        return results
+
+    # Receiving
+
+    def receive(self) -> Iterator[Delivery]:
+        """Yield what waits, one message at a time, highest precedence first.
+
+        A message comes again, marked `repeated`, until it is acknowledged. What could not be handed over is added to
+        `refused`.
+
+        Raises:
+            UnavailableError: The relay cannot be reached.
+            UntrustedError: `DIRECTORY_EXPIRED`.
+        """
+        self.directory.check_current(self._desk.clock())
+        self.spool.forget(self._desk.clock())
+        self.flush()
+        yield from self._inbox.receive()
+
+    def acknowledge(self, delivery: Delivery) -> None:
+        """Record that the application has the message, and keep a signed statement of it for relay and sender.
+
+        It is durable on return, and the message is not handed over again. Statements go to the relay together: while
+        `receive` goes on, when it ends, and with `flush`.
+        """
+        self._inbox.acknowledge(delivery)
+
+    # Asking afterwards
+
+    def history(self, digest: bytes) -> History:
+        """Return what both relays logged of a message, every receipt verified.
+
+        Raises:
+            RefusedError: `NOT_PERMITTED` when this agency takes no part in it.
+            UntrustedError: `BAD_PROOF`, `BAD_SIGNATURE` or `UNKNOWN_PARTY`.
+        """
+        history = self._desk.relay.events(digest)
+        for receipt in history.events:
+            receipt.verify(self._desk.directory)
+        return history.of(digest)
+
+    def evidence(self, digest: bytes, envelope: Envelope | None = None) -> Evidence:
+        """Return the evidence file of a message: everything an auditor needs, and no key.
+
+        Args:
+            digest: The envelope's name.
+            envelope: The envelope, if it is not in the outbox.
+
+        Raises:
+            RefusedError: `NOT_ADDRESSED` when the envelope is neither given nor in the outbox.
+        """
+        sent = self._desk.spool.sent(digest)
+        if envelope is None and sent is None:
+            next_step = "Check the ID, or give the envelope that was received."
+            detail = f"{digest.hex()[:16]} is not in the outbox"
+            raise error(Reason.NOT_ADDRESSED, field="envelope", detail=detail, next_step=next_step)
+        envelope = envelope or Envelope.parse(sent.raw if sent else b"")
+        history = self.history(digest)
+        statements = [Acknowledgement.parse(raw) for raw in history.statements]
+        wanted = {envelope.header.sender_bundle, *(s.statement.issuer_bundle for s in statements)}
+        names = {envelope.header.sender, *(s.statement.issuer for s in statements)}
+        found = [*self._desk.own.values(), *self._desk.relay.bundles(sorted(names))]
+        bundles = {b.digest: b for b in found if b.digest in wanted}
+        return Evidence.make(envelope, self._desk.directory, list(bundles.values()), history)

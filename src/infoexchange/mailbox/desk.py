@@ -1,0 +1,57 @@
+"""Desk: what sending and receiving share: who the agency is, its keys, its directory and its ports."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from infoexchange.bundle import KeyBundle
+from infoexchange.delivery import Refusal
+from infoexchange.directory import Directory
+from infoexchange.keyring import Keyring
+from infoexchange.keys import EpochKeys, Identity
+from infoexchange.ports import Clock, HomeRelay, Spool
+from infoexchange.suites import Entropy
+
+
+@dataclass
+class Desk:
+    """An agency's side of every rule.
+
+    Attributes:
+        identity: The agency's private half.
+        bundles: Its own bundles, newest epoch first; the first is sealed and signed with.
+        directory: Who is who; replaced when a newer version is fetched.
+        relay: The agency's own relay, bound to the agency.
+        spool: Outbox and inbox.
+        clock: Gives the time now.
+        entropy: Source of random bytes.
+        keyring: Bundles of others, as far as they are known.
+        refused: What could not be handed over.
+    """
+
+    identity: Identity
+    bundles: Sequence[KeyBundle]
+    directory: Directory
+    relay: HomeRelay
+    spool: Spool
+    clock: Clock
+    entropy: Entropy = secrets.token_bytes
+    keyring: Keyring = field(default_factory=Keyring)
+    refused: list[Refusal] = field(default_factory=list)
+
+    @property
+    def own(self) -> dict[bytes, KeyBundle]:
+        """The agency's bundles by digest."""
+        return {bundle.digest: bundle for bundle in self.bundles}
+
+    @property
+    def newest(self) -> KeyBundle:
+        """The bundle that is signed with."""
+        return self.bundles[0]
+
+    @property
+    def keys(self) -> EpochKeys:
+        """The private halves of the newest bundle."""
+        return self.newest.keys_in(self.identity)

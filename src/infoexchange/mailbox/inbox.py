@@ -1,0 +1,131 @@
+"""Inbox: how messages arrive: verified, opened, handed over once, and acknowledged with a signed statement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from infoexchange import suites
+from infoexchange.acknowledgement import Acknowledgement, Statement
+from infoexchange.delivery import Delivery, Refusal, read
+from infoexchange.envelope import Envelope
+from infoexchange.errors import ExchangeError, Reason, UnavailableError
+from infoexchange.mailbox.desk import Desk
+from infoexchange.ports import BATCH_MAX, Notice, Result, Seen
+from infoexchange.states import Event
+
+# Implementation constants
+_SAY_AT = 64  # statements that go to the relay together; one commit there serves them all
+
+
+class Inbox:
+    """The receiving side of a mailbox."""
+
+    def __init__(self, desk: Desk) -> None:
+        """Hold what both sides share."""
+        self._desk = desk
+        self._unsaid = 0
+
+    def receive(self) -> Iterator[Delivery]:
+        """Yield what waits; what `Mailbox.receive` promises."""
+        for batch in self._desk.relay.fetch():
+            for raw in batch:
+                delivery = self._take(raw)
+                if delivery is not None:
+                    yield delivery
+                    if self._unsaid >= _SAY_AT:
+                        self.say_all()
+        self.say_all()
+
+    def _take(self, raw: bytes) -> Delivery | None:
+        """Return a delivery, or nothing once it has been dealt with here."""
+        desk = self._desk
+        now = desk.clock()
+        try:
+            envelope = Envelope.parse(raw)
+        except ExchangeError as problem:
+            desk.refused.append(Refusal(b"", "", problem, signed=False))
+            return None
+        if desk.spool.notice(envelope.digest) is not None:
+            self._say_again(envelope.digest)
+            return None
+        header = envelope.header
+        try:
+            sender = desk.keyring.sender_of(header, desk.relay)
+            envelope.verify(desk.directory, sender, now=now)
+        except ExchangeError as problem:
+            # Nobody is shown to have made these bytes, so nobody is told: they stay with the relay until they expire.
+            desk.refused.append(Refusal(envelope.digest, header.sender, problem, signed=False))
+            return None
+        try:
+            seen = desk.spool.begin(envelope.digest, header.claim, header.expires_at)
+            content = envelope.open(desk.identity, desk.own, desk.directory, sender, now=now)
+            message = read(header, content, desk.directory, desk.identity.name, now=now)
+            if seen is Seen.DONE:  # another process finished it in between
+                self._say_again(envelope.digest)
+                return None
+        except UnavailableError:
+            raise  # a disk or database of ours: no fault of the message
+        except ExchangeError as problem:
+            # Keys that another process of this agency has made since: it, or the next connection, can open it.
+            mine = problem.reason is not Reason.STALE_BUNDLE
+            desk.refused.append(Refusal(envelope.digest, header.sender, problem, signed=mine))
+            if not mine:
+                return None
+            self._conclude(envelope, Event.REFUSED, reason=int(problem.reason))
+            return None
+        return Delivery(message, header.sender, envelope, content, repeated=seen is not Seen.NEW)
+
+    def _say_again(self, digest: bytes) -> None:
+        """Tell the relay once more of an envelope that is finished here and still waits there."""
+        said = self._desk.spool.notice(digest)
+        if said is not None:
+            self._say([said])
+
+    def acknowledge(self, delivery: Delivery) -> None:
+        """Record that the application has the message, and keep a signed statement of it for relay and sender.
+
+        It is durable on return, and the message is not handed over again. Statements go to the relay together: while
+        `receive` goes on, when it ends, and with `flush`.
+        """
+        self._conclude(delivery.envelope, Event.OPENED, commitment=delivery.envelope.header.content_commitment)
+
+    def _conclude(self, envelope: Envelope, state: Event, *, reason: int = 0, commitment: bytes = b"") -> None:
+        statement = Statement(
+            envelope_digest=envelope.digest,
+            issuer=self._desk.identity.name,
+            issuer_bundle=self._desk.newest.digest,
+            state=state,
+            at=self._desk.clock(),
+            reason=reason,
+            content_commitment=commitment,
+        )
+        suite = suites.suite_of(envelope.header.suite)
+        acknowledgement = Acknowledgement.sign(statement, suite, self._desk.keys)
+        notice = Notice(envelope.digest, state, acknowledgement.raw)
+        self._desk.spool.finish(notice)
+        self._unsaid += 1
+
+    def say_all(self) -> None:
+        """Tell the relay what it has not taken yet of what became of messages."""
+        while unsaid := self._desk.spool.unsaid(BATCH_MAX):
+            self._say(unsaid)
+        self._unsaid = 0
+
+    def _say(self, notices: Sequence[Notice]) -> None:
+        """Tell the relay; what it takes, or refuses for good, is not said again."""
+        results = self._desk.relay.acknowledge(notices)
+        later = {n.digest: r for n, r in zip(notices, results, strict=True) if _is_for_later(r)}
+        self._desk.spool.said([notice.digest for notice in notices if notice.digest not in later])
+        for notice, result in zip(notices, results, strict=True):
+            if isinstance(result, ExchangeError) and notice.digest not in later:
+                self._desk.refused.append(Refusal(notice.digest, "", result, signed=False))
+        for problem in later.values():
+            if isinstance(problem, ExchangeError):
+                raise problem
+
+
+def _is_for_later(result: Result) -> bool:
+    """Whether the same statement may be taken later: the relay is away, or its clock is behind ours."""
+    return isinstance(result, UnavailableError) or (
+        isinstance(result, ExchangeError) and result.reason is Reason.NOT_YET_VALID
+    )
