@@ -9,12 +9,12 @@ from datetime import timedelta
 import pytest
 
 from conftest import RECIPIENT, SECOND, SENDER
+from envelopes import signed_manifest
 from infoexchange.content import Content, padme
 from infoexchange.dsse import TYPE_KEYBUNDLE, TYPE_MANIFEST, Dsse
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason
 from infoexchange.header import Header
-from infoexchange.manifest import Manifest
 from infoexchange.states import OpStatus, Precedence
 from infoexchange.suites import HYBRID, HYBRID_KEM, SUITES, Suite
 from infoexchange.testing import Exchange
@@ -158,14 +158,14 @@ def test_another_agency_cannot_put_its_name_on_it(shared_exchange: Exchange) -> 
     envelope = seal(shared_exchange, header_for(shared_exchange), RECIPIENT, SECOND)
     thief = shared_exchange.community.members[RECIPIENT]
     header = replace(envelope.header, sender=RECIPIENT, sender_bundle=thief.bundle.digest)
-    manifest = Manifest.sign(header.raw, [w.raw for w in envelope.wraps], envelope.body, thief.identity.epochs[0])
+    manifest = signed_manifest(header.raw, [w.raw for w in envelope.wraps], envelope.body, thief.identity.epochs[0])
     stolen = Envelope.parse(rewrapped(envelope, manifest=manifest.dsse.to_wire()))
     stolen.verify(shared_exchange.directory, thief.bundle, now=shared_exchange.clock())
     with pytest.raises(ExchangeError) as caught:
         open_as(shared_exchange, stolen, SECOND, sender=RECIPIENT)
     assert caught.value.reason is Reason.BAD_CIPHERTEXT
     # Signed by the thief's key under the victim's name, it does not even verify.
-    forged = Manifest.sign(
+    forged = signed_manifest(
         envelope.header.raw, [w.raw for w in envelope.wraps], envelope.body, thief.identity.epochs[0]
     )
     assert reason_of(shared_exchange, rewrapped(envelope, manifest=forged.dsse.to_wire())) is Reason.BAD_SIGNATURE
@@ -217,7 +217,7 @@ def test_suite_bundle_and_time(
 ) -> None:
     envelope = seal(exchange, header_for(exchange))
     if fields:
-        manifest = Manifest.sign(
+        manifest = signed_manifest(
             header_for(exchange, HYBRID, content_commitment=bytes(32), recipients=envelope.header.recipients).raw,
             [w.raw for w in envelope.wraps],
             envelope.body,

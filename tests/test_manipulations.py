@@ -12,10 +12,10 @@ from dataclasses import replace
 import pytest
 
 from conftest import RECIPIENT, SECOND, SENDER
+from envelopes import signed_manifest
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason
 from infoexchange.evidence import Evidence
-from infoexchange.manifest import Manifest
 from infoexchange.receipt import Receipt
 from infoexchange.testing import DirectRelay, Exchange
 from infoexchange.v1 import envelope_pb2, evidence_pb2
@@ -61,7 +61,7 @@ def resign(case: Case, message: Wire, *, as_name: str, **header: object) -> None
     """Let another agency of the same relay sign what it could get hold of."""
     keys = case.exchange.community.members[as_name].identity.epochs[0]
     changed = replace(case.envelope.header, **header)
-    manifest = Manifest.sign(changed.raw, list(message.wraps), message.body, keys)
+    manifest = signed_manifest(changed.raw, list(message.wraps), message.body, keys)
     message.manifest.CopyFrom(manifest.dsse.to_wire())
 
 

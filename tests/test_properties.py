@@ -19,7 +19,7 @@ from infoexchange.bundle import KeyBundle
 from infoexchange.content import Content
 from infoexchange.directory import Directory
 from infoexchange.dsse import TYPE_MANIFEST, Dsse
-from infoexchange.envelope import Envelope, Wrap
+from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason
 from infoexchange.evidence import Evidence
 from infoexchange.header import Header
@@ -42,6 +42,7 @@ from infoexchange.v1 import (
     evidence_pb2,
 )
 from infoexchange.witness import WitnessKeys
+from infoexchange.wrap import Wrap
 from messages import officer_acknowledgement
 from test_envelope import header_for, seal
 

@@ -17,7 +17,6 @@ from infoexchange import dsse, errors, suites
 from infoexchange.audit import Entry, Routing, Subject, commit
 from infoexchange.content import Content, padme
 from infoexchange.dsse import TYPE_MANIFEST, Dsse, pae
-from infoexchange.envelope import wrap_info
 from infoexchange.errors import ExchangeError, Reason
 from infoexchange.header import Recipient
 from infoexchange.keys import KeyUsage
@@ -26,6 +25,7 @@ from infoexchange.tlog import VerifierKey, merkle
 from infoexchange.tlog.checkpoint import checkpoint_text, signed_message
 from infoexchange.tlog.note import KeyType
 from infoexchange.v1 import audit_pb2, bundle_pb2, content_pb2, directory_pb2, envelope_pb2, evidence_pb2, relay_pb2
+from infoexchange.wrap import wrap_info
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = ROOT / "src" / "infoexchange"

@@ -10,6 +10,7 @@ import functools
 import hashlib
 import secrets
 from dataclasses import dataclass, field
+from typing import TypedDict, Unpack
 
 from infoexchange import wire
 from infoexchange.errors import Reason, error
@@ -21,6 +22,7 @@ from infoexchange.v1 import content_pb2
 CONTENT_SIZE_MAX = 1024 * 1024  # the body limit; what is larger travels as an attachment
 SALT_SIZE = 32
 THREAD_ID_SIZE = 16
+NAMES_MAX = 64  # groups, and agencies behind a gateway: as many as an envelope may have recipients
 RECORDS_MAX = 65536  # bounds the work of recomputing a commitment
 _SALTS = b"infoexchange/v1/salts\x00"
 _ROOT = b"infoexchange/v1/content-root\x00"
@@ -49,15 +51,36 @@ def _padding_for(length: int) -> int:
     return 0
 
 
+class Beside(TypedDict, total=False):
+    """What may stand beside the payload; the words of `Content` say what each is."""
+
+    thread_id: bytes
+    in_reply_to: bytes
+    groups: tuple[str, ...]
+    addressees: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Content:
-    """The plaintext of one envelope: a catalogue message with its thread, salts and padding."""
+    """The plaintext of one envelope: a catalogue message with its thread, salts and padding.
+
+    Attributes:
+        schema: Full name of the message type.
+        payload: Exact bytes of the message.
+        salt_seed: 32 random bytes from which the salts of the commitment are made.
+        thread_id: 16 bytes that join the messages of one case, or nothing.
+        in_reply_to: Digest of the envelope answered, or nothing.
+        groups: Working groups that the sender named and the directory expanded.
+        addressees: Agencies to which a national gateway is to pass this on; the sender's leave to do so.
+    """
 
     schema: str
     payload: bytes = field(repr=False)
     salt_seed: bytes = field(repr=False)
     thread_id: bytes = b""
     in_reply_to: bytes = b""
+    groups: tuple[str, ...] = ()
+    addressees: tuple[str, ...] = ()
 
     @classmethod
     def make(
@@ -65,9 +88,8 @@ class Content:
         schema: str,
         payload: bytes,
         *,
-        thread_id: bytes = b"",
-        in_reply_to: bytes = b"",
         entropy: Entropy = secrets.token_bytes,
+        **beside: Unpack[Beside],
     ) -> Content:
         """Return content around the exact bytes of a catalogue message, with fresh salts.
 
@@ -75,7 +97,7 @@ class Content:
             MalformedError: `BAD_FIELD` or `NOT_CANONICAL`.
             RefusedError: `TOO_LARGE`.
         """
-        content = cls(schema, payload, entropy(SALT_SIZE), thread_id, in_reply_to)
+        content = cls(schema, payload, entropy(SALT_SIZE), **beside)
         content._check()
         if len(content.raw) > CONTENT_SIZE_MAX:
             raise error(
@@ -95,7 +117,15 @@ class Content:
             raise error(Reason.BAD_FIELD, field="content.attachments", detail="not offered by this version")
         if m.padding.strip(b"\x00"):
             raise error(Reason.BAD_FIELD, field="content.padding", detail="padding must be zeros")
-        content = cls(m.schema, m.payload, m.salt_seed, m.thread_id, m.in_reply_to)
+        content = cls(
+            m.schema,
+            m.payload,
+            m.salt_seed,
+            thread_id=m.thread_id,
+            in_reply_to=m.in_reply_to,
+            groups=tuple(m.groups),
+            addressees=tuple(m.addressees),
+        )
         content._check()
         if raw != content.raw:
             raise error(Reason.NOT_CANONICAL, field="content.padding", detail="padded to another length")
@@ -107,6 +137,13 @@ class Content:
         wire.check_size(self.in_reply_to, wire.DIGEST_SIZE, field="content.in_reply_to", optional=True)
         if not 1 <= len(self.schema) <= 255 or not self.schema.isascii():
             raise error(Reason.BAD_FIELD, field="content.schema", detail="a full message name of at most 255 letters")
+        if len(self.groups) > NAMES_MAX or not all(1 <= len(name.encode()) <= 255 for name in self.groups):
+            raise error(Reason.BAD_FIELD, field="content.groups", detail=f"at most {NAMES_MAX} names")
+        wire.check_ascending(list(self.addressees), field="content.addressees")
+        if len(self.addressees) > NAMES_MAX:
+            raise error(Reason.BAD_FIELD, field="content.addressees", detail=f"at most {NAMES_MAX} names")
+        for name in self.addressees:
+            wire.check_name(name, field="content.addressees")
 
     @functools.cached_property
     def raw(self) -> bytes:
@@ -117,6 +154,8 @@ class Content:
             salt_seed=self.salt_seed,
             thread_id=self.thread_id,
             in_reply_to=self.in_reply_to,
+            groups=self.groups,
+            addressees=self.addressees,
         )
         message.padding = bytes(_padding_for(message.ByteSize()))
         return wire.canonical(message)
@@ -130,6 +169,8 @@ class Content:
             found.append(
                 b"T" + bytes([len(self.thread_id)]) + self.thread_id + bytes([len(self.in_reply_to)]) + self.in_reply_to
             )
+        found += [b"G" + name.encode() for name in self.groups]
+        found += [b"D" + name.encode() for name in self.addressees]
         if len(found) > RECORDS_MAX:
             raise error(Reason.TOO_LARGE, field="payload", detail=f"{len(found)} records, at most {RECORDS_MAX}")
         return tuple(found)

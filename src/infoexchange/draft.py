@@ -28,6 +28,8 @@ class Draft:
         in_reply_to: Digest of the envelope answered; sealed.
         lifetime: How long delivery is tried, at most 90 days.
         suite: Algorithms; the default is post-quantum hybrid for secrecy and for signatures.
+        blind: Whether recipients and foreign relays are kept from learning who else is addressed.
+        addressees: Agencies behind the national gateways named in `to`, which may pass this on to them; sealed.
     """
 
     message: Message
@@ -36,6 +38,13 @@ class Draft:
     in_reply_to: bytes = b""
     lifetime: timedelta = LIFETIME_DEFAULT
     suite: Suite = suites.DEFAULT_SUITE
+    blind: bool = False
+    addressees: Sequence[str] = ()
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The working groups among the names in `to`."""
+        return tuple(name for name in self.to if "." not in name)
 
     def recipients(self, directory: Directory, sender: str, *, now: datetime) -> list[Party]:
         """Return the agencies to seal to, once message, domain and names have been checked.
@@ -54,7 +63,8 @@ class Draft:
         if not names:
             raise error(Reason.BAD_FIELD, field="to", detail="no recipient is named")
         parties = [directory.party(name, at=now) for name in names]
-        for party in (directory.party(sender, at=now), *parties):
+        behind = [directory.party(name, at=now) for name in self.addressees]
+        for party in (directory.party(sender, at=now), *parties, *behind):
             if not directory.permits(party, int(domain)):
                 label = catalogue.Domain.Name(domain)
                 raise error(Reason.NOT_PERMITTED, field="to", detail=f"{label} is not permitted to {party.name}")

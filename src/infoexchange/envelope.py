@@ -17,7 +17,7 @@ from infoexchange.bundle import KeyBundle
 from infoexchange.certificates import CLOCK_SKEW
 from infoexchange.content import CONTENT_SIZE_MAX, Content
 from infoexchange.directory import Directory
-from infoexchange.dsse import TYPE_MANIFEST, Dsse
+from infoexchange.dsse import BATCH_COUNT_MAX, TYPE_MANIFEST, Dsse, pae
 from infoexchange.errors import Reason, error
 from infoexchange.header import RECIPIENTS_MAX, Header, Recipient
 from infoexchange.keys import EpochKeys, Identity
@@ -25,62 +25,29 @@ from infoexchange.listing import Party
 from infoexchange.manifest import Manifest
 from infoexchange.suites import Entropy, Suite
 from infoexchange.v1 import envelope_pb2
+from infoexchange.wrap import EpochKek, Wrap, wrap_info
 
 # Specification constants
 BODY_SIZE_MAX = CONTENT_SIZE_MAX + 2048  # ciphertext of the largest content: 56 bytes and 16 per 16 KiB chunk
 ENVELOPE_SIZE_MAX = 1536 * 1024  # body, 64 wraps of the largest suite, manifest and signature
-WRAP_SIZE_MAX = 4096
-_WRAP_LABEL = b"infoexchange/v1/wrap\x00"
 _BODY_LABEL = b"infoexchange/v1/body\x00"
+
+_NO_KEYS: Mapping[bytes, EpochKek] = {}
 
 
 @dataclass(frozen=True)
-class Wrap:
-    """The content key, sealed for one recipient."""
+class Draught:
+    """An envelope that lacks only its signature; its name is fixed already."""
 
-    raw: bytes = field(repr=False)
-    recipient: str
-    bundle: bytes = field(repr=False)
-    key_index: int
-    enc_ct: bytes = field(repr=False)
+    suite: Suite
+    payload: bytes = field(repr=False)
+    wraps: tuple[Wrap, ...] = field(repr=False)
+    body: bytes = field(repr=False)
 
-    @classmethod
-    def parse(cls, raw: bytes) -> Wrap:
-        """Return the wrap of canonical bytes, or raise `MALFORMED`, `NOT_CANONICAL` or `BAD_FIELD`."""
-        m = wire.parse(envelope_pb2.RecipientWrap, raw, size_max=WRAP_SIZE_MAX, field="wraps")
-        if m.epoch_kek_id or m.nonce:
-            raise error(Reason.BAD_FIELD, field="wraps.epoch_kek_id", detail="not offered by this version")
-        wire.check_size(m.bundle, wire.DIGEST_SIZE, field="wraps.bundle")
-        return cls(raw, m.recipient, m.bundle, m.key_index, m.enc_ct)
-
-    @classmethod
-    def seal(cls, content_key: bytes, suite: Suite, header_digest: bytes, recipient: KeyBundle) -> Wrap:
-        """Return a new wrap of `content_key` for the owner of a bundle."""
-        index, public = recipient.opening_key(suite)
-        info = wrap_info(suite, header_digest, Recipient(recipient.owner, recipient.digest), index)
-        enc_ct = suite.wrap(public, content_key, info)
-        raw = wire.canonical(
-            envelope_pb2.RecipientWrap(
-                recipient=recipient.owner, bundle=recipient.digest, key_index=index, enc_ct=enc_ct
-            )
-        )
-        return cls(raw, recipient.owner, recipient.digest, index, enc_ct)
-
-
-def wrap_info(suite: Suite, header_digest: bytes, recipient: Recipient, key_index: int) -> bytes:
-    """Return the HPKE info that ties a wrap to suite, header, recipient and key."""
-    name = recipient.name.encode()
-    return b"".join(
-        (
-            _WRAP_LABEL,
-            suite.number.to_bytes(2, "big"),
-            header_digest,
-            bytes([len(name)]),
-            name,
-            recipient.bundle,
-            key_index.to_bytes(4, "big"),
-        )
-    )
+    @property
+    def digest(self) -> bytes:
+        """The envelope's name."""
+        return sha256(pae(TYPE_MANIFEST, self.payload)).digest()
 
 
 @dataclass(frozen=True)
@@ -104,8 +71,8 @@ class Envelope:
         """
         # (1) lengths and canonical forms
         m = wire.parse(envelope_pb2.Envelope, raw, size_max=ENVELOPE_SIZE_MAX, field="envelope")
-        if m.HasField("batch") or m.hints:
-            raise error(Reason.BAD_FIELD, field="envelope.batch", detail="not offered by this version")
+        if m.hints:
+            raise error(Reason.BAD_FIELD, field="envelope.hints", detail="not offered by this version")
         if len(m.body) > BODY_SIZE_MAX:
             raise error(Reason.TOO_LARGE, field="envelope.body", detail=f"{len(m.body)} bytes, at most {BODY_SIZE_MAX}")
         if len(m.wraps) > RECIPIENTS_MAX:
@@ -118,7 +85,7 @@ class Envelope:
         cls,
         content: Content,
         header: Header,
-        recipients: Sequence[KeyBundle],
+        recipients: Sequence[KeyBundle | EpochKek],
         keys: EpochKeys,
         *,
         entropy: Entropy = secrets.token_bytes,
@@ -128,7 +95,7 @@ class Envelope:
         Args:
             content: What to seal.
             header: Addresses, times and choices; recipients and commitment are filled in here.
-            recipients: Their verified bundles, in the order of the wraps.
+            recipients: Their verified bundles, or epoch KEKs shared with them, in the order of the header.
             keys: The sender's keys of the epoch that `header.sender_bundle` publishes.
             entropy: Source of the content key.
 
@@ -136,21 +103,58 @@ class Envelope:
             RefusedError: `SUITE_NOT_ACCEPTED` when a recipient does not open that suite, `TOO_LARGE`.
             MalformedError: `BAD_FIELD` when header fields do not fit together.
         """
+        content_key = entropy(suites.CONTENT_KEY_SIZE)
+        [envelope] = cls.sign([cls.draw_up(content, header, recipients, content_key, entropy=entropy)], keys)
+        return envelope
+
+    @classmethod
+    def draw_up(
+        cls,
+        content: Content,
+        header: Header,
+        recipients: Sequence[KeyBundle | EpochKek],
+        content_key: bytes,
+        *,
+        entropy: Entropy = secrets.token_bytes,
+    ) -> Draught:
+        """Return an envelope as `seal` makes it, but for the signature, so that several can be signed at once."""
         suite = suites.suite_of(header.suite)
+        listed = () if header.blind else tuple(_addressee(recipient) for recipient in recipients)
         header = replace(
-            header,
-            recipients=tuple(Recipient(b.owner, b.digest) for b in recipients),
-            content_commitment=content.commitment(header.sender, header.message_id),
+            header, recipients=listed, content_commitment=content.commitment(header.sender, header.message_id)
         )
         header.check()
         header_raw = header.raw
         header_digest = sha256(header_raw).digest()
-        content_key = entropy(suites.CONTENT_KEY_SIZE)
-        wraps = tuple(Wrap.seal(content_key, suite, header_digest, bundle) for bundle in recipients)
+        bundles = [recipient for recipient in recipients if isinstance(recipient, KeyBundle)]
+        epoch_keks = [recipient for recipient in recipients if isinstance(recipient, EpochKek)]
+        wraps = tuple(Wrap.seal(content_key, suite, header_digest, bundle) for bundle in bundles)
+        digests = [wrap.digest for wrap in wraps]
+        if header.blind:
+            if epoch_keks:
+                raise error(Reason.BAD_FIELD, field="recipients", detail="an epoch KEK would name a blind recipient")
+            wraps = tuple(sorted(wraps, key=lambda wrap: wrap.digest))
+            digests = _padded(digests, entropy)
         context = _BODY_LABEL + header_digest
         body = suites.encrypt_body(suites.derive(content_key, _BODY_LABEL, header_digest), context, content.raw)
-        manifest = Manifest.sign(header_raw, [w.raw for w in wraps], body, keys)
-        return cls(_wrapper(manifest, wraps, body), manifest, wraps, body)
+        epoch_wraps = [key.wrap(content_key, header_digest) for key in epoch_keks]
+        return Draught(suite, Manifest.draw_up(header_raw, digests, epoch_wraps, body), wraps, body)
+
+    @classmethod
+    def sign(cls, draughts: Sequence[Draught], keys: EpochKeys) -> list[Envelope]:
+        """Return the envelopes, signed by the sender's epoch keys: one signature for up to 256 of one suite."""
+        places: dict[int, list[int]] = {}
+        for place, draught in enumerate(draughts):
+            places.setdefault(draught.suite.number, []).append(place)
+        signed: dict[int, Envelope] = {}
+        for number, of_suite in places.items():
+            for start in range(0, len(of_suite), BATCH_COUNT_MAX):
+                some = of_suite[start : start + BATCH_COUNT_MAX]
+                manifests = Manifest.sign([draughts[place].payload for place in some], suites.suite_of(number), keys)
+                for place, manifest in zip(some, manifests, strict=True):
+                    wraps, body = draughts[place].wraps, draughts[place].body
+                    signed[place] = cls(_wrapper(manifest, wraps, body), manifest, wraps, body)
+        return [signed[place] for place in range(len(draughts))]
 
     @property
     def header(self) -> Header:
@@ -193,17 +197,19 @@ class Envelope:
 
     def _verify_wraps(self) -> None:
         """Raise unless the wraps present are signed ones, in order, each for the recipient the header names there."""
-        digests = self.manifest.wrap_digests
-        signed = dict(zip(digests, self.header.recipients, strict=True))
+        header, digests = self.header, self.manifest.wrap_digests
         places = {digest: place for place, digest in enumerate(digests)}
+        listed = [recipient for recipient in header.recipients if recipient.bundle]
         last = -1
         for wrap in self.wraps:
-            digest = sha256(wrap.raw).digest()
-            if digest not in signed or signed[digest] != Recipient(wrap.recipient, wrap.bundle):
+            place = places.get(wrap.digest)
+            if place is None or not (header.blind or listed[place] == Recipient(wrap.recipient, wrap.bundle)):
                 raise error(Reason.BAD_SIGNATURE, field="envelope.wraps", detail="a wrap is not one that was signed")
-            if places[digest] <= last:
+            if place <= last:
                 raise error(Reason.BAD_SIGNATURE, field="envelope.wraps", detail="a wrap stands twice or out of order")
-            last = places[digest]
+            last = place
+        if len({wrap.recipient for wrap in self.wraps}) != len(self.wraps):
+            raise error(Reason.BAD_FIELD, field="envelope.wraps", detail="two wraps for one recipient")
 
     def open(
         self,
@@ -213,6 +219,7 @@ class Envelope:
         sender: KeyBundle,
         *,
         now: datetime,
+        epoch_keks: Mapping[bytes, EpochKek] = _NO_KEYS,
     ) -> Content:
         """Return the content, once everything about the envelope has been verified.
 
@@ -224,31 +231,63 @@ class Envelope:
             directory: Who is who.
             sender: The sender's key bundle.
             now: The time the checks use.
+            epoch_keks: Epoch keys that others share with the recipient, by name.
 
         Raises:
             UntrustedError: As `verify`, and `BAD_CIPHERTEXT` or `BAD_COMMITMENT`.
             RefusedError: As `verify`, and `NOT_ADDRESSED`, `STALE_BUNDLE` or `SUITE_NOT_ACCEPTED`.
         """
+        content_key = self.unlock(identity, own_bundles, directory, sender, now=now, epoch_keks=epoch_keks)
+        return self.read(content_key)
+
+    def unlock(
+        self,
+        identity: Identity,
+        own_bundles: Mapping[bytes, KeyBundle],
+        directory: Directory,
+        sender: KeyBundle,
+        *,
+        now: datetime,
+        epoch_keks: Mapping[bytes, EpochKek] = _NO_KEYS,
+    ) -> bytes:
+        """Return the content key, once everything about the envelope has been verified; as `open`, steps 2 to 8."""
         self.verify(directory, sender, now=now)
-        # (7) addressed to me, in a suite I accept, under a bundle of mine
+        # (7) addressed to me, in a suite I accept, under a bundle or epoch KEK of mine
+        header, header_digest = self.header, self.manifest.header_digest
+        shared = self.manifest.epoch_wrap_of(identity.name)
         wrap = next((w for w in self.wraps if w.recipient == identity.name), None)
+        if shared is not None:
+            name, wrapped = shared
+            if name not in epoch_keks:
+                raise error(Reason.STALE_BUNDLE, field="header.recipients.epoch_kek", detail="it is not held here")
+            key = epoch_keks[name]
+            key.check_serves(sender=header.sender, recipient=identity.name, suite=header.suite, at=header.created_at)
+            return key.unwrap(wrapped, header_digest)
         if wrap is None:
             raise error(Reason.NOT_ADDRESSED, field="envelope.wraps", detail=f"no wrap for {identity.name}")
         bundle = own_bundles.get(wrap.bundle)
         if bundle is None:
             raise error(Reason.STALE_BUNDLE, field="wraps.bundle", detail="sealed to a bundle that is not held here")
-        suite = suites.suite_of(self.header.suite)
+        suite = suites.suite_of(header.suite)
         index, _ = bundle.opening_key(suite)
-        # (8) the key, then the body; one error for whatever goes wrong
-        info = wrap_info(suite, self.manifest.header_digest, Recipient(wrap.recipient, wrap.bundle), wrap.key_index)
+        # (8) the key; one error for whatever goes wrong
+        info = wrap_info(suite, header_digest, Recipient(wrap.recipient, wrap.bundle), wrap.key_index)
         if wrap.key_index != index:
             raise suites.bad_ciphertext()
-        content_key = bundle.keys_in(identity).opening[suite.number].unwrap(wrap.enc_ct, info)
-        context = _BODY_LABEL + self.manifest.header_digest
-        key = suites.derive(content_key, _BODY_LABEL, self.manifest.header_digest)
-        content = Content.parse(suites.decrypt_body(key, context, self.body))
+        return bundle.keys_in(identity).opening[suite.number].unwrap(wrap.enc_ct, info)
+
+    def read(self, content_key: bytes) -> Content:
+        """Return the content under a key that `unlock` gave, now or when the envelope arrived.
+
+        Raises:
+            UntrustedError: `BAD_CIPHERTEXT` or `BAD_COMMITMENT`.
+        """
+        # (8) the body; the same error as for a wrong key
+        header, header_digest = self.header, self.manifest.header_digest
+        key = suites.derive(content_key, _BODY_LABEL, header_digest)
+        content = Content.parse(suites.decrypt_body(key, _BODY_LABEL + header_digest, self.body))
         # (9) the plaintext is the one the signature commits to
-        if content.commitment(self.header.sender, self.header.message_id) != self.header.content_commitment:
+        if content.commitment(header.sender, header.message_id) != header.content_commitment:
             raise error(Reason.BAD_COMMITMENT, field="content", detail="not the content that was signed")
         return content
 
@@ -258,6 +297,18 @@ class Envelope:
         if kept == self.wraps:
             return self
         return replace(self, raw=_wrapper(self.manifest, kept, self.body), wraps=kept)
+
+
+def _addressee(recipient: KeyBundle | EpochKek) -> Recipient:
+    if isinstance(recipient, EpochKek):
+        return Recipient(recipient.recipient, epoch_kek=recipient.name)
+    return Recipient(recipient.owner, bundle=recipient.digest)
+
+
+def _padded(digests: Sequence[bytes], entropy: Entropy) -> list[bytes]:
+    """Return ascending digests, as many as the next power of two: the number of blind recipients tells little."""
+    missing = (1 << (len(digests) - 1).bit_length()) - len(digests)
+    return sorted([*digests, *(entropy(wire.DIGEST_SIZE) for _ in range(missing))])
 
 
 def _wrapper(manifest: Manifest, wraps: Sequence[Wrap], body: bytes) -> bytes:

@@ -14,6 +14,7 @@ from hashlib import sha256
 
 from infoexchange import wire
 from infoexchange.acknowledgement import Acknowledgement
+from infoexchange.audit import Routing
 from infoexchange.bundle import KeyBundle
 from infoexchange.certificates import CLOCK_SKEW, newest_list
 from infoexchange.directory import Directory
@@ -94,7 +95,7 @@ class Evidence:
         m = wire.parse(evidence_pb2.Evidence, raw, size_max=EVIDENCE_SIZE_MAX, field="evidence")
         if m.version != VERSION:
             raise error(Reason.UNKNOWN_VERSION, field="version", detail=f"version {m.version}")
-        if m.HasField("batch") or bool(m.envelope) == m.HasField("manifest"):
+        if bool(m.envelope) == m.HasField("manifest"):
             raise error(Reason.BAD_FIELD, field="envelope", detail="either an envelope or a manifest must be there")
         if len(m.events) > EVENTS_MAX:
             raise error(Reason.TOO_LARGE, field="events", detail=f"{len(m.events)} events, at most {EVENTS_MAX}")
@@ -148,8 +149,8 @@ class Evidence:
                 f"statement of {statement.statement.issuer}", partial(self._check_statement, directory, statement)
             )
         exam.check("accepted by the sender's relay", partial(self._check_accepted, directory))
-        for recipient in self.manifest.header.recipients:
-            exam.check(f"outcome for {recipient.name}", partial(self._check_outcome, recipient.name))
+        for name in self._recipients():
+            exam.check(f"outcome for {name}", partial(self._check_outcome, name))
         exam.check("checkpoints witnessed", partial(self._check_witnesses, directory, now))
         return exam.report()
 
@@ -206,11 +207,10 @@ class Evidence:
         receipt.verify(directory)
         header, said, about = self.manifest.header, receipt.routing, receipt.subject
         same = about.envelope_digest == self.digest and about.sender_bundle == header.sender_bundle
-        names = {r.name for r in header.recipients}
-        if not same or said.sender != header.sender or not said.recipients or not set(said.recipients) <= names:
+        if not same or said.sender != header.sender or not self._may_name(said):
             raise error(Reason.BAD_PROOF, field="event", detail="the entry speaks of another message")
         home = self._relay_of(directory, header.sender)
-        homes = {self._relay_of(directory, name) for name in said.recipients}
+        homes = {self._relay_of(directory, name) for name in said.recipients} or {said.next_relay or said.this_relay}
         if said.event is Event.ACCEPTED:
             way = {("", home), *((home, relay) for relay in homes - {home})}
             fits = (said.previous_relay, said.this_relay) in way
@@ -226,11 +226,17 @@ class Evidence:
             raise error(Reason.BAD_PROOF, field="event", detail="logged before the message was made")
         return f"entry {receipt.index}, {said.logged_at:%Y-%m-%d %H:%M:%S}Z by the relay's clock"
 
+    def _may_name(self, said: Routing) -> bool:
+        """Whether an entry may name whom it names; steps on the way of a blind envelope name nobody."""
+        if self.manifest.header.blind:
+            return bool(said.recipients) != (said.event is Event.ACCEPTED or bool(said.next_relay))
+        return bool(said.recipients) and set(said.recipients) <= {r.name for r in self.manifest.header.recipients}
+
     def _check_statement(self, directory: Directory, acknowledgement: Acknowledgement) -> str:
         # (7) signed by a recipient, about this message and this content, and logged as such, not before it was made
         said, header = acknowledgement.statement, self.manifest.header
         acknowledgement.verify(directory, self._bundle_named(said.issuer_bundle), suite_of(header.suite))
-        if said.envelope_digest != self.digest or said.issuer not in {r.name for r in header.recipients}:
+        if said.envelope_digest != self.digest or said.issuer not in self._recipients():
             raise error(Reason.BAD_PROOF, field="statement", detail="it speaks of another message")
         if said.state is Event.OPENED and said.content_commitment != header.content_commitment:
             raise error(Reason.BAD_COMMITMENT, field="statement", detail="another content was opened")
@@ -249,6 +255,12 @@ class Evidence:
             if (receipt.routing.event, receipt.routing.this_relay) == (Event.ACCEPTED, home):
                 return f"entry {receipt.index} of {home}"
         raise OpenQuestionError("missing event", f"no entry of {home} is in the file")
+
+    def _recipients(self) -> list[str]:
+        """Return the names that the header lists; of a blind envelope those that log entries name."""
+        listed = [recipient.name for recipient in self.manifest.header.recipients]
+        logged = sorted({name for receipt in self.events for name in receipt.routing.recipients})
+        return listed or logged or ["blind recipients"]
 
     def _check_outcome(self, name: str) -> str:
         signed = {s.statement.state for s in self.statements if s.statement.issuer == name}

@@ -21,19 +21,24 @@ RECIPIENTS_MAX = 64  # a region's agencies of one domain, and room to grow
 LIFETIME_MAX = timedelta(days=90)  # old private keys live this long after their bundle, and no longer
 LIFETIME_DEFAULT = timedelta(days=14)  # two weeks cover a holiday and an outage
 MESSAGE_ID_SIZE = 16
+EPOCH_KEK_SIZE = 16  # bytes of an epoch KEK's name
 
 
 @dataclass(frozen=True)
 class Recipient:
-    """One addressee and the bundle that was sealed to."""
+    """One addressee, and what was sealed to: a bundle, or an epoch KEK that sender and addressee share."""
 
     name: str
-    bundle: bytes
+    bundle: bytes = b""
+    epoch_kek: bytes = b""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What stands in the clear: addresses, times, order and the commitment; never a domain, mark or subject."""
+    """What stands in the clear: addresses, times, order and the commitment; never a domain, mark or subject.
+
+    With `blind` the recipients are left out: relays learn from the wraps whom they serve, recipients learn of no other.
+    """
 
     suite: int
     message_id: bytes
@@ -47,6 +52,7 @@ class Header:
     sequence: int
     previous: bytes
     content_commitment: bytes
+    blind: bool = False
 
     @classmethod
     def parse(cls, raw: bytes) -> Header:
@@ -59,8 +65,6 @@ class Header:
         m = wire.parse(envelope_pb2.Header, raw, size_max=HEADER_SIZE_MAX, field="header")
         if m.version != VERSION:
             raise error(Reason.UNKNOWN_VERSION, field="header.version", detail=f"version {m.version}")
-        if m.blind_recipients:
-            raise error(Reason.BAD_FIELD, field="header.blind_recipients", detail="not offered by this version")
         header = cls(
             suite=m.suite,
             message_id=wire.check_size(m.message_id, MESSAGE_ID_SIZE, field="header.message_id"),
@@ -76,6 +80,7 @@ class Header:
             content_commitment=wire.check_size(
                 m.content_commitment, wire.DIGEST_SIZE, field="header.content_commitment"
             ),
+            blind=m.blind_recipients,
         )
         header.check()
         return header
@@ -83,9 +88,12 @@ class Header:
     def check(self) -> None:
         """Raise `BAD_FIELD` unless recipients, lifetime and sequence make sense together."""
         names = [r.name for r in self.recipients]
-        if not 1 <= len(names) <= RECIPIENTS_MAX or len(set(names)) != len(names):
+        least, most = (0, 0) if self.blind else (1, RECIPIENTS_MAX)
+        if not least <= len(names) <= most or len(set(names)) != len(names):
             raise error(
-                Reason.BAD_FIELD, field="header.recipients", detail=f"1 to {RECIPIENTS_MAX} different recipients"
+                Reason.BAD_FIELD,
+                field="header.recipients",
+                detail=f"1 to {RECIPIENTS_MAX} different recipients, none at all when blind",
             )
         if not timedelta(0) < self.expires_at - self.created_at <= LIFETIME_MAX:
             raise error(
@@ -106,7 +114,10 @@ class Header:
                 message_id=self.message_id,
                 sender=self.sender,
                 sender_bundle=self.sender_bundle,
-                recipients=[envelope_pb2.Recipient(name=r.name, bundle=r.bundle) for r in self.recipients],
+                recipients=[
+                    envelope_pb2.Recipient(name=r.name, bundle=r.bundle, epoch_kek=r.epoch_kek) for r in self.recipients
+                ],
+                blind_recipients=self.blind,
                 op_status=envelope_pb2.OpStatus.ValueType(self.op_status),
                 precedence=envelope_pb2.Precedence.ValueType(self.precedence),
                 created_ms=wire.to_ms(self.created_at),
@@ -124,9 +135,12 @@ class Header:
 
 
 def _recipient(message: envelope_pb2.Recipient) -> Recipient:
+    if bool(message.bundle) == bool(message.epoch_kek):
+        raise error(Reason.BAD_FIELD, field="header.recipients.bundle", detail="either a bundle or an epoch KEK")
     return Recipient(
         wire.check_name(message.name, field="header.recipients.name"),
-        wire.check_size(message.bundle, wire.DIGEST_SIZE, field="header.recipients.bundle"),
+        wire.check_size(message.bundle, wire.DIGEST_SIZE, field="header.recipients.bundle", optional=True),
+        wire.check_size(message.epoch_kek, EPOCH_KEK_SIZE, field="header.recipients.epoch_kek", optional=True),
     )
 
 

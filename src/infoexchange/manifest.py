@@ -13,15 +13,17 @@ from hashlib import sha256
 from infoexchange import suites, wire
 from infoexchange.bundle import KeyBundle
 from infoexchange.directory import Directory
-from infoexchange.dsse import TYPE_MANIFEST, Dsse
+from infoexchange.dsse import TYPE_BATCH, TYPE_MANIFEST, Dsse, batch_payload, pae
 from infoexchange.errors import Reason, error
-from infoexchange.header import HEADER_SIZE_MAX, Header
+from infoexchange.header import HEADER_SIZE_MAX, RECIPIENTS_MAX, Header
 from infoexchange.keys import EpochKeys, KeyUsage
 from infoexchange.listing import Party
+from infoexchange.suites import Suite
 from infoexchange.v1 import envelope_pb2
 
 # Specification constants
-MANIFEST_SIZE_MAX = HEADER_SIZE_MAX + 16 * 1024  # header, 64 digests, 64 attachment references
+MANIFEST_SIZE_MAX = HEADER_SIZE_MAX + 16 * 1024  # header, 64 digests or epoch wraps, 64 attachment references
+EPOCH_WRAP_SIZE = suites.CONTENT_KEY_SIZE + 16  # the content key and an AES-GCM tag
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Manifest:
     wrap_digests: tuple[bytes, ...] = field(repr=False)
     body_digest: bytes = field(repr=False)
     body_length: int
+    epoch_wraps: tuple[bytes, ...] = field(default=(), repr=False)
 
     @classmethod
     def parse(cls, raw: bytes) -> Manifest:
@@ -55,24 +58,54 @@ class Manifest:
         for digest in (*m.wrap_digests, m.body_digest):
             wire.check_size(digest, wire.DIGEST_SIZE, field="manifest.wrap_digests")
         header = Header.parse(m.header)
-        if len(m.wrap_digests) != len(header.recipients) or len(set(m.wrap_digests)) != len(m.wrap_digests):
+        for wrapped in m.epoch_wraps:
+            wire.check_size(wrapped, EPOCH_WRAP_SIZE, field="manifest.epoch_wraps")
+        keyed = sum(bool(r.epoch_kek) for r in header.recipients)
+        if header.blind:
+            # In ascending order, so that it tells nothing; some digests may stand for no wrap at all.
+            wire.check_ascending(list(m.wrap_digests), field="manifest.wrap_digests")
+            fits = 1 <= len(m.wrap_digests) <= RECIPIENTS_MAX
+        else:
+            fits = len(m.wrap_digests) == len(set(m.wrap_digests)) == len(header.recipients) - keyed
+        if not fits or len(m.epoch_wraps) != keyed:
             raise error(Reason.BAD_FIELD, field="manifest.wrap_digests", detail="not one for each recipient")
-        return cls(dsse, header, tuple(m.wrap_digests), m.body_digest, m.body_length)
+        return cls(dsse, header, tuple(m.wrap_digests), m.body_digest, m.body_length, tuple(m.epoch_wraps))
 
-    @classmethod
-    def sign(cls, header_raw: bytes, wraps: Sequence[bytes], body: bytes, keys: EpochKeys) -> Manifest:
-        """Return the manifest over exact header bytes, wraps and body, signed by the sender's epoch keys."""
-        payload = wire.canonical(
+    @staticmethod
+    def draw_up(header_raw: bytes, wrap_digests: Sequence[bytes], epoch_wraps: Sequence[bytes], body: bytes) -> bytes:
+        """Return the bytes to sign for an exact header, its wraps and its body."""
+        return wire.canonical(
             envelope_pb2.Manifest(
                 header=header_raw,
-                wrap_digests=[sha256(wrap).digest() for wrap in wraps],
+                wrap_digests=wrap_digests,
                 body_digest=sha256(body).digest(),
                 body_length=len(body),
+                epoch_wraps=epoch_wraps,
             )
         )
-        signer = keys.signing[Header.parse(header_raw).suite, KeyUsage.MANIFEST]
-        signature = signer.sign(TYPE_MANIFEST, payload)
-        return cls.from_dsse(Dsse.make(TYPE_MANIFEST, payload, [(signature, signer.key_id)]))
+
+    @classmethod
+    def sign(cls, payloads: Sequence[bytes], suite: Suite, keys: EpochKeys) -> list[Manifest]:
+        """Return manifests of exact bytes, all in one suite and under one signature of the sender's epoch keys.
+
+        At most 256 at once. A single one is signed for itself, so that any DSSE verifier can check it.
+        """
+        signer = keys.signing[suite.number, KeyUsage.MANIFEST]
+        if len(payloads) == 1:
+            pair = (signer.sign(TYPE_MANIFEST, payloads[0]), signer.key_id)
+            return [cls.from_dsse(Dsse.make(TYPE_MANIFEST, payloads[0], [pair]))]
+        covered, proofs = batch_payload([pae(TYPE_MANIFEST, payload) for payload in payloads])
+        pair = (signer.sign(TYPE_BATCH, covered), signer.key_id)
+        made = [Dsse.make(TYPE_MANIFEST, p, [pair], proof) for p, proof in zip(payloads, proofs, strict=True)]
+        return [cls.from_dsse(dsse) for dsse in made]
+
+    def epoch_wrap_of(self, name: str) -> tuple[bytes, bytes] | None:
+        """Return `(name of the epoch KEK, wrapped content key)` for a recipient that has one."""
+        keyed = [r for r in self.header.recipients if r.epoch_kek]
+        for recipient, wrapped in zip(keyed, self.epoch_wraps, strict=True):
+            if recipient.name == name:
+                return recipient.epoch_kek, wrapped
+        return None
 
     @property
     def raw(self) -> bytes:

@@ -15,6 +15,7 @@ from cryptography import cobblestone
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives import hashes, hpke
 from cryptography.hazmat.primitives.asymmetric import ed25519, mldsa, mlkem, x25519
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from nacl import bindings as sodium
 from nacl import exceptions as sodium_exceptions
@@ -33,6 +34,7 @@ _COMPOSITE_PREFIX = b"CompositeAlgorithmSignatures2025"  # the same draft, secti
 CONTEXT = b"infoexchange/v1"  # application context of every composite and ML-DSA signature
 _ED25519_ORDER = 2**252 + 27742317777372353535851937790883648493  # RFC 8032, L
 _FIELD_PRIME = 2**255 - 19
+_ZERO_NONCE = bytes(12)
 
 # Implementation constants
 _KEYS_CACHED = 4096  # parsed public keys; about 1 KiB each, enough for every agency of a region
@@ -319,6 +321,22 @@ def bad_ciphertext() -> Exception:
 def derive(content_key: bytes, label: bytes, context: bytes) -> bytes:
     """Return 32 bytes: HKDF-Expand-SHA256(content_key, label || context)."""
     return HKDFExpand(algorithm=hashes.SHA256(), length=32, info=label + context).derive(content_key)
+
+
+def wrap_key(key: bytes, content_key: bytes) -> bytes:
+    """Return AES-256-GCM of a content key; `key` serves this once, so the nonce is zero."""
+    return AESGCM(key).encrypt(_ZERO_NONCE, content_key, None)
+
+
+def unwrap_key(key: bytes, wrapped: bytes) -> bytes:
+    """Return the content key that `wrap_key` wrapped, or raise the one `BAD_CIPHERTEXT`."""
+    try:
+        content_key = AESGCM(key).decrypt(_ZERO_NONCE, wrapped, None)
+    except (InvalidTag, ValueError):
+        raise bad_ciphertext() from None
+    if len(content_key) != CONTENT_KEY_SIZE:
+        raise bad_ciphertext()
+    return content_key
 
 
 def encrypt_body(key: bytes, context: bytes, plaintext: bytes) -> bytes:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from infoexchange import catalogue
+from infoexchange import catalogue, suites
 from infoexchange.content import THREAD_ID_SIZE, Content
 from infoexchange.draft import Draft
-from infoexchange.envelope import Envelope
+from infoexchange.envelope import Draught, Envelope
 from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
 from infoexchange.header import MESSAGE_ID_SIZE, Header
 from infoexchange.listing import Party
@@ -26,51 +26,54 @@ class Outbox:
 
     def send_all(self, drafts: Sequence[Draft]) -> list[Result]:
         """Return one receipt or error each; what `Mailbox.send_all` promises."""
-        now = self._desk.clock()
-        self._desk.directory.check_current(now)
+        desk = self._desk
+        now = desk.clock()
+        desk.directory.check_current(now)
         ready: list[tuple[Draft, list[Party]] | ExchangeError] = []
         for draft in drafts:
             try:
-                ready.append((draft, draft.recipients(self._desk.directory, self._desk.identity.name, now=now)))
+                ready.append((draft, draft.recipients(desk.directory, desk.identity.name, now=now)))
             except ExchangeError as problem:
                 ready.append(problem)
         names = [party.name for item in ready if isinstance(item, tuple) for party in item[1]]
-        self._desk.keyring.learn(names, self._desk.relay)
-        sealed: list[Envelope | ExchangeError] = []
-        standing = self._desk.spool.standing()
+        desk.keyring.learn(names, desk.relay)
+        draughts: list[Draught | ExchangeError] = []
+        standing = desk.spool.standing()
         sequence, previous = standing.sequence, standing.digest
         for item in ready:
-            if isinstance(item, tuple):
-                try:
-                    envelope = self._seal(*item, sequence=sequence + 1, previous=previous, now=now)
-                except ExchangeError as problem:
-                    sealed.append(problem)
-                else:
-                    sequence, previous = sequence + 1, envelope.digest
-                    sealed.append(envelope)
-            else:
-                sealed.append(item)
-        envelopes = [item for item in sealed if isinstance(item, Envelope)]
-        self._desk.spool.put(envelopes)  # before any network use, so that a retry sends the same bytes
+            draught: Draught | ExchangeError
+            try:
+                if isinstance(item, ExchangeError):
+                    raise item
+                draught = self._draw_up(*item, sequence=sequence + 1, previous=previous, now=now)
+                sequence, previous = sequence + 1, draught.digest
+            except ExchangeError as problem:
+                draught = problem
+            draughts.append(draught)
+        envelopes = Envelope.sign([item for item in draughts if isinstance(item, Draught)], desk.keys)
+        desk.spool.put(envelopes)  # before any network use, so that a retry sends the same bytes
         results = self.submit([(e.digest, e.raw) for e in envelopes])
-        return [results[item.digest] if isinstance(item, Envelope) else item for item in sealed]
+        return [results[item.digest] if isinstance(item, Draught) else item for item in draughts]
 
-    def _seal(
+    def _draw_up(
         self, draft: Draft, parties: Sequence[Party], *, sequence: int, previous: bytes, now: datetime
-    ) -> Envelope:
-        handling = catalogue.handling_of(draft.message)
+    ) -> Draught:
+        """Return a draft with everything an envelope has but its signature."""
+        desk, handling = self._desk, catalogue.handling_of(draft.message)
         content = Content.make(
             catalogue.schema_of(draft.message),
             draft.message.SerializeToString(deterministic=True),
-            thread_id=draft.thread_id or self._desk.entropy(THREAD_ID_SIZE),
+            entropy=desk.entropy,
+            thread_id=draft.thread_id or desk.entropy(THREAD_ID_SIZE),
             in_reply_to=draft.in_reply_to,
-            entropy=self._desk.entropy,
+            groups=draft.groups,
+            addressees=tuple(sorted(set(draft.addressees))),
         )
         header = Header(
             suite=draft.suite.number,
-            message_id=self._desk.entropy(MESSAGE_ID_SIZE),
-            sender=self._desk.identity.name,
-            sender_bundle=self._desk.newest.digest,
+            message_id=desk.entropy(MESSAGE_ID_SIZE),
+            sender=desk.identity.name,
+            sender_bundle=desk.newest.digest,
             recipients=(),
             op_status=OpStatus(handling.op_status),
             precedence=Precedence(handling.precedence),
@@ -79,12 +82,10 @@ class Outbox:
             sequence=sequence,
             previous=previous,
             content_commitment=b"",
+            blind=draft.blind,
         )
-        recipients = [
-            self._desk.keyring.to_seal_to(party, draft.suite, self._desk.directory, now=now) for party in parties
-        ]
-        keys = self._desk.keys
-        return Envelope.seal(content, header, recipients, keys, entropy=self._desk.entropy)
+        bundles = [desk.keyring.to_seal_to(party, draft.suite, desk.directory, now=now) for party in parties]
+        return Envelope.draw_up(content, header, bundles, desk.entropy(suites.CONTENT_KEY_SIZE), entropy=desk.entropy)
 
     def flush(self) -> list[Result]:
         """Send again, byte for byte, what the outbox still keeps."""

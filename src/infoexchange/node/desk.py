@@ -10,6 +10,7 @@ from infoexchange.bundle import KeyBundle
 from infoexchange.directory import Directory
 from infoexchange.errors import Reason, error
 from infoexchange.ledger import Ledger
+from infoexchange.listing import Role
 from infoexchange.manifest import Manifest
 from infoexchange.ports import Change, Clock, Record
 from infoexchange.states import Event
@@ -85,7 +86,7 @@ class Desk:
         """Return the change of one event of an envelope; `party` is the recipient or the peer relay concerned."""
         header, now = manifest.header, self.clock()
         recipients, peer = tuple(r.name for r in header.recipients), ""
-        peer_concerned = bool(party) and party not in recipients
+        peer_concerned = bool(party) and party not in recipients and (not header.blind or self._is_relay(party))
         # Sender and recipients may have left since; what they sent or were sent must still come to an end.
         sender = self.directory.listed(header.sender)
         if peer_concerned:
@@ -117,3 +118,7 @@ class Desk:
             directory_digest=self.directory.digest,
         )
         return self.change(routing, about, manifest.digest, party)
+
+    def _is_relay(self, name: str) -> bool:
+        party = self.directory.listed(name)
+        return party is not None and party.role is Role.RELAY

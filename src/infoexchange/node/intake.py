@@ -50,11 +50,12 @@ def decide(desk: Desk, caller: Party, raw: bytes) -> Job:
 def _next_hops(desk: Desk, envelope: Envelope, *, submitted: bool, now: datetime) -> tuple[str, ...]:
     """Return whom the envelope starts to wait for: own agencies, and the relays of others."""
     wrapped = {wrap.recipient for wrap in envelope.wraps}
+    wrapped |= {recipient.name for recipient in envelope.header.recipients if recipient.epoch_kek}
     hops: dict[str, None] = {}
-    for recipient in envelope.header.recipients:
-        if not submitted and desk.relay_of(recipient.name) != desk.name:
+    for name in sorted(wrapped) if envelope.header.blind else [r.name for r in envelope.header.recipients]:
+        if not submitted and desk.relay_of(name) != desk.name:
             continue  # another relay's business, also if only its directory knows the name yet
-        party = desk.directory.party(recipient.name, at=now)
+        party = desk.directory.party(name, at=now)
         if party.role is not Role.AGENCY:
             raise error(Reason.UNKNOWN_PARTY, field="header.recipients", detail=f"{party.name} is not an agency")
         own = party.relay == desk.name
@@ -72,5 +73,5 @@ def served(desk: Desk, caller: Party, waiting: Waiting) -> bytes:
     envelope = Envelope.parse(waiting.raw)
     if caller.role is Role.AGENCY:
         return envelope.prune({caller.name}).raw
-    served = {r.name for r in envelope.header.recipients if desk.relay_of(r.name) == caller.name}
+    served = {wrap.recipient for wrap in envelope.wraps if desk.relay_of(wrap.recipient) == caller.name}
     return envelope.prune(served).raw

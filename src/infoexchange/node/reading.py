@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from infoexchange.audit import Routing
 from infoexchange.errors import Reason, error
 from infoexchange.listing import Party, Role
+from infoexchange.manifest import Manifest
 from infoexchange.node.desk import Desk
 from infoexchange.ports import History, Record
 from infoexchange.receipt import Receipt
@@ -17,10 +20,8 @@ def history(desk: Desk, caller: Party, digest: bytes) -> History:
     signed = desk.ledger.size
     records = [record for record in desk.records(digest) if record.index < signed]
     receipts = desk.ledger.receipts([record.index for record in records])
-    kept = [(record, r) for record, r in zip(records, receipts, strict=True) if _may_see(desk, caller, r.routing)]
-    # Sender and recipients may see everything, and so may the relay it came from, which answers for the sender.
-    if kept and (caller.role is Role.AGENCY or any(r.routing.previous_relay == caller.name for _, r in kept)):
-        kept = list(zip(records, receipts, strict=True))
+    seen = _seen_by(desk, caller, [receipt.routing for receipt in receipts], blind=_is_blind(records))
+    kept = [(record, r) for record, r, may in zip(records, receipts, seen, strict=True) if may]
     if not kept:
         next_step = "Check the ID; only sender and recipients of a message can ask for it."
         raise error(
@@ -34,17 +35,33 @@ def history(desk: Desk, caller: Party, digest: bytes) -> History:
     return History((*(receipt for _, receipt in kept), *peers), tuple(statements))
 
 
-def _may_see(desk: Desk, caller: Party, routing: Routing) -> bool:
-    """Whether one entry concerns a caller: an agency as sender or recipient, a relay as a step of the way."""
+def _seen_by(desk: Desk, caller: Party, routings: Sequence[Routing], *, blind: bool) -> list[bool]:
+    """Return for each entry whether a caller may see it."""
+    name = caller.name
     if caller.role is Role.AGENCY:
-        return caller.name == routing.sender or caller.name in routing.recipients
-    if routing.event is Event.ACCEPTED:
-        return routing.previous_relay == caller.name or _serves(desk, caller, routing)
-    return routing.next_relay == caller.name
+        named = [name in routing.recipients for routing in routings]
+        # The sender may see everything, and so may the recipients, who know of one another.
+        if any(routing.sender == name for routing in routings) or (any(named) and not blind):
+            return [True] * len(routings)
+        # Blind recipients see what concerns them alone: an entry that names nobody else, on no way to others.
+        alone = [set(routing.recipients) <= {name} and not routing.next_relay for routing in routings]
+        return [any(named) and own for own in alone]
+    # The relay it came from answers for the sender.
+    if any(routing.previous_relay == name for routing in routings):
+        return [True] * len(routings)
+    handed = any(routing.next_relay == name for routing in routings)
+    return [
+        routing.next_relay == name or (routing.event is Event.ACCEPTED and (handed or _serves(desk, name, routing)))
+        for routing in routings
+    ]
 
 
-def _serves(desk: Desk, relay: Party, routing: Routing) -> bool:
-    return any(desk.relay_of(name) == relay.name for name in routing.recipients)
+def _serves(desk: Desk, relay: str, routing: Routing) -> bool:
+    return any(desk.relay_of(name) == relay for name in routing.recipients)
+
+
+def _is_blind(records: Sequence[Record]) -> bool:
+    return any(Manifest.parse(r.exhibit).header.blind for r in records[:1] if r.event is Event.ACCEPTED)
 
 
 def _is_statement(record: Record) -> bool:

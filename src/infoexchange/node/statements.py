@@ -20,8 +20,8 @@ def decide_notice(desk: Desk, caller: Party, notice: Notice) -> Job:
     now = desk.clock()
     # (5) the caller is a recipient of an envelope that was accepted here
     manifest = desk.accepted(notice.digest)
-    names = {r.name for r in manifest.header.recipients} if manifest else set()
-    if manifest is None or caller.name not in names or caller.relay != desk.name:
+    queued = any(r.event is Event.QUEUED and r.party == caller.name for r in desk.records(notice.digest))
+    if manifest is None or not queued or caller.relay != desk.name:
         raise error(Reason.NOT_ADDRESSED, field="envelope_digest", detail=f"nothing of that name for {caller.name}")
     delivered = replace(desk.event(Event.DELIVERED, manifest, caller.name), stops=(caller.name,))
     if notice.state is Event.DELIVERED:

@@ -32,6 +32,8 @@ class Content(_message.Message):
     IN_REPLY_TO_FIELD_NUMBER: _builtins.int
     ATTACHMENTS_FIELD_NUMBER: _builtins.int
     ATTESTATIONS_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    ADDRESSEES_FIELD_NUMBER: _builtins.int
     PADDING_FIELD_NUMBER: _builtins.int
     schema: _builtins.str
     """Full name of the payload's message type."""
@@ -53,6 +55,14 @@ class Content(_message.Message):
     def attestations(self) -> _containers.RepeatedCompositeFieldContainer[_envelope_pb2.Dsse]:
         """Author or supervisor signatures."""
 
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Working groups of the directory that the sender named and expanded, in the order named."""
+
+    @_builtins.property
+    def addressees(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Agencies behind a national gateway to which the gateway is to pass this on, ascending."""
+
     def __init__(
         self,
         *,
@@ -63,11 +73,13 @@ class Content(_message.Message):
         in_reply_to: _builtins.bytes = ...,
         attachments: _abc.Iterable[Global___AttachmentMeta] | None = ...,
         attestations: _abc.Iterable[_envelope_pb2.Dsse] | None = ...,
+        groups: _abc.Iterable[_builtins.str] | None = ...,
+        addressees: _abc.Iterable[_builtins.str] | None = ...,
         padding: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "attestations", b"attestations", "in_reply_to", b"in_reply_to", "padding", b"padding", "payload", b"payload", "salt_seed", b"salt_seed", "schema", b"schema", "thread_id", b"thread_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addressees", b"addressees", "attachments", b"attachments", "attestations", b"attestations", "groups", b"groups", "in_reply_to", b"in_reply_to", "padding", b"padding", "payload", b"payload", "salt_seed", b"salt_seed", "schema", b"schema", "thread_id", b"thread_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -110,3 +122,25 @@ class AttachmentMeta(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AttachmentMeta: _TypeAlias = AttachmentMeta  # noqa: Y015
+
+@_typing.final
+class EpochKekNotice(_message.Message):
+    """The payload of an envelope that brings an epoch KEK to its one recipient; nobody but the two libraries reads it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOT_AFTER_MS_FIELD_NUMBER: _builtins.int
+    not_after_ms: _builtins.int
+    """Last moment at which the sender seals with the epoch KEK that this envelope's content key gives, Unix milliseconds."""
+    def __init__(
+        self,
+        *,
+        not_after_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["not_after_ms", b"not_after_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EpochKekNotice: _TypeAlias = EpochKekNotice  # noqa: Y015

@@ -142,7 +142,6 @@ class Envelope(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MANIFEST_FIELD_NUMBER: _builtins.int
-    BATCH_FIELD_NUMBER: _builtins.int
     WRAPS_FIELD_NUMBER: _builtins.int
     BODY_FIELD_NUMBER: _builtins.int
     HINTS_FIELD_NUMBER: _builtins.int
@@ -150,11 +149,7 @@ class Envelope(_message.Message):
     """Cobblestone-256 ciphertext of Content, at most 1 MiB."""
     @_builtins.property
     def manifest(self) -> Global___Dsse:
-        """The signed Manifest; wire-identical to a DSSE envelope."""
-
-    @_builtins.property
-    def batch(self) -> Global___BatchProof:
-        """Present only if the signature covers a batch of manifests."""
+        """The signed Manifest."""
 
     @_builtins.property
     def wraps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
@@ -168,14 +163,13 @@ class Envelope(_message.Message):
         self,
         *,
         manifest: Global___Dsse | None = ...,
-        batch: Global___BatchProof | None = ...,
         wraps: _abc.Iterable[_builtins.bytes] | None = ...,
         body: _builtins.bytes = ...,
         hints: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "manifest", b"manifest"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["manifest", b"manifest"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "body", b"body", "hints", b"hints", "manifest", b"manifest", "wraps", b"wraps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "hints", b"hints", "manifest", b"manifest", "wraps", b"wraps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -190,6 +184,7 @@ class Dsse(_message.Message):
     PAYLOAD_FIELD_NUMBER: _builtins.int
     PAYLOAD_TYPE_FIELD_NUMBER: _builtins.int
     SIGNATURES_FIELD_NUMBER: _builtins.int
+    BATCH_FIELD_NUMBER: _builtins.int
     payload: _builtins.bytes
     """Exact signed bytes."""
     payload_type: _builtins.str
@@ -198,16 +193,21 @@ class Dsse(_message.Message):
     def signatures(self) -> _containers.RepeatedCompositeFieldContainer[Global___Signature]:
         """One signature; two on a key bundle; m of n on a directory."""
 
+    @_builtins.property
+    def batch(self) -> Global___BatchProof:
+        """Present only if the signature covers a batch; without it the message is wire-identical to a DSSE envelope."""
+
     def __init__(
         self,
         *,
         payload: _builtins.bytes = ...,
         payload_type: _builtins.str = ...,
         signatures: _abc.Iterable[Global___Signature] | None = ...,
+        batch: Global___BatchProof | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["payload", b"payload", "payload_type", b"payload_type", "signatures", b"signatures"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "payload", b"payload", "payload_type", b"payload_type", "signatures", b"signatures"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -282,6 +282,7 @@ class Manifest(_message.Message):
     BODY_DIGEST_FIELD_NUMBER: _builtins.int
     BODY_LENGTH_FIELD_NUMBER: _builtins.int
     ATTACHMENTS_FIELD_NUMBER: _builtins.int
+    EPOCH_WRAPS_FIELD_NUMBER: _builtins.int
     header: _builtins.bytes
     """Exact Header bytes, at most 16 KiB."""
     body_digest: _builtins.bytes
@@ -290,11 +291,15 @@ class Manifest(_message.Message):
     """Bytes in body."""
     @_builtins.property
     def wrap_digests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """SHA-256 of each wrap, in order, at most 64."""
+        """SHA-256 of each wrap, in the order of the recipients that have one; when blind ascending, and some stand for none."""
 
     @_builtins.property
     def attachments(self) -> _containers.RepeatedCompositeFieldContainer[Global___AttachmentRef]:
         """At most 64."""
+
+    @_builtins.property
+    def epoch_wraps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """48 bytes for each recipient with an epoch KEK, in order: the content key under that key."""
 
     def __init__(
         self,
@@ -304,10 +309,11 @@ class Manifest(_message.Message):
         body_digest: _builtins.bytes = ...,
         body_length: _builtins.int = ...,
         attachments: _abc.Iterable[Global___AttachmentRef] | None = ...,
+        epoch_wraps: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "body_digest", b"body_digest", "body_length", b"body_length", "header", b"header", "wrap_digests", b"wrap_digests"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "body_digest", b"body_digest", "body_length", b"body_length", "epoch_wraps", b"epoch_wraps", "header", b"header", "wrap_digests", b"wrap_digests"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -431,19 +437,23 @@ class Recipient(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     BUNDLE_FIELD_NUMBER: _builtins.int
+    EPOCH_KEK_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """dNSName of the agency or its national gateway."""
     bundle: _builtins.bytes
-    """Digest of the KeyBundle sealed to."""
+    """Digest of the KeyBundle sealed to; empty if there is an epoch KEK."""
+    epoch_kek: _builtins.bytes
+    """16 bytes that name the epoch KEK sealed with; empty if there is a bundle."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         bundle: _builtins.bytes = ...,
+        epoch_kek: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "epoch_kek", b"epoch_kek", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -459,8 +469,6 @@ class RecipientWrap(_message.Message):
     BUNDLE_FIELD_NUMBER: _builtins.int
     KEY_INDEX_FIELD_NUMBER: _builtins.int
     ENC_CT_FIELD_NUMBER: _builtins.int
-    EPOCH_KEK_ID_FIELD_NUMBER: _builtins.int
-    NONCE_FIELD_NUMBER: _builtins.int
     recipient: _builtins.str
     """As Recipient.name."""
     bundle: _builtins.bytes
@@ -468,11 +476,7 @@ class RecipientWrap(_message.Message):
     key_index: _builtins.int
     """Place in that bundle's enc_keys."""
     enc_ct: _builtins.bytes
-    """HPKE enc || ciphertext; with an epoch key 48 bytes of AES-256-GCM."""
-    epoch_kek_id: _builtins.bytes
-    """16 bytes, epoch-key wraps only."""
-    nonce: _builtins.bytes
-    """12 bytes, epoch-key wraps only."""
+    """HPKE enc || ciphertext."""
     def __init__(
         self,
         *,
@@ -480,12 +484,10 @@ class RecipientWrap(_message.Message):
         bundle: _builtins.bytes = ...,
         key_index: _builtins.int = ...,
         enc_ct: _builtins.bytes = ...,
-        epoch_kek_id: _builtins.bytes = ...,
-        nonce: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "enc_ct", b"enc_ct", "epoch_kek_id", b"epoch_kek_id", "key_index", b"key_index", "nonce", b"nonce", "recipient", b"recipient"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "enc_ct", b"enc_ct", "key_index", b"key_index", "recipient", b"recipient"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

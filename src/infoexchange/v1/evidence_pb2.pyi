@@ -30,7 +30,6 @@ class Evidence(_message.Message):
     ENVELOPE_DIGEST_FIELD_NUMBER: _builtins.int
     ENVELOPE_FIELD_NUMBER: _builtins.int
     MANIFEST_FIELD_NUMBER: _builtins.int
-    BATCH_FIELD_NUMBER: _builtins.int
     CERTIFICATES_FIELD_NUMBER: _builtins.int
     BUNDLES_FIELD_NUMBER: _builtins.int
     CRLS_FIELD_NUMBER: _builtins.int
@@ -48,10 +47,6 @@ class Evidence(_message.Message):
     @_builtins.property
     def manifest(self) -> _envelope_pb2.Dsse:
         """Without envelope: authorship can be checked, there is no ciphertext."""
-
-    @_builtins.property
-    def batch(self) -> _envelope_pb2.BatchProof:
-        """As in Envelope."""
 
     @_builtins.property
     def certificates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
@@ -80,7 +75,6 @@ class Evidence(_message.Message):
         envelope_digest: _builtins.bytes = ...,
         envelope: _builtins.bytes = ...,
         manifest: _envelope_pb2.Dsse | None = ...,
-        batch: _envelope_pb2.BatchProof | None = ...,
         certificates: _abc.Iterable[_builtins.bytes] | None = ...,
         bundles: _abc.Iterable[_builtins.bytes] | None = ...,
         crls: _abc.Iterable[_builtins.bytes] | None = ...,
@@ -88,9 +82,9 @@ class Evidence(_message.Message):
         events: _abc.Iterable[_audit_pb2.Receipt] | None = ...,
         statements: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "manifest", b"manifest"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["manifest", b"manifest"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "bundles", b"bundles", "certificates", b"certificates", "crls", b"crls", "directory", b"directory", "envelope", b"envelope", "envelope_digest", b"envelope_digest", "events", b"events", "manifest", b"manifest", "statements", b"statements", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundles", b"bundles", "certificates", b"certificates", "crls", b"crls", "directory", b"directory", "envelope", b"envelope", "envelope_digest", b"envelope_digest", "events", b"events", "manifest", b"manifest", "statements", b"statements", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
