@@ -14,6 +14,8 @@ from infoexchange.states import Event
 from infoexchange.suites import HYBRID, SUITES, Suite
 from infoexchange.verdict import Verdict
 
+_BATCH = 64  # envelopes under one signature
+
 
 def note(number: int = 0) -> catalogue.OfficerAcknowledgement:
     """Return a message that rules and domains let pass."""
@@ -61,6 +63,23 @@ def _suite(world: World, suite: Suite, effort: Effort, costs: Costs, step: Step)
     return rows
 
 
+def _shared(world: World, suite: Suite, effort: Effort, costs: Costs, step: Step) -> list[Result]:
+    """Return what epoch KEKs and one signature for many save, beside what the bare algorithms take."""
+    rows, cost = [], costs.suites[suite.number]
+    sizes = [len(world.seal(suite, RECIPIENTS[:count], keks=True).raw) for count in (1, 12)]
+    each = (sizes[1] - sizes[0]) // 11
+    for count in (1, 12):
+        with step(f"seal in {suite.name} for {count} with epoch KEKs"):
+            seconds = effort.time(lambda n=count: world.seal(suite, RECIPIENTS[:n], keks=True))
+        name = f"seal {suite.name} for {count}, epoch KEKs of {each} bytes"
+        rows.append(Result("message", name, seconds, cost.sign + costs.encrypt))
+    draughts = [world.draw_up(suite, RECIPIENTS[0]) for _ in range(_BATCH)]
+    with step(f"sign {_BATCH} at once in {suite.name}"):
+        seconds = effort.time(lambda: world.sign(draughts)) / _BATCH
+    rows.append(Result("message", f"sign {suite.name}, one of {_BATCH}", seconds, cost.sign))
+    return rows
+
+
 def _evidence(world: World) -> Evidence:
     """Return the evidence of a message within one nation: four events, witnessed by the other."""
     exchange = world.exchange
@@ -76,6 +95,7 @@ def measure(effort: Effort, costs: Costs, step: Step) -> list[Result]:
     """Return the rows."""
     world = World()
     rows = [row for suite in SUITES.values() for row in _suite(world, suite, effort, costs, step)]
+    rows += _shared(world, HYBRID, effort, costs, step)
     evidence = _evidence(world)
     directory, now = world.exchange.directory, world.exchange.clock()
     assert evidence.verify(directory, now=now).verdict is Verdict.TOTAL_PASSED

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from hashlib import sha256
 
 from infoexchange.content import Content
-from infoexchange.envelope import Envelope
+from infoexchange.envelope import Draught, Envelope
 from infoexchange.header import LIFETIME_DEFAULT, Header
 from infoexchange.states import OpStatus, Precedence
 from infoexchange.suites import Suite
 from infoexchange.testing import Exchange
+from infoexchange.wrap import EpochKek
 
 SENDER = "desk.a.th.example"
 NEIGHBOUR = "desk.b.th.example"
@@ -49,10 +51,24 @@ class World:
             content_commitment=b"",
         )
 
-    def seal(self, suite: Suite, names: Sequence[str]) -> Envelope:
-        """Return the next envelope."""
-        bundles = [self.members[name].bundle for name in names]
+    def seal(self, suite: Suite, names: Sequence[str], *, keks: bool = False) -> Envelope:
+        """Return the next envelope; with `keks` under an epoch KEK for each recipient in the place of its bundle."""
+        recipients = [self.kek(suite, name) if keks else self.members[name].bundle for name in names]
         keys = self.sender.identity.epochs[0]
-        envelope = Envelope.seal(Content.make(SCHEMA, PAYLOAD), self.header(suite), bundles, keys)
+        envelope = Envelope.seal(Content.make(SCHEMA, PAYLOAD), self.header(suite), recipients, keys)
         self._newest = (envelope.header.sequence, envelope.digest)
         return envelope
+
+    def kek(self, suite: Suite, name: str) -> EpochKek:
+        """Return a KEK as if the sender had shared it with a recipient."""
+        end = self.sender.bundle.not_after
+        return EpochKek(sha256(name.encode()).digest()[:16], SENDER, name, suite.number, end, bytes(32))
+
+    def sign(self, draughts: Sequence[Draught]) -> list[Envelope]:
+        """Return envelopes under one signature."""
+        return Envelope.sign(draughts, self.sender.identity.epochs[0])
+
+    def draw_up(self, suite: Suite, name: str) -> Draught:
+        """Return an envelope that lacks its signature."""
+        content = Content.make(SCHEMA, PAYLOAD)
+        return Envelope.draw_up(content, self.header(suite), [self.members[name].bundle], bytes(32))

@@ -1,6 +1,7 @@
 """Spool: one contract for memory, a file of its own and tables in the application's database."""
 
 import sqlite3
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,7 +10,8 @@ from changes import change
 from community import NOW, Community
 from infoexchange.certificates import CLOCK_SKEW
 from infoexchange.errors import Reason, RefusedError, UnavailableError, error
-from infoexchange.ports import Notice, Seen, Sent, Standing
+from infoexchange.header import LIFETIME_MAX
+from infoexchange.ports import Notice, Notified, Seen, Sent, Standing
 from infoexchange.receipt import Receipt
 from infoexchange.spool import SqliteSpool
 from infoexchange.states import Event
@@ -191,3 +193,18 @@ def test_a_newer_spool_is_refused(tmp_path):
     connection.close()
     with pytest.raises(UnavailableError, match="schema 99"):
         SqliteSpool(tmp_path / "spool.db")
+
+
+def test_keks_are_kept_replaced_and_forgotten(spool):
+    first = Notified(b"a" * 16, COAST_B, given=True, ready=False, not_after=LATER, raw=b"one")
+    second = Notified(b"b" * 16, COAST_A, given=False, ready=True, not_after=NOW, raw=b"two")
+    for row in (first, second, first):
+        spool.note_kek(row)
+    assert list(spool.keks()) == [second, first]
+    ready = replace(first, ready=True)
+    spool.note_kek(ready)
+    assert list(spool.keks()) == [second, ready]
+    spool.forget(NOW + LIFETIME_MAX + CLOCK_SKEW)
+    assert list(spool.keks()) == [second, ready]
+    spool.forget(NOW + LIFETIME_MAX + CLOCK_SKEW + timedelta(seconds=1))
+    assert list(spool.keks()) == [ready]

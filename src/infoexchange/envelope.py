@@ -25,7 +25,7 @@ from infoexchange.listing import Party
 from infoexchange.manifest import Manifest
 from infoexchange.suites import Entropy, Suite
 from infoexchange.v1 import envelope_pb2
-from infoexchange.wrap import EpochKek, Wrap, wrap_info
+from infoexchange.wrap import EpochKek, Wrap
 
 # Specification constants
 BODY_SIZE_MAX = CONTENT_SIZE_MAX + 2048  # ciphertext of the largest content: 56 bytes and 16 per 16 KiB chunk
@@ -268,13 +268,7 @@ class Envelope:
         bundle = own_bundles.get(wrap.bundle)
         if bundle is None:
             raise error(Reason.STALE_BUNDLE, field="wraps.bundle", detail="sealed to a bundle that is not held here")
-        suite = suites.suite_of(header.suite)
-        index, _ = bundle.opening_key(suite)
-        # (8) the key; one error for whatever goes wrong
-        info = wrap_info(suite, header_digest, Recipient(wrap.recipient, wrap.bundle), wrap.key_index)
-        if wrap.key_index != index:
-            raise suites.bad_ciphertext()
-        return bundle.keys_in(identity).opening[suite.number].unwrap(wrap.enc_ct, info)
+        return wrap.unwrap(bundle.keys_in(identity), bundle, suites.suite_of(header.suite), header_digest)
 
     def read(self, content_key: bytes) -> Content:
         """Return the content under a key that `unlock` gave, now or when the envelope arrived.

@@ -150,10 +150,13 @@ class EpochKeys:
     epoch: int
     signing: Mapping[tuple[int, KeyUsage], SigningKey]
     opening: Mapping[int, OpeningKey]
+    wrapping: bytes = field(repr=False)  # 32 bytes, from which the epoch KEKs that this party gives out are made
 
     @property
     def is_whole(self) -> bool:
         """Whether every secret has the length of its kind."""
+        if len(self.wrapping) != suites.CONTENT_KEY_SIZE:
+            return False
         signing = all(len(key.secret) == key.suite.signing_secret_size for key in self.signing.values())
         return signing and all(len(key.secret) == 32 for key in self.opening.values())
 
@@ -165,6 +168,7 @@ class EpochKeys:
             epoch,
             {(s.number, usage): SigningKey.make(s, entropy=entropy) for s in every for usage in KeyUsage},
             {s.number: OpeningKey.make(s, entropy=entropy) for s in every},
+            entropy(suites.CONTENT_KEY_SIZE),
         )
 
 
@@ -215,6 +219,7 @@ class Identity:
                         )
                         for k in e["opening"]
                     },
+                    base64.b64decode(e["wrapping"], validate=True),
                 )
                 for e in value["epochs"]
             )
@@ -259,6 +264,7 @@ class Identity:
                             for (suite, usage), k in e.signing.items()
                         ],
                         "opening": [{"suite": suite, "secret": text(k.secret)} for suite, k in e.opening.items()],
+                        "wrapping": text(e.wrapping),
                     }
                     for e in self.epochs
                 ],

@@ -266,6 +266,27 @@ class Seen(enum.Enum):
     DONE = "done"
 
 
+@dataclass(frozen=True)
+class Notified:
+    """An envelope that brought an epoch KEK: what is kept of the KEK, since the KEK itself is secret.
+
+    Attributes:
+        name: 16 bytes, as headers name the KEK.
+        peer: The other party: the recipient of a KEK given out, the sender of one received.
+        given: Whether this agency gave it out.
+        ready: Whether it may be used; a KEK given out only once its recipient has stated that it holds it.
+        not_after: Last moment of sealing with it.
+        raw: The envelope.
+    """
+
+    name: bytes
+    peer: str
+    given: bool
+    ready: bool
+    not_after: datetime
+    raw: bytes = field(repr=False)
+
+
 class Spool(Protocol):
     """An agency's durable outbox and inbox.
 
@@ -309,7 +330,13 @@ class Spool(Protocol):
         """Return the notice kept for a finished envelope."""
 
     def forget(self, now: datetime) -> int:
-        """Drop inbox records whose expiry plus clock skew has passed; return how many."""
+        """Drop inbox records whose expiry plus clock skew has passed; return how many. KEKs nobody can need go too."""
+
+    def note_kek(self, notified: Notified) -> None:
+        """Keep an envelope that brought an epoch KEK, or replace what was kept under that name."""
+
+    def keks(self) -> Sequence[Notified]:
+        """Return every epoch KEK kept, the first to end first."""
 
 
 def within_batch(waiting: Iterable[Waiting]) -> list[Waiting]:

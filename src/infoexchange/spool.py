@@ -21,7 +21,8 @@ from infoexchange import wire
 from infoexchange.certificates import CLOCK_SKEW
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
-from infoexchange.ports import Notice, Result, Seen, Sent, Standing
+from infoexchange.header import LIFETIME_MAX
+from infoexchange.ports import Notice, Notified, Result, Seen, Sent, Standing
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event
 
@@ -47,6 +48,10 @@ _TABLES = (
         said INTEGER NOT NULL DEFAULT 0
     ) STRICT""",
     "CREATE INDEX infoexchange_unsaid ON infoexchange_notice (position) WHERE said = 0",
+    """CREATE TABLE infoexchange_kek (
+        name BLOB PRIMARY KEY, peer TEXT NOT NULL, given INTEGER NOT NULL, ready INTEGER NOT NULL,
+        not_after_ms INTEGER NOT NULL, raw BLOB NOT NULL
+    ) STRICT""",
 )
 
 
@@ -296,6 +301,8 @@ class SqliteSpool:
     def forget(self, now: datetime) -> int:
         """Drop inbox records whose expiry plus clock skew has passed; what is still unsaid is kept until it is said."""
         with self._transaction() as cursor:
+            needless = wire.to_ms(now - LIFETIME_MAX - CLOCK_SKEW)
+            cursor.execute("DELETE FROM infoexchange_kek WHERE not_after_ms < ?", (needless,))
             cursor.execute(
                 "DELETE FROM infoexchange_inbox WHERE expires_ms < ? AND NOT EXISTS"
                 " (SELECT 1 FROM infoexchange_notice AS n WHERE n.digest = infoexchange_inbox.digest AND n.said = 0)",
@@ -307,3 +314,18 @@ class SqliteSpool:
                 " (SELECT digest FROM infoexchange_inbox)"
             )
             return dropped
+
+    def note_kek(self, notified: Notified) -> None:
+        """Keep an envelope that brought an epoch KEK, or replace what was kept under that name."""
+        row = (notified.name, notified.peer, notified.given, notified.ready, wire.to_ms(notified.not_after))
+        with self._transaction() as cursor:
+            cursor.execute("INSERT OR REPLACE INTO infoexchange_kek VALUES (?, ?, ?, ?, ?, ?)", (*row, notified.raw))
+
+    def keks(self) -> Sequence[Notified]:
+        """Return every epoch KEK kept, the first to end first."""
+        with self._transaction() as cursor:
+            rows = cursor.execute("SELECT * FROM infoexchange_kek ORDER BY not_after_ms, name").fetchall()
+            return [
+                Notified(name, peer, bool(given), bool(ready), wire.from_ms(not_after, field="not_after"), raw)
+                for name, peer, given, ready, not_after, raw in rows
+            ]

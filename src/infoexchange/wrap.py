@@ -15,13 +15,15 @@ from infoexchange import suites, wire
 from infoexchange.bundle import KeyBundle
 from infoexchange.errors import Reason, error
 from infoexchange.header import EPOCH_KEK_SIZE, Recipient
+from infoexchange.keys import EpochKeys
 from infoexchange.suites import Suite
-from infoexchange.v1 import envelope_pb2
+from infoexchange.v1 import content_pb2, envelope_pb2
 
 # Specification constants
 WRAP_SIZE_MAX = 4096
 _WRAP_LABEL = b"infoexchange/v1/wrap\x00"
 _EPOCH_KEK_LABEL = b"infoexchange/v1/epoch-kek\x00"
+EPOCH_KEK_NOTICE = "infoexchange.v1.EpochKekNotice"  # schema of an envelope that brings a KEK
 _EPOCH_WRAP_LABEL = b"infoexchange/v1/epoch-wrap\x00"
 
 
@@ -54,6 +56,20 @@ class Wrap:
             )
         )
         return cls(raw, recipient.owner, recipient.digest, index, enc_ct)
+
+    def unwrap(self, keys: EpochKeys, bundle: KeyBundle, suite: Suite, header_digest: bytes) -> bytes:
+        """Return the content key with the private half of the recipient's bundle.
+
+        Raises:
+            UntrustedError: The one `BAD_CIPHERTEXT`.
+            RefusedError: `SUITE_NOT_ACCEPTED` when the bundle does not open the suite.
+        """
+        index, _ = bundle.opening_key(suite)
+        # (8) the key; one error for whatever goes wrong
+        if self.key_index != index:
+            raise suites.bad_ciphertext()
+        info = wrap_info(suite, header_digest, Recipient(self.recipient, self.bundle), self.key_index)
+        return keys.opening[suite.number].unwrap(self.enc_ct, info)
 
     @property
     def digest(self) -> bytes:
@@ -103,7 +119,23 @@ class EpochKek:
     ) -> EpochKek:
         """Return the key that an envelope with this wrap, content key and header brings to the wrap's recipient."""
         secret = suites.derive(content_key, _EPOCH_KEK_LABEL, header_digest)
-        return cls(wrap.digest[:EPOCH_KEK_SIZE], sender, wrap.recipient, suite, not_after, secret)
+        return cls(cls.name_of(wrap), sender, wrap.recipient, suite, not_after, secret)
+
+    @staticmethod
+    def name_of(wrap: Wrap) -> bytes:
+        """Return the name of the KEK that an envelope with this wrap brings."""
+        return wrap.digest[:EPOCH_KEK_SIZE]
+
+    @staticmethod
+    def notice(not_after: datetime) -> bytes:
+        """Return the payload of an envelope that brings a KEK."""
+        return wire.canonical(content_pb2.EpochKekNotice(not_after_ms=wire.to_ms(not_after)))
+
+    @staticmethod
+    def noticed(payload: bytes) -> datetime:
+        """Return the end that the payload of such an envelope gives; raises as `wire.parse`."""
+        m = wire.parse(content_pb2.EpochKekNotice, payload, size_max=WRAP_SIZE_MAX, field="payload")
+        return wire.from_ms(m.not_after_ms, field="payload.not_after_ms")
 
     def wrap(self, content_key: bytes, header_digest: bytes) -> bytes:
         """Return 48 bytes: the content key of one envelope under a key of that envelope's own."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from infoexchange.bundle import KeyBundle
 from infoexchange.delivery import Refusal
 from infoexchange.directory import Directory
+from infoexchange.header import MESSAGE_ID_SIZE, Header
 from infoexchange.keyring import Keyring
 from infoexchange.keys import EpochKeys, Identity
-from infoexchange.ports import Clock, HomeRelay, Spool
-from infoexchange.suites import Entropy
+from infoexchange.ports import Clock, HomeRelay, Spool, Standing
+from infoexchange.states import OpStatus, Precedence
+from infoexchange.suites import Entropy, Suite
 
 
 @dataclass
@@ -55,3 +58,20 @@ class Desk:
     def keys(self) -> EpochKeys:
         """The private halves of the newest bundle."""
         return self.newest.keys_in(self.identity)
+
+    def header(self, after: Standing, suite: Suite, now: datetime, lifetime: timedelta) -> Header:
+        """Return the header of this agency's next envelope: routine traffic of the system, until more is said."""
+        return Header(
+            suite=suite.number,
+            message_id=self.entropy(MESSAGE_ID_SIZE),
+            sender=self.identity.name,
+            sender_bundle=self.newest.digest,
+            recipients=(),
+            op_status=OpStatus.SYSTEM,
+            precedence=Precedence.ROUTINE,
+            created_at=now,
+            expires_at=now + lifetime,
+            sequence=after.sequence + 1,
+            previous=after.digest,
+            content_commitment=b"",
+        )

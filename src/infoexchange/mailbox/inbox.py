@@ -10,8 +10,10 @@ from infoexchange.delivery import Delivery, Refusal, read
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, UnavailableError
 from infoexchange.mailbox.desk import Desk
+from infoexchange.mailbox.keks import Keks
 from infoexchange.ports import BATCH_MAX, Notice, Result, Seen
 from infoexchange.states import Event
+from infoexchange.wrap import EPOCH_KEK_NOTICE
 
 # Implementation constants
 _SAY_AT = 64  # statements that go to the relay together; one commit there serves them all
@@ -20,9 +22,10 @@ _SAY_AT = 64  # statements that go to the relay together; one commit there serve
 class Inbox:
     """The receiving side of a mailbox."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, keks: Keks) -> None:
         """Hold what both sides share."""
         self._desk = desk
+        self._keks = keks
         self._unsaid = 0
 
     def receive(self) -> Iterator[Delivery]:
@@ -58,7 +61,12 @@ class Inbox:
             return None
         try:
             seen = desk.spool.begin(envelope.digest, header.claim, header.expires_at)
-            content = envelope.open(desk.identity, desk.own, desk.directory, sender, now=now)
+            keks = self._keks.needed(envelope)
+            content = envelope.open(desk.identity, desk.own, desk.directory, sender, now=now, epoch_keks=keks)
+            if content.schema == EPOCH_KEK_NOTICE:
+                self._keks.take(envelope, content)
+                self._conclude(envelope, Event.OPENED, commitment=header.content_commitment)
+                return None
             message = read(header, content, desk.directory, desk.identity.name, now=now)
             if seen is Seen.DONE:  # another process finished it in between
                 self._say_again(envelope.digest)

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from infoexchange import catalogue, suites
 from infoexchange.content import THREAD_ID_SIZE, Content
 from infoexchange.draft import Draft
 from infoexchange.envelope import Draught, Envelope
 from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
-from infoexchange.header import MESSAGE_ID_SIZE, Header
 from infoexchange.listing import Party
 from infoexchange.mailbox.desk import Desk
-from infoexchange.ports import BATCH_BYTES_MAX, BATCH_MAX, Result
+from infoexchange.mailbox.keks import Keks
+from infoexchange.ports import BATCH_BYTES_MAX, BATCH_MAX, Result, Standing
 from infoexchange.states import Event, OpStatus, Precedence
+from infoexchange.suites import Suite
+
+Maker = Callable[[Standing], Draught]
+"""Draws up an envelope that follows the newest one sealed."""
 
 
 class Outbox:
     """The sending side of a mailbox."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, keks: Keks) -> None:
         """Hold what both sides share."""
         self._desk = desk
+        self._keks = keks
 
     def send_all(self, drafts: Sequence[Draft]) -> list[Result]:
         """Return one receipt or error each; what `Mailbox.send_all` promises."""
@@ -35,29 +42,39 @@ class Outbox:
                 ready.append((draft, draft.recipients(desk.directory, desk.identity.name, now=now)))
             except ExchangeError as problem:
                 ready.append(problem)
-        names = [party.name for item in ready if isinstance(item, tuple) for party in item[1]]
-        desk.keyring.learn(names, desk.relay)
+        desk.keyring.learn([party.name for item in ready if isinstance(item, tuple) for party in item[1]], desk.relay)
+        makers = [item if isinstance(item, ExchangeError) else partial(self._draw_up, *item, now) for item in ready]
+        return [result for result, _ in self.dispatch(makers)]
+
+    def dispatch(self, makers: Sequence[Maker | ExchangeError]) -> list[tuple[Result, Envelope | None]]:
+        """Return the result of each, with what was sealed, once all that could be drawn up is signed and handed over.
+
+        Each is drawn up after the one before it, whose sequence number and name it carries.
+        """
+        desk = self._desk
         draughts: list[Draught | ExchangeError] = []
-        standing = desk.spool.standing()
-        sequence, previous = standing.sequence, standing.digest
-        for item in ready:
-            draught: Draught | ExchangeError
+        after = desk.spool.standing()
+        for maker in makers:
+            if isinstance(maker, ExchangeError):
+                draughts.append(maker)
+                continue
             try:
-                if isinstance(item, ExchangeError):
-                    raise item
-                draught = self._draw_up(*item, sequence=sequence + 1, previous=previous, now=now)
-                sequence, previous = sequence + 1, draught.digest
+                draught = maker(after)
             except ExchangeError as problem:
-                draught = problem
-            draughts.append(draught)
+                draughts.append(problem)
+            else:
+                after = Standing(after.sequence + 1, draught.digest)
+                draughts.append(draught)
         envelopes = Envelope.sign([item for item in draughts if isinstance(item, Draught)], desk.keys)
         desk.spool.put(envelopes)  # before any network use, so that a retry sends the same bytes
-        results = self.submit([(e.digest, e.raw) for e in envelopes])
-        return [results[item.digest] if isinstance(item, Draught) else item for item in draughts]
+        results = self.submit([(envelope.digest, envelope.raw) for envelope in envelopes])
+        named = {envelope.digest: envelope for envelope in envelopes}
+        return [
+            (results[item.digest], named[item.digest]) if isinstance(item, Draught) else (item, None)
+            for item in draughts
+        ]
 
-    def _draw_up(
-        self, draft: Draft, parties: Sequence[Party], *, sequence: int, previous: bytes, now: datetime
-    ) -> Draught:
+    def _draw_up(self, draft: Draft, parties: Sequence[Party], now: datetime, after: Standing) -> Draught:
         """Return a draft with everything an envelope has but its signature."""
         desk, handling = self._desk, catalogue.handling_of(draft.message)
         content = Content.make(
@@ -69,23 +86,36 @@ class Outbox:
             groups=draft.groups,
             addressees=tuple(sorted(set(draft.addressees))),
         )
-        header = Header(
-            suite=draft.suite.number,
-            message_id=desk.entropy(MESSAGE_ID_SIZE),
-            sender=desk.identity.name,
-            sender_bundle=desk.newest.digest,
-            recipients=(),
+        header = replace(
+            desk.header(after, draft.suite, now, draft.lifetime),
             op_status=OpStatus(handling.op_status),
             precedence=Precedence(handling.precedence),
-            created_at=now,
-            expires_at=now + draft.lifetime,
-            sequence=sequence,
-            previous=previous,
-            content_commitment=b"",
             blind=draft.blind,
         )
         bundles = [desk.keyring.to_seal_to(party, draft.suite, desk.directory, now=now) for party in parties]
-        return Envelope.draw_up(content, header, bundles, desk.entropy(suites.CONTENT_KEY_SIZE), entropy=desk.entropy)
+        recipients = bundles if draft.blind else [self._keks.instead_of(b, draft.suite, now) for b in bundles]
+        return Envelope.draw_up(
+            content, header, recipients, desk.entropy(suites.CONTENT_KEY_SIZE), entropy=desk.entropy
+        )
+
+    def give_keks(self, names: Sequence[str], suite: Suite) -> list[Result]:
+        """Return one receipt or error each; what `Mailbox.share_keks` promises."""
+        desk = self._desk
+        now = desk.clock()
+        desk.directory.check_current(now)
+        desk.keyring.learn(names, desk.relay)
+        makers: list[Maker | ExchangeError] = []
+        for name in names:
+            try:
+                party = desk.directory.party(name, at=now)
+                bundle = desk.keyring.to_seal_to(party, suite, desk.directory, now=now)
+            except ExchangeError as problem:
+                makers.append(problem)
+            else:
+                makers.append(partial(self._keks.draw_up, bundle, suite, now))
+        sent = self.dispatch(makers)
+        self._keks.keep([envelope for _, envelope in sent if envelope])
+        return [result for result, _ in sent]
 
     def flush(self) -> list[Result]:
         """Send again, byte for byte, what the outbox still keeps."""

@@ -16,7 +16,20 @@ from infoexchange.bundle import KeyBundle
 from infoexchange.certificates import CLOCK_SKEW
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
-from infoexchange.ports import Change, Head, Notice, Record, Result, Seen, Sent, Standing, Waiting, within_batch
+from infoexchange.header import LIFETIME_MAX
+from infoexchange.ports import (
+    Change,
+    Head,
+    Notice,
+    Notified,
+    Record,
+    Result,
+    Seen,
+    Sent,
+    Standing,
+    Waiting,
+    within_batch,
+)
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event
 from infoexchange.tlog import merkle, tiles
@@ -217,6 +230,7 @@ class MemorySpool:
         self._inbox: dict[bytes, tuple[bytes, datetime]] = {}
         self._notices: dict[bytes, Notice] = {}
         self._said: set[bytes] = set()
+        self._keks: dict[bytes, Notified] = {}
 
     def standing(self) -> Standing:
         """Return the newest sequence number used and its envelope digest; 0 and nothing before the first."""
@@ -305,4 +319,16 @@ class MemorySpool:
             for digest in self._said - self._inbox.keys():
                 del self._notices[digest]
             self._said &= self._notices.keys()
+            needed = now - LIFETIME_MAX - CLOCK_SKEW
+            self._keks = {name: kek for name, kek in self._keks.items() if kek.not_after >= needed}
             return len(ended)
+
+    def note_kek(self, notified: Notified) -> None:
+        """Keep an envelope that brought an epoch KEK, or replace what was kept under that name."""
+        with self._lock:
+            self._keks[notified.name] = notified
+
+    def keks(self) -> Sequence[Notified]:
+        """Return every epoch KEK kept, the first to end first."""
+        with self._lock:
+            return sorted(self._keks.values(), key=lambda kek: (kek.not_after, kek.name))
