@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -73,9 +74,9 @@ def failing(run):
     return line
 
 
-def send(run, *to: str, file: str = "message.json", home: Path | str = SENDER) -> str:
+def send(run, *to: str, file: str = "message.json", home: Path | str = SENDER, options: Sequence[str] = ()) -> str:
     """Send the message and return its id."""
-    names = [word for name in to for word in ("--to", name)]
+    names = [*(word for name in to for word in ("--to", name)), *options]
     code, out, err = run("send", file, "--home", home, *names, "--type", "RequestForInformation", "--json")
     assert (code, err) == (0, "")
     [message] = json.loads(out)["messages"]

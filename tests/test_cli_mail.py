@@ -15,6 +15,7 @@ from infoexchange.cli.mail import inbox_of
 from infoexchange.envelope import Envelope
 from infoexchange.errors import Reason, error
 from infoexchange.evidence import Evidence
+from infoexchange.home import Home
 from mailing import (
     CERT,
     CSV,
@@ -123,6 +124,29 @@ def test_show_hides_personal_data(run):
 def test_a_group_and_a_second_recipient_do_not_double(run):
     digest = send(run, "everyone", CUT)
     assert arrived(run, CUT, digest).count(digest) == 1
+
+
+def test_a_shared_key_serves_by_itself(run):
+    code, out, err = run("share", CUT, "--home", SENDER, "--json")
+    assert (code, err, json.loads(out)["sent"]) == (0, "", 1)
+    [shared] = json.loads(out)["agencies"]
+    for _ in range(50):
+        assert receive(run, CUT) == {"messages": [], "refused": []}  # nothing is shown to the agency
+        with Home.open(Path(CUT)).spool() as spool:
+            if spool.keks():
+                break
+    digest = send(run, CUT)
+    assert digest in arrived(run, CUT, digest)
+    raw = (inbox_of(Path(CUT), bytes.fromhex(digest)) / "envelope.bin").read_bytes()
+    assert len(Envelope.parse(raw).manifest.epoch_wraps) == 1
+    assert shared["message"] != digest
+
+
+def test_blind_recipients_are_not_shown_to_one_another(run):
+    digest = send(run, CERT, WATCH, options=["--blind"])
+    for name, other in ((CERT, WATCH), (WATCH, CERT)):
+        assert digest in arrived(run, name, digest)
+        assert other.encode() not in (inbox_of(Path(name), bytes.fromhex(digest)) / "envelope.bin").read_bytes()
 
 
 # Bad input

@@ -46,6 +46,10 @@ def register(subparsers: Subparsers) -> None:
     send.add_argument(
         "--lifetime", metavar="DAYS", type=_days(90), default=14, help="days delivery is tried (1 to 90; 14)"
     )
+    send.add_argument("--blind", action="store_true", help="no recipient learns who else is addressed")
+    send.add_argument(
+        "--behind", metavar="NAME", action="append", default=[], help="agency to which the gateway in --to passes it on"
+    )
     send.add_argument("--suite", choices=_SUITES, default=_SUITES[0], help="algorithms; HYBRID is the default")
     add_marks(send)
 
@@ -236,8 +240,8 @@ def _send_batch(mailbox: Mailbox, batch: list[Message], args: argparse.Namespace
     from infoexchange.suites import HYBRID, HYBRID_KEM
 
     suite = {s.name: s for s in (HYBRID, HYBRID_KEM)}[args.suite]
-    lifetime = timedelta(days=args.lifetime)
-    return mailbox.send_all([Draft(message, args.to, lifetime=lifetime, suite=suite) for message in batch])
+    chosen = {"lifetime": timedelta(days=args.lifetime), "blind": args.blind, "addressees": args.behind}
+    return mailbox.send_all([Draft(message, args.to, suite=suite, **chosen) for message in batch])
 
 
 def _result_row(result: Result) -> tuple[str, str, str]:
