@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from infoexchange import suites
 from infoexchange.testing import Exchange
+from infoexchange.testing.national import EXAMPLE
+
+# As a program of that nation would: when it starts, before any suite is used.
+suites.register(EXAMPLE)
+EVERY_SUITE = (*suites.SUITES.values(), EXAMPLE)
 
 SENDER, RECIPIENT, SECOND = "desk.oncb.th.example", "intel.c04.vn.example", "duty.guard.vn.example"
 AGENCIES = {"th": ["desk.oncb", "desk.navy"], "vn": ["intel.c04", "duty.guard"]}
@@ -20,3 +26,9 @@ def exchange() -> Exchange:
 def shared_exchange() -> Exchange:
     """One exchange for tests that only read from it."""
     return Exchange(AGENCIES)
+
+
+@pytest.fixture(scope="session")
+def wide_exchange() -> Exchange:
+    """The same in which everybody offers and accepts every suite, the national example too."""
+    return Exchange(AGENCIES, suites=EVERY_SUITE)

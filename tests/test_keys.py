@@ -6,21 +6,22 @@ import hashlib
 import hmac
 import json
 import pickle
-import random
 from collections.abc import Callable
 from pathlib import Path
 
 import cryptography_vectors
 import pytest
-from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
+from cryptography.hazmat.primitives.asymmetric import ec, mlkem, x25519
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from conftest import EVERY_SUITE
 from infoexchange import suites
 from infoexchange.dsse import TYPE_KEYBUNDLE, TYPE_MANIFEST, pae
 from infoexchange.errors import ExchangeError, Reason
 from infoexchange.keys import EpochKeys, Identity, IdentityKey, KeyUsage, OpeningKey, SigningKey, key_id
 from infoexchange.log import LogKeys
-from infoexchange.suites import HYBRID, SUITES, Suite
+from infoexchange.suites import CLASSICAL, HYBRID, HYBRID_KEM, NIST_HIGH, OFFERED, Suite
 from infoexchange.testing import FakeClock
 from infoexchange.witness import WitnessKeys
 from test_suites import P, refused, shared
@@ -30,7 +31,7 @@ IDENTITY = Identity.make(NAME)
 LOG = LogKeys.make("relay.th.example", now=FakeClock()())
 WITNESS = WitnessKeys.make("relay.th.example")
 FILES = {"identity": (Identity, IDENTITY), "log": (LogKeys, LOG), "witness": (WitnessKeys, WITNESS)}
-SUITE_PARAMS = pytest.mark.parametrize("suite", list(SUITES.values()), ids=lambda s: s.name)
+SUITE_PARAMS = pytest.mark.parametrize("suite", EVERY_SUITE, ids=lambda s: s.name)
 
 
 def reason_of(call: Callable[..., object], *args: object) -> Reason:
@@ -127,10 +128,52 @@ def test_every_secret_is_drawn_on_its_own() -> None:
     assert asked == [32, 32, 64, 64, 32, 32, 32, 32, 32]
     assert len(set(secrets_of(identity))) == len(asked)
     assert identity.epochs[0].epoch == 1
-    assert {*identity.epochs[0].signing} == {(n, usage) for n in SUITES for usage in KeyUsage}
-    assert {*identity.epochs[0].opening} == {*SUITES}
+    assert {*identity.epochs[0].signing} == {(s.number, usage) for s in OFFERED for usage in KeyUsage}
+    assert identity.epochs[0].offered == OFFERED == (HYBRID, HYBRID_KEM)
     log = LogKeys.make("relay.th.example", now=FakeClock()(), entropy=entropy)
     assert log.ed25519 != log.mldsa44
+
+
+def test_an_agency_offers_what_it_chooses() -> None:
+    for chosen in ((NIST_HIGH,), (CLASSICAL, HYBRID), EVERY_SUITE, (HYBRID, HYBRID)):
+        identity = Identity.make(NAME, suites=chosen)
+        [keys] = identity.epochs
+        assert keys.offered == tuple(sorted({*chosen}, key=lambda s: s.number))
+        assert Identity.parse(identity.raw) == identity
+    assert reason_of(lambda: EpochKeys.make(1, suites=())) is Reason.SUITE_NOT_ACCEPTED
+
+
+def test_a_suite_that_is_closed_is_only_acknowledged_in() -> None:
+    keys = EpochKeys.make(2, suites=(HYBRID,), closing=(HYBRID, HYBRID_KEM, NIST_HIGH))
+    assert keys.offered == (HYBRID,)
+    assert keys.is_whole
+    for suite in (HYBRID_KEM, NIST_HIGH):
+        keys.signer(suite, KeyUsage.ACKNOWLEDGEMENT)
+        assert reason_of(keys.signer, suite, KeyUsage.MANIFEST) is Reason.SUITE_NOT_ACCEPTED
+        assert reason_of(keys.opener, suite) is Reason.SUITE_NOT_ACCEPTED
+    assert reason_of(keys.signer, CLASSICAL, KeyUsage.ACKNOWLEDGEMENT) is Reason.SUITE_NOT_ACCEPTED
+    identity = Identity(NAME, IDENTITY.key, (keys, *IDENTITY.epochs))
+    assert Identity.parse(identity.raw) == identity
+
+
+def test_a_key_file_without_a_whole_suite_is_damaged() -> None:
+    value = json.loads(Identity.make(NAME, suites=(HYBRID_KEM, NIST_HIGH)).raw)
+    for change in (
+        lambda e: e["opening"].clear(),
+        lambda e: e["signing"].clear(),
+        lambda e: e["signing"].pop(0),
+        lambda e: e["signing"].pop(),
+        lambda e: e["opening"][0].update(suite=HYBRID.number),
+        lambda e: e["signing"][2].update(suite=HYBRID_KEM.number),
+        lambda e: e["opening"][1].update(secret=e["signing"][2]["secret"]),
+    ):
+        copy = json.loads(json.dumps(value))
+        change(copy["epochs"][0])
+        assert reason_of(Identity.parse, json.dumps(copy).encode()) is Reason.MALFORMED
+    # One suite less, and it is whole again.
+    for kind in ("signing", "opening"):
+        value["epochs"][0][kind] = [k for k in value["epochs"][0][kind] if k["suite"] != HYBRID_KEM.number]
+    assert Identity.parse(json.dumps(value).encode()).epochs[0].offered == (NIST_HIGH,)
 
 
 def test_keys_of_an_epoch_are_found_until_they_are_destroyed() -> None:
@@ -175,14 +218,14 @@ def test_an_opening_key_opens_what_was_sealed_to_it(suite: Suite) -> None:
 # X-Wing and HPKE
 
 
-def extract(salt: bytes, ikm: bytes) -> bytes:
-    return hmac.digest(salt or bytes(32), ikm, "sha256")
+def extract(salt: bytes, ikm: bytes, name: str = "sha256") -> bytes:
+    return hmac.digest(salt or bytes(hashlib.new(name).digest_size), ikm, name)
 
 
-def expand(prk: bytes, info: bytes, length: int) -> bytes:
+def expand(prk: bytes, info: bytes, length: int, name: str = "sha256") -> bytes:
     out, block, n = b"", b"", 1
     while len(out) < length:
-        block = hmac.digest(prk, block + info + bytes([n]), "sha256")
+        block = hmac.digest(prk, block + info + bytes([n]), name)
         out, n = out + block, n + 1
     return out[:length]
 
@@ -197,14 +240,36 @@ def decapsulate(seed: bytes, enc: bytes) -> bytes:
     return hashlib.sha3_256(b"".join(parts) + rb"\.//^" + b"\\").digest()
 
 
-def schedule(shared_secret: bytes, info: bytes, aead_id: int) -> tuple[bytes, bytes]:
-    """Key and base nonce of RFC 9180, base mode, KEM 0x647a and HKDF-SHA256, both 32-byte AEAD keys."""
-    suite_id = b"HPKE" + bytes.fromhex("647a0001") + aead_id.to_bytes(2, "big")
-    labeled = lambda salt, label, ikm: extract(salt, b"HPKE-v1" + suite_id + label + ikm)  # noqa: E731
+def decapsulate_x25519(seed: bytes, enc: bytes) -> bytes:
+    """DHKEM(X25519, HKDF-SHA256) of RFC 9180, section 4.1."""
+    private = x25519.X25519PrivateKey.from_private_bytes(seed)
+    dh = private.exchange(x25519.X25519PublicKey.from_public_bytes(enc))
+    context, kem = enc + private.public_key().public_bytes_raw(), b"KEM" + bytes.fromhex("0020")
+    prk = extract(b"", b"HPKE-v1" + kem + b"eae_prk" + dh)
+    return expand(prk, b"\x00\x20HPKE-v1" + kem + b"shared_secret" + context, 32)
+
+
+def decapsulate_nist(seed: bytes, enc: bytes) -> bytes:
+    """MLKEM1024-P384 as draft-irtf-cfrg-concrete-hybrid-kems writes it."""
+    expanded = hashlib.shake_256(seed).digest(64 + 48)
+    kem = mlkem.MLKEM1024PrivateKey.from_seed_bytes(expanded[:64])
+    curve = ec.derive_private_key(int.from_bytes(expanded[64:], "big"), ec.SECP384R1())
+    own = curve.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    ss_p = curve.exchange(ec.ECDH(), ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP384R1(), enc[1568:]))
+    parts = kem.decapsulate(enc[:1568]), ss_p, enc[1568:], own
+    return hashlib.sha3_256(b"".join(parts) + b"MLKEM1024-P384").digest()
+
+
+def schedule(
+    shared_secret: bytes, info: bytes, aead_id: int, ids: str = "647a0001", name: str = "sha256"
+) -> tuple[bytes, bytes]:
+    """Key and base nonce of RFC 9180, base mode, for KEM and KDF `ids`, all with 32-byte AEAD keys."""
+    suite_id = b"HPKE" + bytes.fromhex(ids) + aead_id.to_bytes(2, "big")
+    labeled = lambda salt, label, ikm: extract(salt, b"HPKE-v1" + suite_id + label + ikm, name)  # noqa: E731
     context = b"\x00" + labeled(b"", b"psk_id_hash", b"") + labeled(b"", b"info_hash", info)
     secret = labeled(shared_secret, b"secret", b"")
     key, nonce = (
-        expand(secret, size.to_bytes(2, "big") + b"HPKE-v1" + suite_id + label + context, size)
+        expand(secret, size.to_bytes(2, "big") + b"HPKE-v1" + suite_id + label + context, size, name)
         for label, size in ((b"key", 32), (b"base_nonce", 12))
     )
     return key, nonce
@@ -237,30 +302,43 @@ def test_hpke_vectors() -> None:
         cipher(key).decrypt(nonce, bytes.fromhex(first["ct"]), bytes.fromhex(first["aad"]))
 
 
-@SUITE_PARAMS
+# Size of `enc`, decapsulation, KEM and KDF, hash
+BOOK = {
+    CLASSICAL: (32, decapsulate_x25519, "00200001", "sha256"),
+    HYBRID: (1120, decapsulate, "647a0001", "sha256"),
+    HYBRID_KEM: (1120, decapsulate, "647a0001", "sha256"),
+    NIST_HIGH: (1665, decapsulate_nist, "00510002", "sha384"),
+}
+
+
+@pytest.mark.parametrize("suite", BOOK, ids=lambda s: s.name)
 def test_a_wrap_is_hpke_by_the_book(suite: Suite) -> None:
     seed, content_key, info = bytes(32), bytes(range(32)), b"info"
     wrapped = suite.wrap(suite.opening_public(seed), content_key, info)
-    assert len(wrapped) == suite.wrap_size == 1168
-    key, nonce = schedule(decapsulate(seed, wrapped[:1120]), info, 2)
-    assert AESGCM(key).decrypt(nonce, wrapped[1120:], b"") == content_key
+    size, decapsulated, ids, name = BOOK[suite]
+    assert len(wrapped) == suite.wrap_size == size + 32 + 16
+    key, nonce = schedule(decapsulated(seed, wrapped[:size]), info, 2, ids, name)
+    assert AESGCM(key).decrypt(nonce, wrapped[size:], b"") == content_key
     assert suite.opener(seed)(wrapped, info) == content_key
     assert suite.wrap(suite.opening_public(seed), content_key, info) != wrapped
 
 
 @SUITE_PARAMS
 def test_whoever_probes_a_wrap_learns_nothing(suite: Suite) -> None:
-    seed, info = bytes(32), b"info"
+    seed, info = bytes(suite.opening_secret_size), b"info"
     public = suite.opening_public(seed)
     good = suite.wrap(public, bytes(32), info)
-    low_order = good[:1088] + bytes(32) + good[1120:]
-    flipped = [good[:n] + bytes([good[n] ^ 1]) + good[n + 1 :] for n in (0, 500, 1087, 1088, 1119, 1120, 1167)]
+    enc = len(good) - 48
+    halves = {0, 1088, 1568} & set(range(enc))  # where ML-KEM ends and the curve begins
+    zeroed = [good[:n] + bytes(enc - n) + good[enc:] for n in halves]
+    places = {n + side for n in (*halves, enc, len(good)) for side in (-1, 0)} & set(range(len(good)))
+    flipped = [good[:n] + bytes([good[n] ^ 1]) + good[n + 1 :] for n in sorted(places)]
     attempts = [
-        *((seed, wrong, info) for wrong in (b"", good[:-1], good + b"\x00", good[1:], bytes(1168), low_order)),
+        *((seed, wrong, info) for wrong in (b"", good[:-1], good + b"\x00", good[1:], bytes(len(good)), *zeroed)),
         *((seed, wrong, info) for wrong in flipped),
         (seed, good, b""),
         (seed, good, b"info "),
-        (bytes(31) + b"\x01", good, info),
+        (seed[1:] + b"\x09", good, info),
         (seed, suite.wrap(public, bytes(31), info), info),
         (seed, suite.wrap(public, bytes(31), info) + b"\x00", info),
         (seed, suite.wrap(public, b"", info), info),
@@ -290,6 +368,8 @@ LOW_ORDER_X25519 = [
 def test_low_order_keys_are_never_sealed_to(u: bytes) -> None:
     public = HYBRID.opening_public(bytes(32))
     refused(Reason.BAD_CERTIFICATE, HYBRID.check_opening_key, public[:1184] + u)
+    refused(Reason.BAD_CERTIFICATE, CLASSICAL.check_opening_key, u)
+    refused(Reason.BAD_CERTIFICATE, CLASSICAL.wrap, u, bytes(32), b"info")
 
 
 def test_wycheproof_x25519_low_order() -> None:
@@ -301,59 +381,17 @@ def test_wycheproof_x25519_low_order() -> None:
         refused(Reason.BAD_CERTIFICATE, HYBRID.check_opening_key, kem + bytes.fromhex(case["public"]))
 
 
-def test_opening_keys_of_another_form_are_refused() -> None:
-    public = HYBRID.opening_public(bytes(32))
-    HYBRID.check_opening_key(public)
-    # A coefficient of 4095 is above q = 3329 (FIPS 203, the modulus check of an encapsulation key).
-    for wrong in (b"", public[:-1], public + b"\x00", b"\xff" * 3 + public[3:]):
-        refused(Reason.BAD_CERTIFICATE, HYBRID.check_opening_key, wrong)
-
-
-# Body
-
-
-@pytest.mark.parametrize("size", [0, 1, 16383, 16384, 16385, 32768, 100_000])
-def test_a_body_comes_back_whole_or_not_at_all(size: int) -> None:
-    key, plain = bytes(range(32)), random.Random(size).randbytes(size)
-    body = suites.encrypt_body(key, b"context", plain)
-    assert len(body) == suites.BODY_OVERHEAD + size + 16 * (size // 16384 + 1)
-    assert suites.decrypt_body(key, b"context", body) == plain
-    chunks = [suites.BODY_OVERHEAD + n * (16384 + 16) for n in range(size // 16384 + 1)]
-    wrong = [body[:n] for n in {0, 1, 24, 55, len(body) - 1, *chunks}] + [body + b"\x00", body[1:]]
-    for place in {0, 23, 24, 55, 56, len(body) - 1}:
-        wrong.append(body[:place] + bytes([body[place] ^ 0x80]) + body[place + 1 :])
-    for attempt in wrong:
-        refused(Reason.BAD_CIPHERTEXT, suites.decrypt_body, key, b"context", attempt)
-    refused(Reason.BAD_CIPHERTEXT, suites.decrypt_body, key, b"contexT", body)
-    refused(Reason.BAD_CIPHERTEXT, suites.decrypt_body, bytes(32), b"context", body)
-
-
-def test_chunks_do_not_change_places() -> None:
-    key = bytes(32)
-    body = suites.encrypt_body(key, b"", bytes(3 * 16384))
-    start, chunk = suites.BODY_OVERHEAD, 16384 + 16
-    first, second = body[start : start + chunk], body[start + chunk : start + 2 * chunk]
-    for wrong in (first + first, second + first, second):
-        attempt = body[:start] + wrong + body[start + 2 * chunk :]
-        refused(Reason.BAD_CIPHERTEXT, suites.decrypt_body, key, b"", attempt)
-
-
-def test_the_body_cipher_is_the_specifications() -> None:
-    """Key, nonce and commitment derived a second time, with hmac alone."""
-    key, context, plain = bytes(range(32)), b"context", b"x" * 20_000
-    body = suites.encrypt_body(key, context, plain)
-    salt, commit = body[:24], body[24:56]
-    label = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\x00"
-    out, block = b"", b""
-    for n in (1, 2):
-        block = hmac.digest(key, block + label + salt + context + bytes([n]), "sha512")
-        out += block
-    assert out[44:76] == commit
-    nonces = [(int.from_bytes(out[32:44], "big") ^ n).to_bytes(12, "big") for n in (0, 1)]
-    chunks = body[56 : 56 + 16400], body[56 + 16400 :]
-    opened = [AESGCM(out[:32]).decrypt(nonce, c, b"") for nonce, c in zip(nonces, chunks, strict=True)]
-    assert b"".join(opened) == plain
-
-
-def test_derived_keys_are_hkdf() -> None:
-    assert suites.derive(bytes(32), b"label", b"context") == expand(bytes(32), b"labelcontext", 32)
+@SUITE_PARAMS
+def test_opening_keys_of_another_form_are_refused(suite: Suite) -> None:
+    public = suite.opening_public(bytes(suite.opening_secret_size))
+    suite.check_opening_key(public)
+    attempts = [b"", public[:-1], public + b"\x00", bytes(len(public))]
+    if len(public) > 1000:
+        # A coefficient of 4095 is above q = 3329 (FIPS 203, the modulus check of an encapsulation key).
+        attempts.append(b"\xff" * 3 + public[3:])
+    if suite is NIST_HIGH:
+        kem, point = public[:1568], public[1568:]
+        attempts += [kem + bytes([2 + (point[-1] & 1)]) + point[1:49], kem + b"\x06" + point[1:]]
+        attempts += [kem + point[:-1] + bytes([point[-1] ^ 1]), kem + bytes(97)]
+    for wrong in attempts:
+        refused(Reason.BAD_CERTIFICATE, suite.check_opening_key, wrong)

@@ -13,7 +13,7 @@ from pathlib import Path
 import grpc
 import structlog
 
-from infoexchange import certificates, wire
+from infoexchange import certificates, suites, wire
 from infoexchange.directory import Directory
 from infoexchange.errors import Reason, error
 from infoexchange.home.files import read_key
@@ -88,11 +88,14 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         ExchangeError: When it cannot start.
     """
     wire.require_upb()
+    suites.probe(())
     key, certificate = _read_key(config.tls_key), _read(config.tls_certificate)
     directory = Directory.parse(_read(config.directory), roots=Roots.parse(_read(config.roots)))
     keys = LogKeys.parse(_read_key(config.log_keys))
     witness_keys = WitnessKeys.parse(_read_key(config.witness_keys))
     _check_identity(config, keys, directory, certificate)
+    # What this machine cannot verify must not be found out with the first envelope.
+    suites.probe(number for number in directory.listing.suites if suites.knows(number))
     async with contextlib.AsyncExitStack() as stack:
         # (1) the data, checked against the latch before anything is signed
         stack.enter_context(_locked(config))

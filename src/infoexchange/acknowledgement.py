@@ -17,7 +17,7 @@ from infoexchange.suites import Suite
 from infoexchange.v1 import audit_pb2, envelope_pb2
 
 # Specification constants
-STATEMENT_SIZE_MAX = 16 * 1024  # a statement with a hybrid signature is below 4 KiB
+STATEMENT_SIZE_MAX = 16 * 1024  # a statement with the longest signature is below 6 KiB
 _STATES = (Event.OPENED, Event.REFUSED)
 
 
@@ -43,7 +43,11 @@ class Acknowledgement:
 
     @classmethod
     def sign(cls, statement: Statement, suite: Suite, keys: EpochKeys) -> Acknowledgement:
-        """Return the statement signed in the envelope's suite by the acknowledgement key of an epoch."""
+        """Return the statement signed in the envelope's suite by the acknowledgement key of an epoch.
+
+        Raises:
+            RefusedError: `SUITE_NOT_ACCEPTED` when that epoch has no key for the suite.
+        """
         payload = wire.canonical(
             audit_pb2.RecipientAcknowledgement(
                 envelope_digest=statement.envelope_digest,
@@ -55,7 +59,7 @@ class Acknowledgement:
                 content_commitment=statement.content_commitment,
             )
         )
-        signer = keys.signing[suite.number, KeyUsage.ACKNOWLEDGEMENT]
+        signer = keys.signer(suite, KeyUsage.ACKNOWLEDGEMENT)
         pair = (signer.sign(TYPE_ACKNOWLEDGEMENT, payload), signer.key_id)
         return cls.parse(Dsse.make(TYPE_ACKNOWLEDGEMENT, payload, [pair]).raw)
 

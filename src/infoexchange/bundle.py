@@ -53,7 +53,6 @@ class KeyBundle:
         m = wire.parse(bundle_pb2.KeyBundle, dsse.payload, size_max=BUNDLE_SIZE_MAX, field="bundle")
         wire.check_name(m.owner, field="bundle.owner")
         wire.check_size(m.previous, wire.DIGEST_SIZE, field="bundle.previous", optional=True)
-        wire.check_ascending(list(m.accept_suites), field="bundle.accept_suites")
         wire.check_ascending([k.suite for k in m.enc_keys], field="bundle.enc_keys")
         for digest in m.identity_certs:
             wire.check_size(digest, wire.DIGEST_SIZE, field="bundle.identity_certs")
@@ -64,6 +63,7 @@ class KeyBundle:
             raise error(
                 Reason.BAD_FIELD, field="bundle.sig_keys", detail="one key for each suite and purpose, ascending"
             )
+        _check_whole(m)
         start = wire.from_ms(m.not_before_ms, field="bundle.not_before_ms")
         end = wire.from_ms(m.not_after_ms, field="bundle.not_after_ms")
         if not 1 <= m.epoch <= EPOCH_MAX or not timedelta(0) < end - start <= BUNDLE_LIFETIME_MAX:
@@ -151,7 +151,7 @@ class KeyBundle:
 
     @property
     def accept_suites(self) -> tuple[int, ...]:
-        """Suites the owner opens."""
+        """Suites the owner opens: exactly those with a key to seal to."""
         return tuple(self._message.accept_suites)
 
     def verify(self, directory: Directory, *, now: datetime) -> Party:
@@ -195,21 +195,24 @@ class KeyBundle:
             raise error(Reason.BAD_SIGNATURE, field="bundle", detail="one signature per identity key is needed")
         suites.verify_ed25519(leaves[0].public, self.dsse.message, self.dsse.signatures[0])
         suites.verify_mldsa65(leaves[1].public, self.dsse.message, self.dsse.signatures[1])
-        self._check_keys()
+        self._check_keys([leaf.public for leaf in leaves])
 
-    def _check_keys(self) -> None:
-        """Raise `BAD_CERTIFICATE` unless every key is acceptable and none serves two purposes."""
-        # Keys of suites that are not known here are for others; an agency may add a suite before all have it.
+    def _check_keys(self, identity: Sequence[bytes]) -> None:
+        """Raise `BAD_CERTIFICATE` unless every key is acceptable and neither it nor a half of it serves elsewhere."""
+        # Keys of suites that cannot be done here are for others; an agency may add a suite before all have it.
+        parts = list(identity)
         for enc in self._message.enc_keys:
-            if enc.suite in suites.SUITES:
-                suites.suite_of(enc.suite).check_opening_key(enc.public_key)
-        seen: set[bytes] = set()
+            suite = suites.usable(enc.suite)
+            if suite:
+                suite.check_opening_key(enc.public_key)
+            parts += suite.sealing.parts(enc.public_key) if suite else [enc.public_key]
         for sig in self._message.sig_keys:
-            if sig.suite in suites.SUITES:
-                suites.suite_of(sig.suite).check_signing_key(sig.public_key)
-            if sig.public_key in seen:
-                raise error(Reason.BAD_CERTIFICATE, field="bundle.sig_keys", detail="one key, two purposes")
-            seen.add(sig.public_key)
+            suite = suites.usable(sig.suite)
+            if suite:
+                suite.check_signing_key(sig.public_key)
+            parts += suite.signing.parts(sig.public_key) if suite else [sig.public_key]
+        if len(set(parts)) != len(parts):
+            raise error(Reason.BAD_CERTIFICATE, field="bundle.sig_keys", detail="one key, two purposes")
 
     def revocation_known(self, directory: Directory, *, at: datetime) -> bool:
         """Whether revocation lists valid at `at` came along for every certificate (auditors ask this)."""
@@ -238,10 +241,9 @@ class KeyBundle:
 
     def opening_key(self, suite: Suite) -> tuple[int, bytes]:
         """Return `(index, public key)` to seal to in a suite, or raise `SUITE_NOT_ACCEPTED`."""
-        if suite.number in self.accept_suites:
-            for index, key in enumerate(self._message.enc_keys):
-                if key.suite == suite.number:
-                    return index, key.public_key
+        for index, key in enumerate(self._message.enc_keys):
+            if key.suite == suite.number:
+                return index, key.public_key
         raise error(
             Reason.SUITE_NOT_ACCEPTED, field="bundle.enc_keys", detail=f"{self.owner} does not accept {suite.name}"
         )
@@ -253,3 +255,18 @@ class KeyBundle:
     def keys_in(self, identity: Identity) -> EpochKeys:
         """Return the private halves of this bundle, or raise `STALE_BUNDLE` once they are destroyed."""
         return identity.keys_of(self.epoch)
+
+
+def _check_whole(message: bundle_pb2.KeyBundle) -> None:
+    """Raise `BAD_FIELD` unless every suite offered is offered whole, and no other is signed in but to acknowledge."""
+    accepted = list(message.accept_suites)
+    if not accepted or accepted != [key.suite for key in message.enc_keys]:
+        raise error(
+            Reason.BAD_FIELD, field="bundle.accept_suites", detail="not exactly the suites of the keys to seal to"
+        )
+    signed = {(key.suite, int(key.usage)) for key in message.sig_keys}
+    closing = {(suite, int(KeyUsage.ACKNOWLEDGEMENT)) for suite, _ in signed if suite not in accepted}
+    if signed != closing | {(suite, int(usage)) for suite in accepted for usage in KeyUsage}:
+        raise error(
+            Reason.BAD_FIELD, field="bundle.sig_keys", detail="a suite that is accepted has a key for each purpose"
+        )

@@ -13,14 +13,14 @@ import functools
 import hashlib
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from infoexchange import suites, wire
 from infoexchange.dsse import pae
-from infoexchange.errors import Reason, error
-from infoexchange.suites import Entropy, Sign, Suite, Unwrap
+from infoexchange.errors import ExchangeError, Reason, error
+from infoexchange.suites import CONTENT_KEY_SIZE, OFFERED, Entropy, Sign, Suite, Unwrap
 
 _FORM = "infoexchange identity keys 1"
 
@@ -68,8 +68,8 @@ class SigningKey:
 
     @classmethod
     def make(cls, suite: Suite, *, entropy: Entropy = secrets.token_bytes) -> SigningKey:
-        """Return a new key."""
-        return cls(suite, entropy(suite.signing_secret_size))
+        """Return a new key, or raise `SUITE_NOT_ACCEPTED` when this machine cannot do the suite."""
+        return cls(suites.suite_of(suite.number), entropy(suite.signing_secret_size))
 
     @functools.cached_property
     def public(self) -> bytes:
@@ -99,8 +99,8 @@ class OpeningKey:
 
     @classmethod
     def make(cls, suite: Suite, *, entropy: Entropy = secrets.token_bytes) -> OpeningKey:
-        """Return a new key from a 32-byte seed."""
-        return cls(suite, entropy(32))
+        """Return a new key, or raise `SUITE_NOT_ACCEPTED` when this machine cannot do the suite."""
+        return cls(suites.suite_of(suite.number), entropy(suite.opening_secret_size))
 
     @functools.cached_property
     def public(self) -> bytes:
@@ -154,21 +154,71 @@ class EpochKeys:
 
     @property
     def is_whole(self) -> bool:
-        """Whether every secret has the length of its kind."""
-        if len(self.wrapping) != suites.CONTENT_KEY_SIZE:
+        """Whether every secret has the length of its kind, and every suite that is opened all its keys."""
+        if len(self.wrapping) != CONTENT_KEY_SIZE:
             return False
-        signing = all(len(key.secret) == key.suite.signing_secret_size for key in self.signing.values())
-        return signing and all(len(key.secret) == 32 for key in self.opening.values())
+        sizes = all(len(key.secret) == key.suite.signing_secret_size for key in self.signing.values())
+        sizes &= all(len(key.secret) == key.suite.opening_secret_size for key in self.opening.values())
+        return sizes and bool(self.opening) and {(n, u) for n in self.opening for u in KeyUsage} <= self.signing.keys()
+
+    @property
+    def offered(self) -> tuple[Suite, ...]:
+        """The suites in which others may seal to these keys."""
+        return tuple(self.opening[number].suite for number in sorted(self.opening))
 
     @classmethod
-    def make(cls, epoch: int, *, entropy: Entropy = secrets.token_bytes) -> EpochKeys:
-        """Return new keys for every implemented suite and purpose."""
-        every = suites.SUITES.values()
+    def make(
+        cls,
+        epoch: int,
+        *,
+        suites: Sequence[Suite] = OFFERED,
+        closing: Sequence[Suite] = (),
+        entropy: Entropy = secrets.token_bytes,
+    ) -> EpochKeys:
+        """Return new keys of an epoch.
+
+        Args:
+            epoch: Its number.
+            suites: What is offered to others, each whole: a key to open with and one for each purpose of signing.
+            closing: What is offered no more, but was: what was sealed before is still acknowledged in it.
+            entropy: Source of the seeds.
+
+        Raises:
+            RefusedError: `SUITE_NOT_ACCEPTED` when this machine cannot do one of them, or none is named.
+        """
+        whole = {suite.number: suite for suite in suites}
+        if not whole:
+            raise error(Reason.SUITE_NOT_ACCEPTED, field="suites", detail="an agency offers at least one suite")
+        wanted = [(suite, usage) for suite in whole.values() for usage in KeyUsage]
+        wanted += [(suite, KeyUsage.ACKNOWLEDGEMENT) for suite in closing if suite.number not in whole]
         return cls(
             epoch,
-            {(s.number, usage): SigningKey.make(s, entropy=entropy) for s in every for usage in KeyUsage},
-            {s.number: OpeningKey.make(s, entropy=entropy) for s in every},
-            entropy(suites.CONTENT_KEY_SIZE),
+            {(s.number, usage): SigningKey.make(s, entropy=entropy) for s, usage in wanted},
+            {s.number: OpeningKey.make(s, entropy=entropy) for s in whole.values()},
+            entropy(CONTENT_KEY_SIZE),
+        )
+
+    def signer(self, suite: Suite, usage: KeyUsage) -> Signer:
+        """Return the key that signs in a suite for a purpose, or raise `SUITE_NOT_ACCEPTED`."""
+        key = self.signing.get((suite.number, usage))
+        if key is None:
+            raise self._without(suite, "signed in")
+        return key
+
+    def opener(self, suite: Suite) -> Decrypter:
+        """Return the key that opens what was sealed in a suite, or raise `SUITE_NOT_ACCEPTED`."""
+        key = self.opening.get(suite.number)
+        if key is None:
+            raise self._without(suite, "opened")
+        return key
+
+    def _without(self, suite: Suite, what: str) -> ExchangeError:
+        names = ", ".join(s.name for s in self.offered)
+        return error(
+            Reason.SUITE_NOT_ACCEPTED,
+            field="suite",
+            detail=f"{suite.name} is not {what} with the keys of epoch {self.epoch}",
+            next_step=f"Use one of {names}, or have keys for {suite.name} made for the next epoch.",
         )
 
 
@@ -181,14 +231,15 @@ class Identity:
     epochs: tuple[EpochKeys, ...]
 
     @classmethod
-    def make(cls, name: str, *, entropy: Entropy = secrets.token_bytes) -> Identity:
-        """Return a new identity with the keys of epoch 1.
+    def make(cls, name: str, *, suites: Sequence[Suite] = OFFERED, entropy: Entropy = secrets.token_bytes) -> Identity:
+        """Return a new identity with the keys of epoch 1, which offer `suites`.
 
         Raises:
             MalformedError: `BAD_FIELD` when the name is not a dNSName.
+            RefusedError: `SUITE_NOT_ACCEPTED` when this machine cannot do a suite.
         """
         wire.check_name(name, field="name")
-        return cls(name, IdentityKey.make(entropy=entropy), (EpochKeys.make(1, entropy=entropy),))
+        return cls(name, IdentityKey.make(entropy=entropy), (EpochKeys.make(1, suites=suites, entropy=entropy),))
 
     def keys_of(self, epoch: int) -> EpochKeys:
         """Return the keys of one epoch, or raise `STALE_BUNDLE` once they are destroyed."""

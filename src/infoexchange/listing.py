@@ -160,7 +160,7 @@ class Listing:
     nations: tuple[Nation, ...]
     parties: tuple[Party, ...]
     groups: tuple[Group, ...] = ()
-    suites: tuple[int, ...] = (suites.HYBRID.number, suites.HYBRID_KEM.number)
+    suites: tuple[int, ...] = tuple(suite.number for suite in suites.OFFERED)
     witness_policy: str = ""
     previous: bytes = b""
 

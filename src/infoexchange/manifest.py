@@ -90,7 +90,7 @@ class Manifest:
 
         At most 256 at once. A single one is signed for itself, so that any DSSE verifier can check it.
         """
-        signer = keys.signing[suite.number, KeyUsage.MANIFEST]
+        signer = keys.signer(suite, KeyUsage.MANIFEST)
         if len(payloads) == 1:
             pair = (signer.sign(TYPE_MANIFEST, payloads[0]), signer.key_id)
             return [cls.from_dsse(Dsse.make(TYPE_MANIFEST, payloads[0], [pair]))]

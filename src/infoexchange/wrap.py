@@ -69,7 +69,7 @@ class Wrap:
         if self.key_index != index:
             raise suites.bad_ciphertext()
         info = wrap_info(suite, header_digest, Recipient(self.recipient, self.bundle), self.key_index)
-        return keys.opening[suite.number].unwrap(self.enc_ct, info)
+        return keys.opener(suite).unwrap(self.enc_ct, info)
 
     @property
     def digest(self) -> bytes:

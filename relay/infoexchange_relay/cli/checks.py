@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from infoexchange import certificates
+from infoexchange import certificates, suites
 from infoexchange.auditor import Progress, Tree
 from infoexchange.cli.output import of_system
 from infoexchange.directory import Directory
@@ -70,10 +71,15 @@ class Checks:
 
     def run(self) -> list[Finding]:
         """Return one finding for each check that could be made."""
+        # Without what every suite rests on no key or directory could be read.
+        if self._try("cryptography", lambda: suites.probe(()), lambda _: "works") is None:
+            return self._findings
         keys = self._try("log keys", lambda: self._keys(LogKeys, self._config.log_keys), lambda k: k.name)
         directory = self._try(
             "directory", self._directory, lambda d: f"version {d.version}, signed by {len(d.signers)}"
         )
+        for number in directory.listing.suites if directory else ():
+            self._try(f"suite 0x{number:04x}", partial(suites.suite_of, number), lambda s: s.name)
         entry = (
             self._try("entry in the directory", lambda: self._entry(directory), lambda p: p.address)
             if directory

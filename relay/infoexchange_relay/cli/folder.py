@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from infoexchange import certificates, wire
+from infoexchange import certificates, suites, wire
 from infoexchange.cli.draft import REGISTRATION_FORM
 from infoexchange.cli.output import UsageError
 from infoexchange.errors import Reason, error
@@ -110,6 +110,7 @@ def make_folder(folder: Path, name: str, *, listen: str, nation: str | None, now
         RefusedError: `NOT_PERMITTED` when the folder belongs to a relay already.
     """
     wire.check_name(name, field="name")
+    suites.probe(())  # or no key of a log could be made
     try:
         host, port = parse_address(listen)
     except ValueError as problem:

@@ -271,6 +271,12 @@ def _data(listing: Listing) -> dict[str, Any]:
     }
 
 
+def _suite_name(number: int) -> str:
+    from infoexchange.suites import SUITES
+
+    return SUITES[number].name if number in SUITES else f"0x{number:04x}"
+
+
 def _words(domains: Sequence[int]) -> list[str]:
     from infoexchange.catalogue import Domain
 
@@ -285,6 +291,7 @@ def _parts(listing: Listing) -> list[str | Table]:
         f"Directory of {listing.community}, version {listing.version},"
         f" issued {listing.issued_at:%Y-%m-%d %H:%M}Z, valid until {listing.expires_at:%Y-%m-%d %H:%M}Z.",
         f"{listing.roots.threshold} of {len(listing.roots.keys)} root keys must sign: {', '.join(data['roots'])}.",
+        f"Suites accepted: {', '.join(map(_suite_name, listing.suites))}.",
         Table(
             ("nation", "suffix", "identity CAs", "TLS CAs"),
             [(n.code, n.suffix, len(n.identity_cas), len(n.tls_cas)) for n in listing.nations],

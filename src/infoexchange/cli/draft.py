@@ -31,6 +31,10 @@ TEMPLATE = """\
   // Written by: infoexchange directory roots
   "roots": "roots.pb",
 
+  // Algorithms that are accepted. Optional; this is the default. There are also "NIST-HIGH", "CLASSICAL" (no protection
+  // against quantum computers) and national numbers such as "0x0100", which all relays and agencies on the way must have.
+  "suites": ["HYBRID", "HYBRID-KEM"],
+
   // Members and partner bodies, with the certificates of the CAs that issue for agencies and for TLS.
   "nations": [
     {
@@ -85,7 +89,7 @@ def parse_draft(path: Path, *, previous: Listing | None, previous_digest: bytes,
         nations=tuple(_nation(path, fields) for fields in draft.objects("nations")),
         parties=(*parties, *(_agency(fields) for fields in draft.objects("agencies"))),
         groups=tuple(_group(fields) for fields in draft.objects("groups")),
-        suites=tuple(sorted(suites.SUITES)),
+        suites=_suites(draft),
         previous=previous_digest,
     )
     draft.close()
@@ -106,6 +110,16 @@ def _load(path: Path) -> object:
             detail=f"not JSON: {problem}",
             next_step="Correct the draft; `infoexchange directory template` prints one.",
         ) from None
+
+
+def _suites(draft: _Fields) -> tuple[int, ...]:
+    names = draft.texts("suites") or tuple(suite.name for suite in suites.OFFERED)
+    known = {suite.name: number for number, suite in suites.SUITES.items()}
+    known |= {f"0x{number:04x}": number for number in suites.NATIONAL}
+    for i, name in enumerate(names):
+        if name not in known:
+            raise _bad(f"suites[{i}]", f"no suite {name!r}{_nearest(name, [s.name for s in suites.SUITES.values()])}")
+    return tuple(sorted({known[name] for name in names}))
 
 
 def _nation(path: Path, fields: _Fields) -> Nation:

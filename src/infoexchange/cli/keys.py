@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from infoexchange.cli.output import PASSED, Output, UsageError
-from infoexchange.cli.parser import Subparsers, add_command
+from infoexchange.cli.parser import SUITE_NAMES, Subparsers, add_command
 
 _ROOT = "root"  # no agency can have this name: a name has at least two parts
 
@@ -16,10 +16,17 @@ def register(subparsers: Subparsers) -> None:
     """Add `keygen` and `enroll`."""
     keygen = add_command(subparsers, "keygen", "make the keys of an agency, or a root key for the directory", _keygen)
     keygen.usage = (
-        "infoexchange keygen NAME --home DIR [--json]\n       infoexchange keygen root --holder WHO --out FILE [--json]"
+        "infoexchange keygen NAME --home DIR [--suite SUITE ...] [--json]\n"
+        "       infoexchange keygen root --holder WHO --out FILE [--json]"
     )
     keygen.add_argument("name", metavar="NAME", help="name of the agency, such as desk.agency.th.example; or: root")
     keygen.add_argument("--home", metavar="DIR", type=Path, help="new folder of the agency")
+    keygen.add_argument(
+        "--suite",
+        choices=SUITE_NAMES,
+        action="append",
+        help="algorithms in which others may seal to the agency; may be repeated (default: HYBRID and HYBRID-KEM)",
+    )
     keygen.add_argument("--holder", metavar="WHO", help="who holds the root key, in words")
     keygen.add_argument(
         "--out", metavar="FILE", type=Path, help="new file of the root key; FILE.pub is its public part"
@@ -41,18 +48,22 @@ def register(subparsers: Subparsers) -> None:
 
 def _keygen(args: argparse.Namespace, out: Output) -> int:
     if args.name == _ROOT:
-        if not args.holder or not args.out or args.home:
-            raise UsageError("a root key needs --holder WHO and --out FILE, and no --home")
+        if not args.holder or not args.out or args.home or args.suite:
+            raise UsageError("a root key needs --holder WHO and --out FILE, and neither --home nor --suite")
         return _keygen_root(args.holder, args.out, out)
     if not args.home or args.holder or args.out:
         raise UsageError("an agency's keys need --home DIR, and neither --holder nor --out")
 
     from infoexchange.home import Home
+    from infoexchange.suites import OFFERED, suite_named
 
-    request = Home.create(args.home, args.name)
+    suites = [suite_named(name) for name in args.suite] if args.suite else OFFERED
+    names = sorted({suite.name for suite in suites})
+    request = Home.create(args.home, args.name, suites=suites)
     out.show(
-        {"name": args.name, "home": str(args.home), "request": str(request)},
+        {"name": args.name, "home": str(args.home), "request": str(request), "suites": names},
         f"Made the keys of {args.name} in {args.home}. Keep that folder secret, and keep a backup of it.",
+        f"Others may seal to it in {' and '.join(names)}, where the directory accepts that.",
         f"Next: have the national CA issue certificates for the three requests in {request}, then run:",
         f"  infoexchange enroll --home {args.home} --certificates FILE --directory FILE --roots FILE",
     )

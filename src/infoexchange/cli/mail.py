@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from infoexchange.bridges import FORMATS
 from infoexchange.cli.output import FAILED, PASSED, Output, Table, UsageError
-from infoexchange.cli.parser import Parser, Subparsers, add_command
+from infoexchange.cli.parser import SUITE_NAMES, Parser, Subparsers, add_command
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -29,7 +29,6 @@ _BATCH = 256  # what one transaction of the relay takes
 _NOTES_SHOWN = 20  # of what a bridge could not carry; programs get all of them
 _SENT = ("id", "entry", "problem")
 _RECEIVED = ("id", "status", "tlp", "from", "type")
-_SUITES = ("HYBRID", "HYBRID-KEM")
 _OUTBOX = "What is there goes out with the next `send` or `receive`; do not send it again."
 _OUTBOX_COUNTED = 10_000  # an outbox with more waits for a person anyway
 
@@ -50,7 +49,7 @@ def register(subparsers: Subparsers) -> None:
     send.add_argument(
         "--behind", metavar="NAME", action="append", default=[], help="agency to which the gateway in --to passes it on"
     )
-    send.add_argument("--suite", choices=_SUITES, default=_SUITES[0], help="algorithms; HYBRID is the default")
+    send.add_argument("--suite", choices=SUITE_NAMES, default=SUITE_NAMES[0], help="algorithms; default: %(default)s")
     add_marks(send)
 
     receive = add_command(subparsers, "receive", "fetch, verify and open what waits, and acknowledge it", _receive)
@@ -237,9 +236,9 @@ def batches(messages: Iterable[Message]) -> Iterator[list[Message]]:
 
 def _send_batch(mailbox: Mailbox, batch: list[Message], args: argparse.Namespace) -> list[Result]:
     from infoexchange.draft import Draft
-    from infoexchange.suites import HYBRID, HYBRID_KEM
+    from infoexchange.suites import suite_named
 
-    suite = {s.name: s for s in (HYBRID, HYBRID_KEM)}[args.suite]
+    suite = suite_named(args.suite)
     chosen = {"lifetime": timedelta(days=args.lifetime), "blind": args.blind, "addressees": args.behind}
     return mailbox.send_all([Draft(message, args.to, suite=suite, **chosen) for message in batch])
 

@@ -18,6 +18,9 @@ exit codes:
   130  interrupted from the keyboard
 """
 
+# Repeated from the registry, so that help comes without loading it; a test compares.
+SUITE_NAMES = ("HYBRID", "HYBRID-KEM", "NIST-HIGH", "CLASSICAL")
+
 Run = Callable[[argparse.Namespace, Output], int]
 Subparsers = Any  # argparse gives its type no public name
 

@@ -33,6 +33,7 @@ from infoexchange.home.files import (
 from infoexchange.keys import EpochKeys, Identity
 from infoexchange.listing import Role, Roots
 from infoexchange.spool import SqliteSpool
+from infoexchange.suites import OFFERED, Suite
 
 # Implementation constants
 ROTATE_BEFORE = timedelta(days=10)  # a relay or an agency may be out for a week and still learn the new bundle in time
@@ -70,8 +71,8 @@ class Home:
         self.bundles = tuple(bundles)
 
     @staticmethod
-    def create(path: Path | str, name: str) -> Path:
-        """Make keys and the certificate requests for them; return the path of the requests.
+    def create(path: Path | str, name: str, *, suites: Sequence[Suite] = OFFERED) -> Path:
+        """Make keys that offer these suites and the certificate requests for them; return the path of the requests.
 
         An identity is never overwritten. After a crash or a full disk the same call finishes what was begun.
 
@@ -80,7 +81,7 @@ class Home:
             RefusedError: `NOT_PERMITTED` when the folder belongs to an identity already.
         """
         path = Path(path)
-        fresh = Identity.make(name)
+        fresh = Identity.make(name, suites=suites)
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _locked(path):
             if not (path / IDENTITY).exists():
@@ -219,11 +220,11 @@ class Home:
             _put_directory(self.path, directory, directory.listing.roots, held)
         self.directory = directory
 
-    def rotate(self, *, now: datetime) -> bool:
+    def rotate(self, *, now: datetime, suites: Sequence[Suite] = ()) -> bool:
         """Issue the bundle of a new epoch if the newest one ends within ten days; return whether that was done.
 
         The caller publishes `bundle` afterwards. Keys of older epochs are kept until the last message sealed to them
-        has expired, and destroyed then.
+        has expired, and destroyed then. The new epoch offers `suites`; without them, what the one before offered.
         """
         # Under an expired directory nothing could be sent, and a clock that is far ahead must not destroy keys.
         if now < self.bundle.not_after - ROTATE_BEFORE or now >= self.directory.listing.expires_at:
@@ -233,10 +234,10 @@ class Home:
             self.identity, self.bundles = _identity(self.path), _bundles(self.path)
             due = now >= self.bundle.not_after - ROTATE_BEFORE
             if due:
-                self._issue(now)
+                self._issue(now, suites)
         return due
 
-    def _issue(self, now: datetime) -> None:
+    def _issue(self, now: datetime, suites: Sequence[Suite] = ()) -> None:
         """Issue the next bundle. The lock is held."""
         older = self.bundles
         epoch = older[0].epoch + 1 if older else 1
@@ -245,8 +246,10 @@ class Home:
         # bundle; the next call makes the bundle of those keys.
         if self.identity.epochs[0].epoch < epoch:
             kept = {bundle.epoch for bundle in held}
-            epochs = (EpochKeys.make(epoch), *(keys for keys in self.identity.epochs if keys.epoch in kept))
-            self.identity = replace(self.identity, epochs=epochs)
+            before = [keys for keys in self.identity.epochs if keys.epoch in kept]
+            offered, closing = suites or self.identity.epochs[0].offered, [s for keys in before for s in keys.offered]
+            newest = EpochKeys.make(epoch, suites=offered, closing=closing)
+            self.identity = replace(self.identity, epochs=(newest, *before))
             write_file(self.path / IDENTITY, self.identity.raw, mode=0o600)
         leaves, crls = _leaves(self.path), _crls(self.path)
         bundle = KeyBundle.issue(self.identity, leaves[:2], crls, now=now, previous=older[0] if older else None)

@@ -13,7 +13,7 @@ from infoexchange.directory import Directory
 from infoexchange.keys import Identity, SigningKey
 from infoexchange.listing import Group, Listing, Nation, Party, Role, RootKey, Roots
 from infoexchange.log import LogKeys
-from infoexchange.suites import DEFAULT_SUITE
+from infoexchange.suites import DEFAULT_SUITE, OFFERED, Suite
 from infoexchange.witness import WitnessKeys
 
 DOMAINS = tuple(range(1, 11))  # every domain of the catalogue
@@ -59,7 +59,12 @@ class Community:
 
     @classmethod
     def make(
-        cls, agencies: Mapping[str, Sequence[str]], *, now: datetime, addresses: Mapping[str, str] | None = None
+        cls,
+        agencies: Mapping[str, Sequence[str]],
+        *,
+        now: datetime,
+        addresses: Mapping[str, str] | None = None,
+        suites: Sequence[Suite] = OFFERED,
     ) -> Community:
         """Return a community.
 
@@ -68,6 +73,7 @@ class Community:
                 `{"th": ["desk.oncb"], "vn": ["intel.c04"]}`.
             now: When everything begins.
             addresses: Relay addresses by nation code, where real relays are to listen.
+            suites: What every agency offers and the directory accepts.
         """
         root_keys = tuple(SigningKey.make(DEFAULT_SUITE) for _ in range(3))
         roots = Roots(2, tuple(RootKey(key.public, f"party {i}") for i, key in enumerate(root_keys, 1)))
@@ -100,10 +106,11 @@ class Community:
             roots=roots,
             nations=tuple(_nation(code, ca, now) for code, ca in cas.items()),
             parties=(*relays, *offices),
+            suites=tuple(sorted(suite.number for suite in suites)),
             groups=(Group(name="everyone", members=tuple(p.name for p in offices), valid_from=now),),
         )
         directory = Directory.parse(Directory.sign(listing.payload, root_keys[:2]), roots=roots)
-        members = {name: enrol(name, cas[code], now) for code, every in names.items() for name in every}
+        members = {name: enrol(name, cas[code], now, suites) for code, every in names.items() for name in every}
         return cls(roots, root_keys, directory, members, log_keys, witness_keys, cas)
 
 
@@ -112,9 +119,9 @@ def _nation(code: str, ca: NationalCa, now: datetime) -> Nation:
     return Nation(code=code, suffix=f"{code}.example", member_from=now, identity_cas=cas, tls_cas=cas)
 
 
-def enrol(name: str, ca: NationalCa, now: datetime) -> Member:
+def enrol(name: str, ca: NationalCa, now: datetime, suites: Sequence[Suite] = OFFERED) -> Member:
     """Return a new agency, certified by its national CA, with the bundle of its first epoch."""
-    identity = Identity.make(name)
+    identity = Identity.make(name, suites=suites)
     requests = certificates.identity_requests(name, identity.key.ed25519, identity.key.mldsa65)
     issued = tuple(ca.issue(request, now=now) for request in requests)
     crl = ca.crl(now=now)

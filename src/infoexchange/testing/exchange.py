@@ -17,6 +17,7 @@ from infoexchange.node import Job, Node
 from infoexchange.ports import BATCH_MAX, History, Notice, Result
 from infoexchange.quorum import policy_for
 from infoexchange.states import Event
+from infoexchange.suites import OFFERED, Suite
 from infoexchange.testing.clock import FakeClock
 from infoexchange.testing.community import Community
 from infoexchange.testing.memory import MemoryLatch, MemorySpool, MemoryStore
@@ -33,10 +34,16 @@ class Exchange:
         [delivery] = exchange.mailbox("intel.c04.vn.example").receive()
     """
 
-    def __init__(self, agencies: Mapping[str, Sequence[str]], *, clock: FakeClock | None = None) -> None:
-        """Make the community and start one node per nation."""
+    def __init__(
+        self,
+        agencies: Mapping[str, Sequence[str]],
+        *,
+        clock: FakeClock | None = None,
+        suites: Sequence[Suite] = OFFERED,
+    ) -> None:
+        """Make the community, in which everybody offers and accepts `suites`, and start one node per nation."""
         self.clock = clock or FakeClock()
-        self.community = Community.make(agencies, now=self.clock())
+        self.community = Community.make(agencies, now=self.clock(), suites=suites)
         self.directory = self.community.directory
         self.nodes = {name: self._node(name) for name in self.community.log_keys}
         self._mailboxes: dict[str, Mailbox] = {}
