@@ -18,7 +18,7 @@ from infoexchange.directory import Directory
 from infoexchange.dsse import TYPE_DIRECTORY, TYPE_KEYBUNDLE, Dsse
 from infoexchange.errors import ExchangeError, Reason
 from infoexchange.keys import EpochKeys, Identity, IdentityKey, KeyUsage, SigningKey
-from infoexchange.suites import HYBRID, HYBRID_KEM
+from infoexchange.suites import CLASSICAL, HYBRID, HYBRID_KEM, NIST_HIGH, Suite
 from infoexchange.testing import Exchange, Member
 from infoexchange.v1 import bundle_pb2
 
@@ -253,6 +253,7 @@ def test_keys_of_unknown_suites_are_for_others(shared_exchange: Exchange, member
     def add(message: bundle_pb2.KeyBundle) -> None:
         message.enc_keys.add(suite=0x0100, public_key=b"?")
         message.sig_keys.add(suite=0x0100, public_key=b"??", usage=bundle_pb2.KEY_USAGE_MANIFEST)
+        message.sig_keys.add(suite=0x0100, public_key=b"???", usage=bundle_pb2.KEY_USAGE_ACKNOWLEDGEMENT)
         message.accept_suites.append(0x0100)
 
     bundle = resigned(member, add)
@@ -260,15 +261,87 @@ def test_keys_of_unknown_suites_are_for_others(shared_exchange: Exchange, member
     assert bundle.opening_key(HYBRID)[0] == 0
 
 
+def leave(message: bundle_pb2.KeyBundle, suite: Suite, *, acknowledging: bool = False) -> None:
+    """Offer a suite no more; what was sealed before may still be acknowledged in it."""
+    for keys in (message.enc_keys, message.sig_keys):
+        for key in [k for k in keys if k.suite == suite.number]:
+            if not (acknowledging and getattr(key, "usage", 0) == KeyUsage.ACKNOWLEDGEMENT):
+                keys.remove(key)  # type: ignore[arg-type]
+    message.accept_suites.remove(suite.number)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _set(accept_suites=[HYBRID_KEM.number]),
+        _set(accept_suites=[HYBRID.number]),
+        _set(accept_suites=[]),
+        _set(accept_suites=[1, 2, 3]),
+        _set(accept_suites=[2, 3, 4]),
+        _set(enc_keys=[]),
+        _set(sig_keys=[]),
+        lambda m: (_set(enc_keys=[])(m), _set(accept_suites=[])(m)),
+        lambda m: (_set(enc_keys=[])(m), _set(accept_suites=[])(m), _set(sig_keys=[])(m)),
+        lambda m: m.enc_keys.pop(),
+        *(lambda m, n=n: m.sig_keys.pop(n) for n in range(4)),
+        lambda m: m.sig_keys.add(suite=4, public_key=b"k", usage=bundle_pb2.KEY_USAGE_MANIFEST),
+    ],
+)
+def test_a_suite_is_offered_whole(member: Member, change: Callable[[bundle_pb2.KeyBundle], object]) -> None:
+    """What is accepted is exactly what can be sealed to, and whoever opens a suite signs in it."""
+    assert reason_of(resigned, member, change) is Reason.BAD_FIELD
+
+
+def test_a_suite_that_is_closed_is_still_acknowledged_in(shared_exchange: Exchange, member: Member) -> None:
+    bundle = resigned(member, lambda m: leave(m, HYBRID_KEM, acknowledging=True))
+    bundle.verify(shared_exchange.directory, now=shared_exchange.clock())
+    assert bundle.accept_suites == (HYBRID.number,)
+    assert bundle.signing_public(HYBRID_KEM, KeyUsage.ACKNOWLEDGEMENT)
+    assert reason_of(bundle.signing_public, HYBRID_KEM, KeyUsage.MANIFEST) is Reason.SUITE_NOT_ACCEPTED
+    assert reason_of(bundle.opening_key, HYBRID_KEM) is Reason.SUITE_NOT_ACCEPTED
+
+
+def test_no_half_of_a_key_serves_elsewhere(wide_exchange: Exchange) -> None:
+    """A composite's parts are never keys of their own (draft-ietf-lamps-pq-composite-sigs), nor are X-Wing's."""
+    member = wide_exchange.community.members[SENDER]
+    identity = member.identity.key.publics
+    numbers = {key.suite: place for place, key in enumerate(message_of(member.bundle).enc_keys)}
+
+    def sig(message: bundle_pb2.KeyBundle, suite: Suite) -> bundle_pb2.SigKey:
+        return next(key for key in message.sig_keys if key.suite == suite.number)
+
+    def enc(message: bundle_pb2.KeyBundle, suite: Suite) -> bundle_pb2.EncKey:
+        return message.enc_keys[numbers[suite.number]]
+
+    def put(key: bundle_pb2.SigKey | bundle_pb2.EncKey, public: bytes) -> None:
+        key.public_key = public
+
+    changes: list[Callable[[bundle_pb2.KeyBundle], None]] = [
+        lambda m: put(sig(m, HYBRID_KEM), sig(m, HYBRID).public_key[1952:]),
+        lambda m: put(sig(m, HYBRID_KEM), sig(m, CLASSICAL).public_key),
+        lambda m: put(sig(m, HYBRID), sig(m, HYBRID).public_key[:1952] + sig(m, CLASSICAL).public_key),
+        lambda m: put(sig(m, CLASSICAL), identity[0]),
+        lambda m: put(sig(m, HYBRID), identity[1] + sig(m, HYBRID).public_key[1952:]),
+        lambda m: put(enc(m, CLASSICAL), enc(m, HYBRID).public_key[1184:]),
+        lambda m: put(enc(m, HYBRID_KEM), enc(m, HYBRID).public_key),
+        lambda m: put(enc(m, HYBRID), enc(m, HYBRID_KEM).public_key[:1184] + enc(m, HYBRID).public_key[1184:]),
+        lambda m: put(enc(m, NIST_HIGH), enc(m, NIST_HIGH).public_key[:1568] + sig(m, NIST_HIGH).public_key[2592:]),
+    ]
+    for change in changes:
+        bundle = resigned(member, change)
+        reason = reason_of(bundle.verify, wide_exchange.directory, now=wide_exchange.clock())
+        assert reason is Reason.BAD_CERTIFICATE
+    member.bundle.verify(wide_exchange.directory, now=wide_exchange.clock())
+
+
 def test_a_key_that_is_not_there(member: Member) -> None:
-    without = resigned(member, lambda m: m.sig_keys.pop(0))
-    assert reason_of(without.signing_public, HYBRID, KeyUsage.MANIFEST) is Reason.SUITE_NOT_ACCEPTED
-    assert without.signing_public(HYBRID_KEM, KeyUsage.MANIFEST)
-    shut = resigned(member, _set(accept_suites=[HYBRID_KEM.number]))
-    assert reason_of(shut.opening_key, HYBRID) is Reason.SUITE_NOT_ACCEPTED
-    assert shut.opening_key(HYBRID_KEM)[0] == 1
-    empty = resigned(member, _set(enc_keys=[]))
-    assert reason_of(empty.opening_key, HYBRID) is Reason.SUITE_NOT_ACCEPTED
+    without = resigned(member, lambda m: leave(m, HYBRID))
+    for usage in KeyUsage:
+        assert reason_of(without.signing_public, HYBRID, usage) is Reason.SUITE_NOT_ACCEPTED
+        assert without.signing_public(HYBRID_KEM, usage)
+    assert reason_of(without.opening_key, HYBRID) is Reason.SUITE_NOT_ACCEPTED
+    assert without.opening_key(HYBRID_KEM)[0] == 0
+    assert without.accept_suites == (HYBRID_KEM.number,)
     made = SigningKey(HYBRID, member.identity.epochs[0].signing[2, KeyUsage.MANIFEST].secret)
     assert member.bundle.signing_public(HYBRID, KeyUsage.MANIFEST) == made.public
 

@@ -35,19 +35,22 @@ class Keyring:
                     self._known.setdefault(bundle.owner, []).append(bundle)
 
     def to_seal_to(self, party: Party, suite: Suite, directory: Directory, *, now: datetime) -> KeyBundle:
-        """Return the newest verified bundle of a recipient that is in use and opens the suite.
+        """Return the newest bundle of a recipient that verifies now, which must accept the suite.
+
+        An older one that accepts it does not count: its owner may have given up a suite for a reason.
 
         Raises:
-            ExchangeError: Why the newest one cannot be used, or `STALE_BUNDLE` when none was published.
+            RefusedError: `SUITE_NOT_ACCEPTED`, or `STALE_BUNDLE` when none was published.
+            ExchangeError: Why the newest one cannot be used, when none can.
         """
         problem: ExchangeError | None = None
         for bundle in sorted(self._known.get(party.name, []), key=lambda b: b.epoch, reverse=True):
             try:
                 bundle.verify(directory, now=now)
-                bundle.opening_key(suite)
             except ExchangeError as refused:
                 problem = problem or refused
             else:
+                bundle.opening_key(suite)
                 return bundle
         raise problem or error(
             Reason.STALE_BUNDLE,

@@ -32,7 +32,7 @@ TEMPLATE = """\
   "roots": "roots.pb",
 
   // Algorithms that are accepted. Optional; this is the default. There are also "NIST-HIGH", "CLASSICAL" (no protection
-  // against quantum computers) and national numbers such as "0x0100", which all relays and agencies on the way must have.
+  // against quantum computers) and national numbers such as "0x0100", which everybody on the way must have.
   "suites": ["HYBRID", "HYBRID-KEM"],
 
   // Members and partner bodies, with the certificates of the CAs that issue for agencies and for TLS.
