@@ -17,6 +17,8 @@ from command_setup import AGENCIES, HOLDERS, draft, enroll, infoexchange, make_d
 from infoexchange import cli
 from infoexchange.cli.output import Output, Table, of_system
 from infoexchange.home import Home
+from infoexchange.keys import Identity
+from infoexchange.suites import HYBRID, NIST_HIGH
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -81,6 +83,32 @@ def test_signatures_can_also_be_added_one_after_the_other(exchange, capsys):
     assert infoexchange("directory", "verify", done["file"], "--roots", "roots.pb") == 0
 
 
+def test_suites_are_chosen_by_agency_and_community(exchange, capsys):
+    words = ("keygen", AGENCIES["th"], "--home", "wide", "--suite", "NIST-HIGH", "--suite", "HYBRID", "--json")
+    capsys.readouterr()
+    assert infoexchange(*words) == 0
+    assert json.loads(capsys.readouterr().out)["suites"] == ["HYBRID", "NIST-HIGH"]
+    keys = Identity.parse(Path("wide/identity.key").read_bytes())
+    assert keys.epochs[0].offered == (HYBRID, NIST_HIGH)
+    assert Home.open("home-th").bundle.accept_suites == (2, 3)
+    for chosen, numbers, text in (
+        ({}, [2, 3], "HYBRID, HYBRID-KEM."),
+        (
+            {"suites": ["NIST-HIGH", "CLASSICAL", "0x01ff", "HYBRID"]},
+            [1, 2, 4, 511],
+            "CLASSICAL, HYBRID, NIST-HIGH, 0x01ff",
+        ),
+    ):
+        Path("draft.json").write_text(json.dumps(draft(**chosen)))
+        assert infoexchange("directory", "make", "draft.json", "--out", "chosen.payload") == 0
+        capsys.readouterr()
+        assert infoexchange("directory", "show", "chosen.payload", "--json") == 0
+        assert json.loads(capsys.readouterr().out)["suites"] == numbers
+        assert infoexchange("directory", "show", "chosen.payload") == 0
+        assert f"Suites accepted: {text}" in " ".join(capsys.readouterr().out.split())
+        Path("chosen.payload").unlink()
+
+
 def test_the_template_is_a_draft(exchange, capsys):
     capsys.readouterr()
     assert infoexchange("directory", "template") == 0
@@ -130,6 +158,8 @@ BAD = {
     "existing home": (1, "never overwritten", ("keygen", AGENCIES["th"], "--home", "home-th")),
     "not a name": (1, "desk.agency.th.example", ("keygen", "Bangkok", "--home", "new")),
     "no home": (3, "--home", ("keygen", AGENCIES["th"])),
+    "no such suite": (3, "invalid choice", ("keygen", AGENCIES["th"], "--home", "new", "--suite", "hybrid")),
+    "suite of a root": (3, "--suite", ("keygen", "root", "--holder", "x", "--out", "x", "--suite", "HYBRID")),
     "no holder": (3, "--holder", ("keygen", "root", "--out", "x")),
     "existing root key": (1, "not overwritten", ("keygen", "root", "--holder", "x", "--out", "Thailand.key")),
     "existing CA": (1, "not overwritten", ("ca", "init", "th.example", "--out", "ca-th")),
@@ -184,6 +214,9 @@ DRAFTS = {
     "relays[0]: not a text": {"relays": [7]},
     "damaged.json: key": {"relays": ["damaged.json"]},
     "relays: not a list": {"relays": "relay-th/registration.json"},
+    "no suite 'HYBIRD'; did you mean 'HYBRID'": {"suites": ["HYBRID-KEM", "HYBIRD"]},
+    "suites[0]: no suite '0x0004'": {"suites": ["0x0004"]},
+    "suites[1]: not a text": {"suites": ["HYBRID", 4]},
     "did you mean 'drugs'": {"agencies": [{**draft()["agencies"][0], "domains": ["drug"]}]},
     "relay 'relay.my.example' is not in": {"agencies": [{**draft()["agencies"][0], "relay": "relay.my.example"}]},
     "not below the suffix": {"agencies": [{**draft()["agencies"][0], "nation": "sg"}]},

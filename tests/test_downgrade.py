@@ -23,9 +23,10 @@ from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason
 from infoexchange.header import Recipient
 from infoexchange.keys import EpochKeys, KeyUsage
+from infoexchange.mailbox import Mailbox
 from infoexchange.states import Event
-from infoexchange.suites import HYBRID, NIST_HIGH, Suite, bad_ciphertext
-from infoexchange.testing import Exchange, Member
+from infoexchange.suites import HYBRID, HYBRID_KEM, NIST_HIGH, Suite, bad_ciphertext
+from infoexchange.testing import Exchange, Member, MemorySpool
 from infoexchange.v1 import bundle_pb2, envelope_pb2
 from infoexchange.wrap import wrap_info
 from messages import officer_acknowledgement
@@ -238,6 +239,29 @@ def test_the_newest_bundle_decides_what_is_accepted() -> None:
     assert problem.reason is Reason.SUITE_NOT_ACCEPTED
     assert SECOND in problem.detail
     assert not isinstance(receipt, ExchangeError), receipt
+
+
+def test_what_was_sealed_before_a_suite_was_given_up_is_acknowledged() -> None:
+    exchange = Exchange(AGENCIES)
+    before, sender = exchange.mailbox(RECIPIENT), exchange.mailbox(SENDER)
+    [receipt] = sender.send_all([Draft(officer_acknowledgement(), [RECIPIENT], suite=HYBRID_KEM)])
+    assert not isinstance(receipt, ExchangeError)
+    member = exchange.community.members[RECIPIENT]
+    keys = EpochKeys.make(2, suites=(HYBRID,), closing=member.identity.epochs[0].offered)
+    identity = replace(member.identity, epochs=(keys, *member.identity.epochs))
+    now = exchange.clock()
+    bundle = KeyBundle.issue(identity, member.certificates, (member.crl,), now=now, previous=member.bundle)
+    after = Mailbox(
+        identity, [bundle, member.bundle], exchange.directory, before.relay, MemorySpool(), clock=exchange.clock
+    )
+    after.refresh()
+    [delivery] = after.receive()
+    after.acknowledge(delivery)
+    after.flush()
+    assert after.refused == []
+    history = sender.history(receipt.subject.envelope_digest)
+    [statement] = [Acknowledgement.parse(raw).statement for raw in history.statements]
+    assert (statement.state, statement.issuer_bundle) == (Event.OPENED, bundle.digest)
 
 
 @pytest.mark.parametrize(

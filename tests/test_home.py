@@ -18,9 +18,10 @@ from infoexchange.directory import Directory
 from infoexchange.errors import ExchangeError, Reason
 from infoexchange.home import Home
 from infoexchange.home.files import read_file, write_file, write_new
-from infoexchange.keys import SigningKey
+from infoexchange.keys import Identity, SigningKey
 from infoexchange.listing import Listing, RootKey, Roots
 from infoexchange.ports import Standing
+from infoexchange.suites import HYBRID, NIST_HIGH
 
 NAME = AGENCIES["th"]
 DAY = timedelta(days=1)
@@ -235,6 +236,22 @@ def test_a_crash_between_keys_and_bundle_is_finished(folder, monkeypatch):
     assert laid.rotate(now=now)
     assert laid.bundle.keys_in(laid.identity) == Home.open(folder).identity.epochs[0]
     assert laid.identity.epochs[0].signing.keys() == laid.identity.epochs[1].signing.keys()
+
+
+def test_an_agency_offers_what_it_chose_until_it_chooses_again(exchange, folder, tmp_path):
+    Home.create(tmp_path / "other", NAME, suites=(NIST_HIGH,))
+    assert Identity.parse((tmp_path / "other" / "identity.key").read_bytes()).epochs[0].offered == (NIST_HIGH,)
+    # What is given up can be acknowledged for as long as something sealed in it can be opened.
+    long = make_directory(exchange, "long", "--previous", exchange / "directory.pb", valid_days=999)
+    home = enroll(exchange, directory=long.read_bytes())
+    found, now = [], home.bundle.not_after - DAY
+    for chosen in ((HYBRID, NIST_HIGH), (), (), (), (), ()):
+        assert home.rotate(now=now, suites=chosen)
+        home.bundle.verify(home.directory, now=now)
+        closing = {n for n, _ in home.identity.epochs[0].signing} - {*home.bundle.accept_suites}
+        found.append((home.bundle.accept_suites, closing))
+        now = home.bundle.not_after - DAY
+    assert found == [((2, 4), {3})] * 4 + [((2, 4), set())] * 2
 
 
 def test_a_clock_far_ahead_destroys_no_keys(folder):

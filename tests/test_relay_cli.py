@@ -6,6 +6,8 @@ import json
 import shutil
 import socket
 import sqlite3
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from infoexchange.ledger import Ledger
 from infoexchange.listing import Roots
 from infoexchange.log import LogKeys
 from infoexchange.node import Node
+from infoexchange.testing.sites import environment
 from infoexchange.tlog import VerifierKey
 from infoexchange_relay.stores import FileLatch, open_store
 
@@ -203,6 +206,48 @@ def test_everything_wrong_is_said_at_once(relay, capsys):
     assert len(lines) == 3
     assert "chmod 600" in failed["log keys"]
     assert "national CA" in failed["TLS certificate"]
+
+
+# A program as on a machine whose OpenSSL cannot do P-384.
+WITHOUT_P384 = """
+import sys
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+real = ec.derive_private_key
+def derive(value, curve):
+    if curve.name == "secp384r1":
+        raise UnsupportedAlgorithm("secp384r1")
+    return real(value, curve)
+ec.derive_private_key = derive
+from infoexchange_relay.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def without_p384(*words: object) -> subprocess.CompletedProcess[str]:
+    run = [sys.executable, "-c", WITHOUT_P384, *map(str, words)]
+    return subprocess.run(run, capture_output=True, text=True, env=environment(), timeout=60, check=False)
+
+
+def test_a_suite_that_this_machine_cannot_do_is_found(relay, capsys):
+    config = ("--config", relay / "relay.toml")
+    suites = ["HYBRID", "NIST-HIGH", "0x0100"]
+    newer = make_directory(relay.parent, "second", "--previous", relay / "directory.pb", suites=suites)
+    shutil.copy(newer, relay / "directory.pb")
+    done = without_p384("check", *config, "--json")
+    checks = {c["check"]: c for c in json.loads(done.stdout)["checks"]}
+    assert (done.returncode, checks["cryptography"]["passed"], checks["suite 0x0002"]["passed"]) == (1, True, True)
+    assert checks["suite 0x0004"]["detail"].startswith("NIST-HIGH needs id-MLDSA87-ECDSA-P384-SHA512, which fails")
+    assert "pip install" in checks["suite 0x0004"]["next_step"]
+    assert "national suite that this program does not have" in checks["suite 0x0100"]["detail"]
+    done = without_p384("serve", *config)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "NIST-HIGH needs" in done.stderr
+    assert "pip install" in done.stderr
+    assert not list((relay / "data").iterdir())
+    # Where OpenSSL can do it, only what nobody registered is missing; envelopes in it would be refused one by one.
+    code, failed, _ = check(capsys, relay)
+    assert (code, list(failed)) == (1, ["suite 0x0100"])
 
 
 def test_keys_and_certificates_of_another_relay_are_found(relay, capsys):
