@@ -14,7 +14,7 @@ from infoexchange.draft import Draft
 from infoexchange.errors import ExchangeError
 from infoexchange.home import Home
 from infoexchange.mailbox import Mailbox
-from infoexchange.suites import SUITES, Suite
+from infoexchange.suites import OFFERED, Suite
 from infoexchange.testing.sites import Sites
 from infoexchange.transport import connect, utc_now
 
@@ -70,7 +70,7 @@ def measure(effort: Effort, costs: Costs, step: Step) -> list[Result]:
             sites = Sites.make(Path(folder) / "sites", {"th": ["desk.a"], "vn": ["desk.b"]}, now=utc_now())
         homes = [Home.open(sites.home(name)) for name in (_RECIPIENT, _SENDER)]
         with sites.running(), connect(homes[0]) as recipient, connect(homes[1]) as sender:
-            for suite in SUITES.values():
+            for suite in OFFERED:
                 with step(f"{effort.frames} frames in {suite.name}"):
                     _carry(sender, recipient, suite, 1, 4)  # connections, caches and keys
                     submitted, whole = _carry(sender, recipient, suite, effort.frames)

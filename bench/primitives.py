@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bench.measure import Effort, Result, Step
 from infoexchange import suites
-from infoexchange.suites import SUITES, Suite
+from infoexchange.suites import OFFERED, SUITES, Registry, Suite
 
 _BODY = bytes(1088)
 
@@ -53,7 +53,7 @@ class Costs:
 
 def _suite(suite: Suite, effort: Effort) -> SuiteCost:
     secret = bytes(range(suite.signing_secret_size))
-    public, seed = suite.signing_public(secret), bytes(32)
+    public, seed = suite.signing_public(secret), bytes(suite.opening_secret_size)
     message, opening = bytes(500), suite.opening_public(seed)
     signature, wrapped = suite.signer(secret)(message), suite.wrap(opening, bytes(32), b"info")
     return SuiteCost(
@@ -74,6 +74,12 @@ def measure(effort: Effort, step: Step) -> tuple[Costs, list[Result]]:
             cost = found[suite.number] = _suite(suite, effort)
         for name in ("sign", "verify", "wrap", "unwrap"):
             rows.append(Result("primitives", f"{name} {suite.name}", getattr(cost, name)))
+    with step("probe"):
+        offered = [suite.number for suite in OFFERED]
+        rows.append(
+            Result("primitives", "probe of what is offered", effort.time(lambda: Registry(SUITES).probe(offered)))
+        )
+        rows.append(Result("primitives", "probe of every suite", effort.time(lambda: Registry(SUITES).probe())))
     with step("primitives of body and log"):
         body = suites.encrypt_body(key, b"", _BODY)
         encrypt = effort.time(lambda: suites.encrypt_body(key, b"", _BODY))

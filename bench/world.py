@@ -10,7 +10,7 @@ from infoexchange.content import Content
 from infoexchange.envelope import Draught, Envelope
 from infoexchange.header import LIFETIME_DEFAULT, Header
 from infoexchange.states import OpStatus, Precedence
-from infoexchange.suites import Suite
+from infoexchange.suites import SUITES, Suite
 from infoexchange.testing import Exchange
 from infoexchange.wrap import EpochKek
 
@@ -27,7 +27,7 @@ class World:
     def __init__(self) -> None:
         """Make everybody's keys."""
         units = [name.split(".")[0] for name in RECIPIENTS]
-        self.exchange = Exchange({"th": ["desk.a", "desk.b"], "vn": units})
+        self.exchange = Exchange({"th": ["desk.a", "desk.b"], "vn": units}, suites=tuple(SUITES.values()))
         self.members = self.exchange.community.members
         self.sender = self.members[SENDER]
         self._newest = (0, b"")

@@ -21,6 +21,7 @@ from infoexchange.errors import ExchangeError, Reason
 from infoexchange.header import Recipient
 from infoexchange.keys import KeyUsage
 from infoexchange.states import Event, OpStatus, Precedence
+from infoexchange.suites import ed25519, promises
 from infoexchange.tlog import VerifierKey, merkle
 from infoexchange.tlog.checkpoint import checkpoint_text, signed_message
 from infoexchange.tlog.note import KeyType
@@ -35,7 +36,7 @@ SOURCES = sorted(p for p in LIBRARY.rglob("*.py") if "v1" not in p.parts)
 PAGES = [*SOURCES, *sorted((ROOT / "relay").rglob("*.py")), *sorted((ROOT / "proto").rglob("*.proto"))]
 
 # Where a module's numbered comments belong, if its own first lines do not say so.
-STEPS_OF = {"suites": "Envelope", "delivery": "Envelope", "tlog.proof": "Notes and proofs"}
+STEPS_OF = {"suites.suite": "Envelope", "delivery": "Envelope", "tlog.proof": "Notes and proofs"}
 # Facts of C2SP formats rather than limits of this one.
 NOT_LIMITS = {"tlog.checkpoint.TIME_MAX", "tlog.checkpoint.MLDSA_NAME_MAX", "tlog.tiles.LEVEL_MAX"}
 NOT_LIMITS |= {"tlog.tiles.ENTRY_SIZE_MAX"}
@@ -100,7 +101,16 @@ def test_every_numbered_comment_has_its_step() -> None:
             assert numbers <= set(steps(section)), f"{name} has steps that section {section} has not"
             found[name] = section
     expected = {"wire", "directory", "bundle", "envelope", "manifest", "receipt", "acknowledgement", "node.intake"}
-    expected |= {"node.statements", "witness", "evidence", "certificates", "ledger", "suites", "tlog.proof"}
+    expected |= {
+        "node.statements",
+        "witness",
+        "evidence",
+        "certificates",
+        "ledger",
+        "suites.suite",
+        "suites.composite",
+        "tlog.proof",
+    }
     assert expected <= found.keys()
 
 
@@ -148,20 +158,38 @@ def test_states_and_events_are_the_closed_lists() -> None:
 
 
 def test_suites_are_the_registry() -> None:
-    offered = {int(n, 16): name for n, name, _, _, state in rows("Suites", 5)[1:] if state.startswith("offered")}
-    assert offered == {number: suite.name for number, suite in suites.SUITES.items()}
-    sizes = {row[0].split(",")[0]: [int(cell.split(":")[0]) for cell in row[1:]] for row in rows("Suites", 3)[1:]}
-    for column, suite in enumerate((suites.HYBRID, suites.HYBRID_KEM)):
-        secret = bytes(suite.signing_secret_size)
-        wrapped = suite.wrap(suite.opening_public(bytes(32)), bytes(32), b"")
-        assert [sizes[row][column] for row in sizes] == [
+    *table, national = rows("Suites", 6)[1:]
+    found = {int(number, 16): (name, kem, signature) for number, name, kem, _, signature, use in table if use}
+    assert found == {n: (s.name, s.sealing.name, s.signing.name) for n, s in suites.SUITES.items()}
+    assert [int(end, 16) for end in national[0].split(" to ")] == [suites.NATIONAL[0], suites.NATIONAL[-1]]
+    ids = {row[0]: [int(part, 16) for part in row[3].split(", ")] for row in table}
+    assert ids == {"0x0001": [32, 1, 2], "0x0002": [0x647A, 1, 2], "0x0003": [0x647A, 1, 2], "0x0004": [0x51, 2, 2]}
+    sizes = {row[0]: [int(cell.split(":")[0]) for cell in row[1:]] for row in rows("Suites", 5)[1:]}
+    for column, suite in enumerate(suites.SUITES.values()):
+        secret, opening = bytes(suite.signing_secret_size), bytes(suite.opening_secret_size)
+        made = {len(suite.signer(secret)(bytes([n]))) for n in range(8)}
+        wrapped = suite.wrap(suite.opening_public(opening), bytes(32), b"")
+        numbers = [sizes[row][column] for row in sizes]
+        assert numbers[2] <= min(made) <= max(made) <= numbers[3]
+        assert [*numbers[:2], *numbers[4:]] == [
             suite.signing_secret_size,
             len(suite.signing_public(secret)),
-            len(suite.signer(secret)(b"")),
-            32,
-            len(suite.opening_public(bytes(32))),
+            suite.opening_secret_size,
+            len(suite.opening_public(opening)),
             len(wrapped),
         ]
+
+
+def test_composite_labels_and_limits_of_national_suites_are_those_of_the_code() -> None:
+    labels = re.findall(r'label = "(COMPSIG-[^"]+)" +OID ([\d.]+), suite 0x(\d+)', SECTIONS["Suites"])
+    code_labels = {s.number: s.signing.label.decode() for s in (suites.HYBRID, suites.NIST_HIGH)}  # type: ignore[union-attr]
+    assert {int(number, 16): label for label, _, number in labels} == code_labels
+    assert [oid for _, oid, _ in labels] == ["1.3.6.1.5.5.7.6.48", "1.3.6.1.5.5.7.6.49"]
+    limits = (promises.WRAP_SIZE_MAX, promises.KEY_SIZE_MAX, promises.SIGNATURE_SIZE_MAX)
+    text = " ".join(SECTIONS["Suites"].split())
+    for limit in limits:
+        assert re.search(rf"at most {limit}\b", text), limit
+    assert promises.SIGNATURE_SIZE_MAX == dsse.SIGNATURE_SIZE_MAX
 
 
 def test_types_are_those_of_dsse() -> None:
@@ -180,7 +208,7 @@ def test_refused_ed25519_encodings_are_refused() -> None:
             assert caught.value.reason is Reason.BAD_CERTIFICATE
     # The two last need no entry of their own: they are not below p.
     numbers = {int.from_bytes(encoding, "little") for encoding in encodings}
-    assert {n for n in numbers if n < 2**255 - 19} == suites._SMALL_ORDER
+    assert {n for n in numbers if n < 2**255 - 19} == ed25519.SMALL_ORDER
 
 
 def test_fields_named_as_not_covered_exist() -> None:

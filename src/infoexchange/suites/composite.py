@@ -58,11 +58,13 @@ class Composite:
 
     def verify(self, public: bytes, message: bytes, signature: bytes) -> None:
         """Return if both halves hold, or raise `BAD_SIGNATURE`."""
+        # (1) the length of both halves
         split = self.post_quantum.signature_size
         if len(signature) - split not in self.classical.signature_sizes:
             raise bad_signature(f"not of the length of both halves of {self.name}")
         first, second = self.parts(public)
         inner = self._inner(message)
+        # (2) the second, which is quicker, and (3) the first
         self.classical.verify(second, inner, signature[split:])
         self.post_quantum.verify(first, inner, signature[:split], self.label)
 
