@@ -22,6 +22,7 @@ from infoexchange.dsse import TYPE_ACKNOWLEDGEMENT, TYPE_KEYBUNDLE, TYPE_MANIFES
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason
 from infoexchange.header import Recipient
+from infoexchange.keyring import Keyring
 from infoexchange.keys import EpochKeys, KeyUsage
 from infoexchange.mailbox import Mailbox
 from infoexchange.states import Event
@@ -206,9 +207,10 @@ def test_a_directory_without_it(wide_exchange: Exchange, suite: Suite) -> None:
     envelope.verify(wide_exchange.directory, bundle, now=now)
     problem = refused(lambda: envelope.verify(directory, bundle, now=now))
     assert problem.reason is Reason.SUITE_NOT_ACCEPTED
-    draft = Draft(officer_acknowledgement(), [RECIPIENT], suite=suite)
-    assert [party.name for party in draft.recipients(wide_exchange.directory, SENDER, now=now)] == [RECIPIENT]
-    problem = refused(lambda: draft.recipients(directory, SENDER, now=now))
+    keyring, party = Keyring(), directory.party(RECIPIENT, at=now)
+    keyring.learn([RECIPIENT], wide_exchange.mailbox(SENDER).relay)
+    assert keyring.to_seal_to(party, suite, wide_exchange.directory, now=now).owner == RECIPIENT
+    problem = refused(lambda: keyring.to_seal_to(party, suite, directory, now=now))
     assert (problem.reason, problem.detail) == (
         Reason.SUITE_NOT_ACCEPTED,
         f"the directory does not accept {suite.name}",

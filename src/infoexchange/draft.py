@@ -50,15 +50,11 @@ class Draft:
         """Return the agencies to seal to, once message, domain and names have been checked.
 
         Raises:
-            RefusedError: `RULE_BROKEN`, `NOT_PERMITTED` when the directory does not permit the domain to the sender or
-                to a recipient, or `SUITE_NOT_ACCEPTED` when it does not list the suite.
+            RefusedError: `RULE_BROKEN`, or `NOT_PERMITTED` when the directory does not permit the domain to the sender
+                or to a recipient.
             UntrustedError: `UNKNOWN_PARTY`.
         """
         rules.check(self.message)
-        if self.suite.number not in directory.listing.suites:
-            # Every relay and recipient would say the same, after the message has been numbered and kept.
-            detail = f"the directory does not accept {self.suite.name}"
-            raise error(Reason.SUITE_NOT_ACCEPTED, field="suite", detail=detail)
         domain = catalogue.domain_of(self.message)
         names: dict[str, None] = {}
         for name in self.to:

@@ -35,7 +35,7 @@ class Keyring:
                     self._known.setdefault(bundle.owner, []).append(bundle)
 
     def to_seal_to(self, party: Party, suite: Suite, directory: Directory, *, now: datetime) -> KeyBundle:
-        """Return the newest bundle of a recipient that verifies now, which must accept the suite.
+        """Return the newest bundle of a recipient that verifies now; it and the directory must accept the suite.
 
         An older one that accepts it does not count: its owner may have given up a suite for a reason.
 
@@ -43,6 +43,7 @@ class Keyring:
             RefusedError: `SUITE_NOT_ACCEPTED`, or `STALE_BUNDLE` when none was published.
             ExchangeError: Why the newest one cannot be used, when none can.
         """
+        directory.listing.check_suite(suite, field="suite")
         problem: ExchangeError | None = None
         for bundle in sorted(self._known.get(party.name, []), key=lambda b: b.epoch, reverse=True):
             try:

@@ -15,6 +15,7 @@ from infoexchange import suites, wire
 from infoexchange.dsse import Dsse
 from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.keys import key_id
+from infoexchange.suites import Suite
 from infoexchange.tlog import VerifierKey
 from infoexchange.v1 import directory_pb2
 
@@ -218,6 +219,12 @@ class Listing:
         )
         listing.check()
         return listing
+
+    def check_suite(self, suite: Suite, *, field: str) -> None:
+        """Raise `SUITE_NOT_ACCEPTED` unless the community accepts the suite."""
+        if suite.number not in self.suites:
+            detail = f"the directory does not accept {suite.name}"
+            raise error(Reason.SUITE_NOT_ACCEPTED, field=field, detail=detail)
 
     def check(self) -> None:
         """Raise `BAD_FIELD` unless every reference holds: names below their nation's suffix, relays that exist."""

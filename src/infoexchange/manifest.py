@@ -135,10 +135,7 @@ class Manifest:
         header = self.header
         # (2) a suite that exists and that the community accepts
         suite = suites.suite_of(header.suite)
-        if suite.number not in directory.listing.suites:
-            raise error(
-                Reason.SUITE_NOT_ACCEPTED, field="header.suite", detail=f"the directory does not accept {suite.name}"
-            )
+        directory.listing.check_suite(suite, field="header.suite")
         # (3) the sender's own bundle, in use when the envelope was made
         if bundle.digest != header.sender_bundle or bundle.owner != header.sender:
             raise error(Reason.STALE_BUNDLE, field="header.sender_bundle", detail="not the bundle the header names")

@@ -65,7 +65,11 @@ class Registry:
         if taken or not _NAME.fullmatch(suite.name):
             detail = f"that number or name is {taken!r}'s" if taken else "a name is capital letters, digits and `-`"
             raise error(Reason.BAD_FIELD, field="suite", detail=detail)
-        self._try(suite)
+        self._ground()
+        try:
+            try_suite(suite)
+        except Missing as missing:
+            raise _cannot(f"{suite.name} needs {missing}") from None
         check_promises(suite)
         self._suites[suite.number] = suite
 
