@@ -175,7 +175,7 @@ def proven_by(member: Member, ders: Sequence[bytes], crls: Sequence[bytes]) -> K
 
 
 def issued(identity: Identity, ca: NationalCa, exchange: Exchange, name: str = "") -> tuple[bytes, ...]:
-    requests = certificates.identity_requests(name or identity.name, identity.key.ed25519, identity.key.mldsa65)
+    requests = certificates.identity_requests(name or identity.name, identity.key)
     return tuple(ca.issue(request, now=exchange.clock()) for request in requests)
 
 

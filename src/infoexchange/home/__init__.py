@@ -98,7 +98,7 @@ class Home:
                 write_new(path / TLS_KEY, certificates.tls_key())
             tls = certificates.tls_request(name, read_key(path / TLS_KEY, next_step=_keygen(path)))
             # Written last: where it stands, everything before it is whole.
-            identity_requests = certificates.identity_requests(name, identity.key.ed25519, identity.key.mldsa65)
+            identity_requests = certificates.identity_requests(name, identity.key)
             write_file(path / REQUEST, b"".join((*identity_requests, tls)))
         return path / REQUEST
 
