@@ -1,4 +1,4 @@
-"""Revocation: the lists in which a national CA withdraws certificates, judged at a given time (SPEC section Certificates).
+"""Revocation: lists in which a national CA withdraws certificates, judged at a given time (SPEC section Certificates).
 
 A list is made by the CA and read by everybody else. What it names is withdrawn from a date on and for ever; only a list
 that is current at the time asked about shows that a certificate was not.

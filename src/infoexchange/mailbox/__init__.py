@@ -47,7 +47,7 @@ class Mailbox:
 
         Args:
             identity: The agency's private half.
-            bundles: Its own bundles, newest epoch first; the first is sealed and signed with.
+            bundles: Its own bundles, newest epoch first; the newest that has begun is signed with.
             directory: Who is who; `refresh` replaces it.
             relay: The agency's own relay, bound to the agency.
             spool: Outbox and inbox.
@@ -86,7 +86,7 @@ class Mailbox:
     # Keeping up to date
 
     def refresh(self) -> None:
-        """Fetch newer directory versions and publish this agency's bundle; each version must follow the one held.
+        """Fetch newer directory versions and publish this agency's bundles; each version must follow the one held.
 
         Raises:
             UntrustedError: `BAD_SIGNATURE`, `DIRECTORY_ROLLBACK` or `DIRECTORY_EXPIRED`.
@@ -94,7 +94,7 @@ class Mailbox:
         """
         self._desk.directory = self._desk.directory.advance(self._desk.relay.directories(self._desk.directory.version))
         self._desk.directory.check_current(self._desk.clock())
-        for result in self._desk.relay.publish([self._desk.newest]):
+        for result in self._desk.relay.publish(self._desk.published):
             if isinstance(result, ExchangeError):
                 raise result
         self._desk.keyring.clear()
