@@ -24,7 +24,7 @@ from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, UnavailableError, UntrustedError
 from infoexchange.listing import Party, Role
 from infoexchange.node import Job, Node
-from infoexchange.ports import History, HomeRelay, Result, Waiting
+from infoexchange.ports import History, HomeRelay, Result, Waiting, concerns
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event
 from infoexchange.transport.forms import next_limit
@@ -354,7 +354,7 @@ class Peers:
         except ExchangeError as problem:
             _log.error("receipt_refused", peer=peer.name, digest=digest.hex(), reason=problem.reason.word)
             return False
-        return receipt.subject.envelope_digest == digest
+        return concerns(receipt, digest)
 
     async def _ask(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._askers, call)

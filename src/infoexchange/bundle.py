@@ -56,7 +56,8 @@ class KeyBundle:
         wire.check_ascending([k.suite for k in m.enc_keys], field="bundle.enc_keys")
         for digest in m.identity_certs:
             wire.check_size(digest, wire.DIGEST_SIZE, field="bundle.identity_certs")
-        if m.epoch > 1 and not m.previous or m.epoch == 1 and (m.previous or m.withdraws_older):
+        first = m.epoch == 1
+        if first == bool(m.previous) or (first and m.withdraws_older):
             detail = "the first bundle follows none, every other names the one before"
             raise error(Reason.BAD_FIELD, field="bundle.previous", detail=detail)
         if m.tls_spki:

@@ -39,7 +39,7 @@ def check_follows(bundle: KeyBundle, others: Iterable[KeyBundle], directory: Dir
         twice = older.epoch == newer.epoch
         # (2) each names the one before
         torn = older.epoch + 1 == newer.epoch and newer.previous != older.digest
-        if (twice or torn) and _is_proven(other, directory, now):
+        if (twice or torn) and is_proven(other, directory, now):
             what = (
                 f"two bundles of epoch {newer.epoch}" if twice else f"epoch {newer.epoch} names another one before it"
             )
@@ -61,7 +61,7 @@ def check_not_withdrawn(bundle: KeyBundle, others: Iterable[KeyBundle], director
     """
     # (3) withdrawn by a bundle of higher epoch that its owner is shown to have signed
     for other in withdrawing(bundle, others):
-        if at > other.not_before + CLOCK_SKEW and _is_proven(other, directory, at):
+        if at > other.not_before + CLOCK_SKEW and is_proven(other, directory, at):
             raise withdrawn(bundle, other)
 
 
@@ -79,7 +79,7 @@ def withdrawn(bundle: KeyBundle, by: KeyBundle) -> ExchangeError:
     )
 
 
-def _is_proven(bundle: KeyBundle, directory: Directory, now: datetime) -> bool:
+def is_proven(bundle: KeyBundle, directory: Directory, now: datetime) -> bool:
     """Whether the owner is shown to have signed a bundle, judged as near to `now` as its time of use allows."""
     try:
         bundle.prove(directory, now=min(max(now, bundle.not_before), bundle.not_after))

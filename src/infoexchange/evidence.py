@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import partial
 from hashlib import sha256
 
-from infoexchange import wire
+from infoexchange import chain, wire
 from infoexchange.acknowledgement import Acknowledgement
 from infoexchange.audit import Routing
 from infoexchange.bundle import KeyBundle
@@ -154,6 +154,11 @@ class Evidence:
         exam.check("checkpoints witnessed", partial(self._check_witnesses, directory, now))
         return exam.report()
 
+    @property
+    def steps(self) -> list[Receipt]:
+        """The events of the message itself, without those of the publication of keys."""
+        return [receipt for receipt in self.events if receipt.routing.event is not Event.KEY_BUNDLE]
+
     def _logged_at(self) -> datetime:
         """Return the time of the first acceptance, or the sender's own claim where none is in the file."""
         accepted = [r.routing.logged_at for r in self.events if r.routing.event is Event.ACCEPTED]
@@ -164,7 +169,7 @@ class Evidence:
 
     def _check_directory(self, directory: Directory) -> str:
         # (3) who is who: verified against the auditor's own roots before it came here
-        others = {r.routing.this_relay for r in self.events if r.subject.directory_digest != directory.digest}
+        others = {r.routing.this_relay for r in self.steps if r.subject.directory_digest != directory.digest}
         if others:
             why = f"not version {directory.version} of this directory was in force at {', '.join(sorted(others))}"
             raise OpenQuestionError("another directory", why)
@@ -189,7 +194,23 @@ class Evidence:
         newest_list(bundle.crls, [ca for nation in directory.listing.nations for ca in nation.identity_cas])
         if not bundle.revocation_known(directory, at=at):
             raise OpenQuestionError("no revocation data", f"no list of that CA for {at:%Y-%m-%d %H:%M}Z is in the file")
+        self._check_not_withdrawn(directory, bundle, at)
         return f"list of the national CA, valid at {at:%Y-%m-%d %H:%M}Z"
+
+    def _check_not_withdrawn(self, directory: Directory, bundle: KeyBundle, at: datetime) -> None:
+        """Raise if the owner had withdrawn a bundle when what it signs was logged; its own dates alone prove nothing."""
+        home = self._relay_of(directory, bundle.owner)
+        for other in chain.withdrawing(bundle, self.bundles):
+            if not chain.is_proven(other, directory, at):
+                continue  # anybody could have put it there
+            entries = [r for r in self.events if _publishes(r, other, home)]
+            for receipt in entries:
+                receipt.verify(directory)
+                if at > max(receipt.routing.logged_at, other.not_before + CLOCK_SKEW):
+                    raise chain.withdrawn(bundle, other)
+            if not entries and at > other.not_before:
+                why = f"epoch {other.epoch} withdraws these keys, and no entry of {home} shows from when on"
+                raise OpenQuestionError("keys withdrawn", why)
 
     def _check_signature(self, directory: Directory) -> str:
         # (5) the signature, and every part that travelled
@@ -206,6 +227,11 @@ class Evidence:
         # (6) in the log of the relay that wrote it, about this message, by a relay on its way and for its recipients
         receipt.verify(directory)
         header, said, about = self.manifest.header, receipt.routing, receipt.subject
+        if said.event is Event.KEY_BUNDLE:
+            published = self._bundle_named(about.sender_bundle)
+            if not _publishes(receipt, published, self._relay_of(directory, published.owner)):
+                raise error(Reason.BAD_PROOF, field="event", detail="the entry speaks of another party's keys")
+            return f"entry {receipt.index}, epoch {published.epoch} of {published.owner}"
         same = about.envelope_digest == self.digest and about.sender_bundle == header.sender_bundle
         if not same or said.sender != header.sender or not self._may_name(said):
             raise error(Reason.BAD_PROOF, field="event", detail="the entry speaks of another message")
@@ -245,6 +271,7 @@ class Evidence:
             raise error(Reason.BAD_PROOF, field="statement", detail="no log entry for it is in the file")
         if said.at > entry.routing.logged_at + CLOCK_SKEW:
             raise error(Reason.BAD_PROOF, field="statement", detail="dated after the entry that logged it")
+        self._check_not_withdrawn(directory, self._bundle_named(said.issuer_bundle), entry.routing.logged_at)
         reason = f", reason {Reason(said.reason).word}" if said.reason in set(Reason) else ""
         return f"{said.state.name}{reason} at {said.at:%Y-%m-%d %H:%M:%S}Z by its own clock"
 
@@ -305,3 +332,10 @@ def _manifest(message: envelope_pb2.Dsse) -> Manifest:
 def _bundle(raw: bytes, certificates: Mapping[bytes, bytes], crls: Sequence[bytes]) -> KeyBundle:
     """Return a bundle with those certificates of the file that it names, and all revocation lists."""
     return KeyBundle.parse(raw, KeyBundle.parse(raw).named(certificates), crls)
+
+
+def _publishes(receipt: Receipt, bundle: KeyBundle, relay: str) -> bool:
+    """Whether an entry says that a bundle was published at its owner's relay."""
+    said = receipt.routing
+    about = (said.event, said.this_relay, said.sender, receipt.subject.sender_bundle)
+    return about == (Event.KEY_BUNDLE, relay, bundle.owner, bundle.digest)

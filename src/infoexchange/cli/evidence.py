@@ -210,6 +210,7 @@ def sentence(receipt: Receipt) -> str:
         Event.DELIVERED: f"{said.this_relay} handed it to {who}",
         Event.OPENED: f"{who} stated, signed, that it was opened",
         Event.REFUSED: f"it was refused for {who or said.next_relay}, reason {reason}",
+        Event.KEY_BUNDLE: f"{said.this_relay} published new keys of {said.sender}, which withdraw older ones",
         Event.EXPIRED: f"its time ran out before {who} fetched it",
     }
     return words.get(said.event, said.event.name)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from google.protobuf.message import Message
 
+from infoexchange import chain
 from infoexchange.acknowledgement import Acknowledgement
 from infoexchange.bundle import KeyBundle
 from infoexchange.delivery import Delivery, Refusal
@@ -204,4 +205,7 @@ class Mailbox:
         names = {envelope.header.sender, *(s.statement.issuer for s in statements)}
         found = [*self._desk.own.values(), *self._desk.relay.bundles(sorted(names))]
         bundles = {b.digest: b for b in found if b.digest in wanted}
-        return Evidence.make(envelope, self._desk.directory, list(bundles.values()), history)
+        # Keys that were withdrawn since, with the entry that says when; a hostile relay may name any others besides.
+        later = {b.digest: b for used in bundles.values() for b in chain.withdrawing(used, found)}
+        bundles |= {d: later[d] for d in history.published & later.keys()}
+        return Evidence.make(envelope, self._desk.directory, list(bundles.values()), history.with_keys(bundles))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from infoexchange import chain
+from infoexchange.acknowledgement import Acknowledgement
 from infoexchange.audit import Routing
 from infoexchange.errors import Reason, error
 from infoexchange.listing import Party, Role
@@ -32,7 +34,18 @@ def history(desk: Desk, caller: Party, digest: bytes) -> History:
         )
     peers = [Receipt.parse(record.exhibit) for record, _ in kept if record.event is Event.FORWARDED]
     statements = [record.exhibit for record, _ in kept if _is_statement(record)]
-    return History((*(receipt for _, receipt in kept), *peers), tuple(statements))
+    signed_with = {r.subject.sender_bundle for _, r in kept}
+    signed_with |= {Acknowledgement.parse(raw).statement.issuer_bundle for raw in statements}
+    published = [receipt for digest in sorted(signed_with) for receipt in _withdrawals(desk, digest)]
+    return History((*(receipt for _, receipt in kept), *peers, *published), tuple(statements))
+
+
+def _withdrawals(desk: Desk, digest: bytes) -> list[Receipt]:
+    """Return the entries with which a party published that it withdraws a bundle: auditors judge by their time."""
+    bundle = desk.store.bundle(digest)
+    later = chain.withdrawing(bundle, desk.chain_of(bundle.owner)) if bundle else []
+    indices = [index for other in later for index in desk.store.history(other.digest)[:1] if index < desk.ledger.size]
+    return desk.ledger.receipts(indices)
 
 
 def _seen_by(desk: Desk, caller: Party, routings: Sequence[Routing], *, blind: bool) -> list[bool]:
