@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -37,6 +38,9 @@ _PUBLISHED_MAX = 4096  # bundles a peer is known to have
 _ASKERS = 8  # questions under way at once; whoever asks waits for the answer anyway
 _SWEEP = 30.0  # seconds between two looks for what has expired; nobody waits for the answer
 _SWEEP_LIMIT = 64
+_FRESH = timedelta(minutes=1)  # how old an answer about another relay's agency may be: its keys may be withdrawn since
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 # A peer that says this speaks of itself, not of the envelope.
 _OF_THE_PEER = frozenset({Reason.DIRECTORY_EXPIRED})
@@ -249,6 +253,7 @@ class Peers:
         # Apart from them, so that questions to a slow peer hold up nobody's messages.
         self._askers = ThreadPoolExecutor(_ASKERS, "ask")
         self._tasks: list[asyncio.Task[None]] = []
+        self._asked: dict[str, datetime] = {}
 
     def start(self) -> None:
         """Begin to forward and to look for what has expired, in the running loop."""
@@ -291,22 +296,28 @@ class Peers:
         own = await self._writer.read(partial(self._node.store.bundles, names))
         if caller.role is Role.RELAY:
             return own
-        wanted = self._to_ask(names, own)
+        now = self._node.clock()
+        in_use = {bundle.owner for bundle in own if bundle.not_after >= now}
+        # What is known serves at once; whether there is anything newer is asked meanwhile, for the next who asks.
+        aging = [name for name in names if name in in_use and now > self._asked.get(name, _NEVER) + _FRESH]
+        self._tasks = [task for task in self._tasks if not task.done()]
+        self._tasks += [asyncio.create_task(self._learn(self._peers[p], n)) for p, n in self._by_peer(aging).items()]
+        wanted = self._by_peer([name for name in names if name not in in_use])
         if not wanted:
             return own
         await asyncio.gather(*(self._learn(self._peers[name], asked) for name, asked in wanted.items()))
         return await self._writer.read(partial(self._node.store.bundles, names))
 
-    def _to_ask(self, names: Sequence[str], own: Sequence[KeyBundle]) -> dict[str, list[str]]:
-        """Return the names to ask for, by peer."""
+    def _by_peer(self, names: Sequence[str]) -> dict[str, list[str]]:
+        """Return the agencies among some names that other relays serve, by relay; they count as asked for from now."""
         now = self._node.clock()
-        in_use = {bundle.owner for bundle in own if bundle.not_after >= now}
         wanted: dict[str, list[str]] = {}
         for name in dict.fromkeys(names):
             with contextlib.suppress(ExchangeError):
                 party = self._node.directory.party(name, at=now)
-                if name not in in_use and party.role is Role.AGENCY and party.relay in self._peers:
+                if party.role is Role.AGENCY and party.relay in self._peers:
                     wanted.setdefault(party.relay, []).append(name)
+                    self._asked[name] = now
         return wanted
 
     async def _learn(self, peer: Peer, names: Sequence[str]) -> None:

@@ -198,7 +198,7 @@ class Evidence:
         return f"list of the national CA, valid at {at:%Y-%m-%d %H:%M}Z"
 
     def _check_not_withdrawn(self, directory: Directory, bundle: KeyBundle, at: datetime) -> None:
-        """Raise if the owner had withdrawn a bundle when what it signs was logged; its own dates alone prove nothing."""
+        """Raise if the owner had withdrawn a bundle when what it signs was logged; its own dates prove nothing."""
         home = self._relay_of(directory, bundle.owner)
         for other in chain.withdrawing(bundle, self.bundles):
             if not chain.is_proven(other, directory, at):
