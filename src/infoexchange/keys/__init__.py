@@ -283,7 +283,7 @@ class Identity:
     def keys_of(self, epoch: int) -> EpochKeys:
         """Return the keys of one epoch, or raise `STALE_BUNDLE` once they are destroyed."""
         for keys in self.epochs:
-            if keys.epoch == epoch:
+            if keys.epoch == epoch and keys.opening:
                 return keys
         raise error(Reason.STALE_BUNDLE, field="epoch", detail=f"the keys of epoch {epoch} are not held any more")
 
