@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import infoexchange.home as home_module
+import infoexchange.home.folder as folder_module
 from command_setup import AGENCIES, make_directory, make_exchange
 from infoexchange import certificates, suites
 from infoexchange.bundle import KeyBundle
@@ -313,16 +313,16 @@ def test_a_crash_at_any_step_leaves_a_directory_that_opens(folder, chain, monkey
     for directory in (chain[1], chain[2])[:then]:
         count = iter(range(9))
 
-        def die(*_: object, real=home_module.write_file, count=count):
+        def die(*_: object, real=folder_module.write_file, count=count):
             if next(count) == step:
                 raise OSError(28, "full")
             return real(*_)
 
         with monkeypatch.context() as patched:
-            patched.setattr(home_module, "write_file", die)
+            patched.setattr(folder_module, "write_file", die)
             if step == 3:
                 patched.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
-                patched.setattr(home_module, "write_file", lambda path, data: path.write_bytes(data))
+                patched.setattr(folder_module, "write_file", lambda path, data: path.write_bytes(data))
             with pytest.raises(OSError, match="full"):
                 Home.open(folder).save_directory(directory)
         assert Home.open(folder).directory.version in (2, 3, 4)

@@ -150,12 +150,12 @@ class Checks:
     def _certificate(self, directory: Directory | None, entry: Party | None) -> str:
         config = self._config
         # The permissions of the key are worth knowing even where there is no certificate yet.
-        read_key(config.tls_key, next_step=_INIT)
+        key = read_key(config.tls_key, next_step=_INIT)
         with in_file(config.tls_certificate):
             ders = certificates.from_pem(
                 read_file(config.tls_certificate, next_step="Put the certificate that the national CA issued there.")
             )
-        check_tls_pair(ders[0], config.tls_key)
+        check_tls_pair(ders[0], key, config.tls_key)
         until = f"until {certificates.load(ders[0]).not_valid_after_utc:%Y-%m-%d}"
         if not directory or not entry:
             return until + ", not compared with the directory"
