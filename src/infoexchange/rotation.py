@@ -57,9 +57,9 @@ def _end_of(epoch: int, bundles: Sequence[KeyBundle]) -> datetime | None:
 
 
 def _remaining(keys: EpochKeys, end: datetime | None, now: datetime) -> EpochKeys:
-    # (1) what signs, when nobody would accept the signature any more
+    # (1) what signs, and what makes epoch KEKs, when nobody would accept anything signed with it any more
     if end is None or now <= end + CLOCK_SKEW:
         return keys
     # (2) what opens, when nothing sealed to it can still be on its way
     opening = {} if now > end + OPENING_KEPT else keys.opening
-    return replace(keys, signing={}, opening=opening)
+    return replace(keys, signing={}, wrapping=b"", opening=opening)

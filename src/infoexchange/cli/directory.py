@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from infoexchange.cli.output import PASSED, Output, Table
 from infoexchange.cli.parser import Subparsers, add_command, add_group
+from infoexchange.cli.passphrase import add_passphrase, keychain_of
 
 if TYPE_CHECKING:
     from infoexchange.dsse import Dsse
@@ -41,6 +42,7 @@ def register(subparsers: Subparsers) -> None:
     sign.add_argument("file", metavar="FILE", type=Path, help="content or signed directory")
     sign.add_argument("--key", metavar="ROOTKEY", type=Path, required=True, help="key file of `keygen root`")
     sign.add_argument("--out", metavar="FILE", type=Path, help="file to write (default: FILE.KEYID.signed)")
+    add_passphrase(sign)
 
     merge = add_command(group, "merge", "join the signatures of several files over the same content", _merge)
     merge.add_argument("files", metavar="FILE", type=Path, nargs="+", help="files that `directory sign` wrote")
@@ -120,13 +122,13 @@ def _roots(args: argparse.Namespace, out: Output) -> int:
 def _sign(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.cli import rootkey
     from infoexchange.directory import Directory
-    from infoexchange.home.files import in_file, read_file, read_key, write_file
+    from infoexchange.home.files import in_file, read_file, write_file
 
     raw = read_file(args.file, next_step=_CHECK)
     with in_file(args.file):
         listing, dsse = _listing(raw)
     next_step = "Run: infoexchange keygen root --holder WHO --out FILE"
-    key = rootkey.parse_secret(read_key(args.key, next_step=next_step), field=str(args.key))
+    key = rootkey.parse_secret(keychain_of(args).read(args.key, next_step=next_step), field=str(args.key))
     signed = Directory.sign(dsse.payload if dsse else raw, [key])
     if dsse:
         signed = Directory.merge([raw, signed])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from infoexchange.cli.output import FAILED, INDETERMINATE, PASSED, Output, Table, of_system
 from infoexchange.cli.parser import Subparsers, add_command, add_group
+from infoexchange.cli.passphrase import add_home, folder_of
 
 if TYPE_CHECKING:
     from infoexchange.directory import Directory
@@ -28,7 +29,7 @@ def register(subparsers: Subparsers) -> None:
     group = add_group(subparsers, "evidence", "make, verify or show an evidence file")
     make = add_command(group, "make", "collect everything that proves a message into one file", _make)
     make.add_argument("id", metavar="ID", help="the message, as `send` and `receive` print it: 64 hexadecimal digits")
-    make.add_argument("--home", metavar="DIR", type=Path, required=True, help="folder of the agency")
+    add_home(make)
     make.add_argument("--out", metavar="FILE", type=Path, required=True, help="new evidence file, by custom .ixev")
     make.add_argument("--sealed", action="store_true", help="leave the ciphertext out; the signed manifest stays")
 
@@ -75,7 +76,7 @@ def _make(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.transport import connect
 
     digest = digest_of(args.id)
-    home = Home.open(args.home)
+    home = Home.open(folder_of(args))
     received = inbox_of(args.home, digest) / "envelope.bin"
     envelope = None
     if received.exists():

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from infoexchange.bridges import FORMATS
 from infoexchange.cli.output import FAILED, PASSED, Output, Table, UsageError
 from infoexchange.cli.parser import SUITE_NAMES, Parser, Subparsers, add_command
+from infoexchange.cli.passphrase import add_home, folder_of
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -37,7 +38,7 @@ def register(subparsers: Subparsers) -> None:
     """Add `send`, `receive` and `receipts`."""
     send = add_command(subparsers, "send", "seal messages for their recipients and hand them to the own relay", _send)
     send.add_argument("file", metavar="FILE", type=Path, help="a message as JSON, or a file of another format")
-    send.add_argument("--home", metavar="DIR", type=Path, required=True, help="folder of the agency")
+    add_home(send)
     send.add_argument("--to", metavar="NAME", action="append", required=True, help="agency or group; may be repeated")
     kind = send.add_mutually_exclusive_group(required=True)
     kind.add_argument("--type", metavar="TYPE", help="message type of a JSON file, such as MaritimeIncidentReport")
@@ -53,12 +54,12 @@ def register(subparsers: Subparsers) -> None:
     add_marks(send)
 
     receive = add_command(subparsers, "receive", "fetch, verify and open what waits, and acknowledge it", _receive)
-    receive.add_argument("--home", metavar="DIR", type=Path, required=True, help="folder of the agency")
+    add_home(receive)
     receive.add_argument("--show", action="store_true", help="print every field; personal data is hidden")
 
     receipts = add_command(subparsers, "receipts", "show what both relays logged of a message", _receipts)
     receipts.add_argument("id", metavar="ID", help="the message: 64 hexadecimal digits")
-    receipts.add_argument("--home", metavar="DIR", type=Path, required=True, help="folder of the agency")
+    add_home(receipts)
 
 
 def add_marks(parser: Parser) -> None:
@@ -129,7 +130,7 @@ def _send(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.transport import connect
 
     check_marks(args)
-    home = Home.open(args.home)
+    home = Home.open(folder_of(args))
     messages, notes = _messages(args)
     earlier: list[Result] = []
     results: list[Result] = []
@@ -150,6 +151,7 @@ def _send(args: argparse.Namespace, out: Output) -> int:
             _show_sent(out, results, [r for r in earlier if not isinstance(r, ExchangeError)], waiting, notes)
     if problem:
         raise problem
+    out.remind(home.reminders(now=datetime.now(UTC)))
     return FAILED if any(isinstance(result, ExchangeError) for result in results) else PASSED
 
 
@@ -257,7 +259,7 @@ def _receive(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.home import Home
     from infoexchange.transport import connect
 
-    home = Home.open(args.home)
+    home = Home.open(folder_of(args))
     received: list[dict[str, object]] = []
     shown: list[str | Table] = []
     refused: list[Refusal] = []
@@ -278,6 +280,7 @@ def _receive(args: argparse.Namespace, out: Output) -> int:
     finally:
         if done or received or refused:  # what was kept before a problem is kept
             _show_received(out, args.home, received, shown, refused)
+    out.remind(home.reminders(now=datetime.now(UTC)))
     return FAILED if refused else PASSED
 
 
@@ -339,7 +342,7 @@ def _receipts(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.transport import connect
 
     digest = digest_of(args.id)
-    with connect(Home.open(args.home)) as mailbox, asking_about(digest):
+    with connect(Home.open(folder_of(args))) as mailbox, asking_about(digest):
         history = mailbox.history(digest)
     rows = [(f"{e.routing.logged_at:%Y-%m-%d %H:%M:%S}Z", sentence(e), e.index) for e in history.events]
     out.show(

@@ -8,7 +8,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -124,6 +124,16 @@ class Output:
             print(json.dumps({"reason": problem.reason.word, **parts}, ensure_ascii=False), file=self._stderr)
         else:
             print(f"{self._program}: {one_line(str(problem))}", file=self._stderr)
+
+    def remind(self, lines: Iterable[str]) -> None:
+        """Say what a person should do soon; the command itself is done."""
+        for line in lines:
+            text = (
+                json.dumps({"reminder": line}, ensure_ascii=False)
+                if self._as_json
+                else f"{self._program}: soon: {line}"
+            )
+            print(one_line(text), file=self._stderr)
 
     def run(self, command: Callable[[], int]) -> int:
         """Return the exit code of a command; whatever it may meet outside this program becomes one line and a code."""

@@ -40,7 +40,7 @@ class Home:
         self.identity = identity
         self.directory = directory
         self.bundles = tuple(bundles)
-        self._unrotated: ExchangeError | None = None
+        self.unrotated: ExchangeError | None = None  # why the next bundle could not be issued, if that was tried
 
     @staticmethod
     def create(
@@ -229,7 +229,7 @@ class Home:
                 except (UnavailableError, RefusedError) as problem:
                     if now > self.bundle.not_after:
                         raise
-                    self._unrotated, due = problem, False
+                    self.unrotated, due = problem, False
             self._destroy(now)
         return due
 
@@ -362,7 +362,7 @@ class Home:
         """Return what a person should do soon, one line each; nothing where all is well."""
         from infoexchange.home.reminders import reminders  # it reads certificates, which most calls need not
 
-        return reminders(self, self._unrotated, now=now)
+        return reminders(self, self.unrotated, now=now)
 
 
 def _stands(bundle: KeyBundle, directory: Directory, now: datetime) -> bool:

@@ -176,7 +176,7 @@ class IdentityKey:
 
 @dataclass(frozen=True)
 class EpochKeys:
-    """The private halves of one key bundle."""
+    """The private halves of one key bundle; when its use ends only those that open are kept, for a while."""
 
     epoch: int
     signing: Mapping[tuple[int, KeyUsage], SigningKey]
@@ -185,12 +185,16 @@ class EpochKeys:
 
     @property
     def is_whole(self) -> bool:
-        """Whether every secret has the length of its kind, and every suite that is opened all its keys."""
-        if len(self.wrapping) != CONTENT_KEY_SIZE:
+        """Whether every secret has the length of its kind, and every suite that is opened all its keys.
+
+        What signs is destroyed all together, with the secret of epoch KEKs; what opens stays for a while.
+        """
+        if len(self.wrapping) != (CONTENT_KEY_SIZE if self.signing else 0):
             return False
         sizes = all(len(key.secret) == key.suite.signing_secret_size for key in self.signing.values())
         sizes &= all(len(key.secret) == key.suite.opening_secret_size for key in self.opening.values())
-        return sizes and bool(self.opening) and {(n, u) for n in self.opening for u in KeyUsage} <= self.signing.keys()
+        all_signed = {(n, u) for n in self.opening for u in KeyUsage} <= self.signing.keys()
+        return sizes and (not self.signing or (bool(self.opening) and all_signed))
 
     @property
     def offered(self) -> tuple[Suite, ...]:

@@ -73,6 +73,19 @@ class Premises(Protocol):
         """Issue the bundle of a new epoch when it is time."""
 
 
+def published(home: Premises, *, timeout: timedelta = TIMEOUT) -> Sequence[KeyBundle]:
+    """Return the agency's own bundles as its relay has them; nothing is changed.
+
+    Raises:
+        UnavailableError: The relay cannot be reached.
+    """
+    relay = home.directory.relay_of(home.directory.party(home.name, at=utc_now()))
+    tls = home.tls
+    channel = open_channel(relay.address, name=relay.name, roots=tls.roots, certificate=tls.chain, key=tls.key)
+    with contextlib.closing(channel):
+        return RemoteRelay(channel, timeout=timeout, address=relay.address).bundles([home.name])
+
+
 @contextlib.contextmanager
 def connect(home: Premises, *, timeout: timedelta = TIMEOUT) -> Iterator[Mailbox]:
     """Give a mailbox, connected to the agency's own relay, with keys published and the newest directory.
