@@ -16,7 +16,6 @@ import structlog
 from infoexchange import certificates, suites, wire
 from infoexchange.directory import Directory
 from infoexchange.errors import Reason, error
-from infoexchange.home.files import read_key
 from infoexchange.ledger import Ledger
 from infoexchange.listing import Party, Roots
 from infoexchange.log import LogKeys
@@ -40,6 +39,8 @@ LOG_STOPPED = 4  # the log took nothing more; what was acknowledged is safe, and
 # Implementation constants
 _CARRY_TIMEOUT = timedelta(seconds=60)  # a full batch on a slow line
 _ASK_TIMEOUT = timedelta(seconds=5)  # an agency waits for the answer
+
+_CHECK = "Run `infoexchange-relay check`, which names everything that is missing."
 
 _log = structlog.get_logger()
 
@@ -89,10 +90,11 @@ async def running(config: Config) -> AsyncIterator[Relay]:
     """
     wire.require_upb()
     suites.probe(())
-    key, certificate = _read_key(config.tls_key), _read(config.tls_certificate)
+    keychain = config.keychain()
+    key, certificate = keychain.read(config.tls_key, next_step=_CHECK), _read(config.tls_certificate)
     directory = Directory.parse(_read(config.directory), roots=Roots.parse(_read(config.roots)))
-    keys = LogKeys.parse(_read_key(config.log_keys))
-    witness_keys = WitnessKeys.parse(_read_key(config.witness_keys))
+    keys = LogKeys.parse(keychain.read(config.log_keys, next_step=_CHECK))
+    witness_keys = WitnessKeys.parse(keychain.read(config.witness_keys, next_step=_CHECK))
     _check_identity(config, keys, directory, certificate)
     # What this machine cannot verify must not be found out with the first envelope.
     suites.probe(number for number in directory.listing.suites if suites.knows(number))
@@ -145,10 +147,6 @@ def _locked(config: Config) -> Iterator[None]:
         yield
 
 
-def _read_key(path: Path) -> bytes:
-    return read_key(path, next_step="Run `infoexchange-relay check`, which names everything that is missing.")
-
-
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -157,7 +155,7 @@ def _read(path: Path) -> bytes:
             Reason.UNAVAILABLE,
             field=str(path),
             detail=problem.strerror or "unreadable",
-            next_step="Run `infoexchange-relay check`, which names everything that is missing.",
+            next_step=_CHECK,
         ) from None
 
 
