@@ -169,7 +169,11 @@ BAD = {
     "foreign request": (1, "home-sg", ("ca", "issue", "--ca", "ca-th", "home-sg/request.pem", "--out", "y")),
     "not a serial": (1, "ca list", ("ca", "revoke", "--ca", "ca-th", "xyz", "--unregistered")),
     "a serial of nobody": (1, "--unregistered", ("ca", "revoke", "--ca", "ca-th", "beef")),
-    "revoked in the future": (1, "in the future", ("ca", "revoke", "--ca", "ca-th", "1", "--since", "2999-01-01T00:00Z")),
+    "revoked in the future": (
+        1,
+        "in the future",
+        ("ca", "revoke", "--ca", "ca-th", "1", "--since", "2999-01-01T00:00Z"),
+    ),
     "no zone": (3, "zone", ("ca", "revoke", "--ca", "ca-th", "1", "--since", "2026-01-01")),
     "no register": (1, "ca init", ("ca", "list", "--ca", "home-th")),
     "not a draft": (1, "th.pem", ("directory", "make", "th.pem", "--out", "y")),

@@ -134,9 +134,15 @@ def _point(encoded: bytes) -> bytes:
 def _session(place: Place, pin: Pin, *, write: bool = False) -> Iterator[Any]:
     """Open a token for as long as the block lasts; whatever the driver says becomes one of our errors."""
     token = _token(place)
-    said = pin(place.token)
     import pkcs11
 
+    if pkcs11.TokenFlag.USER_PIN_FINAL_TRY & token.flags:  # a program that tries by itself must not be what locks it
+        detail, next_step = (
+            "one more wrong PIN would lock it",
+            "Log in once with the tool of the token, then try again.",
+        )
+        raise error(Reason.NOT_PERMITTED, field=f"token {place.token}", detail=detail, next_step=next_step)
+    said = pin(place.token)
     try:
         with token.open(rw=write, user_pin=said) as session:
             yield session

@@ -136,6 +136,8 @@ class Keychain:
         """Write a secret file under another passphrase, or in the clear; errors as `read` and `write`."""
         raw = self.read(path, next_step="Check the path.")
         self._seals[path] = seal
+        if seal and seal not in self._known:
+            self._known.append(seal)
         self.write(path, raw)
 
     def pin(self, token: str) -> str:

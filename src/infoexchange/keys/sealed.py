@@ -71,8 +71,8 @@ class Seal:
     _key: bytes = field(repr=False)
 
     @classmethod
-    def make(cls, passphrase: str, *, cost: Cost = COST, entropy: Entropy = secrets.token_bytes) -> Seal:
-        """Return the seal of a new passphrase.
+    def make(cls, passphrase: str, *, cost: Cost | None = None, entropy: Entropy = secrets.token_bytes) -> Seal:
+        """Return the seal of a new passphrase, at the usual cost if none is given.
 
         Raises:
             MalformedError: `BAD_FIELD` when the passphrase is shorter than 12 characters.
@@ -85,6 +85,7 @@ class Seal:
                 detail=f"shorter than {PASSPHRASE_LENGTH_MIN} characters",
                 next_step="Take a longer one: five or six words that nobody said before.",
             )
+        cost = cost or COST
         cost.check("cost")
         salt = entropy(SALT_SIZE)
         return cls(salt, cost, _stretch(passphrase, salt, cost))
