@@ -43,7 +43,7 @@ def reason_of(call: Callable[..., object], *args: object) -> Reason:
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The driver, with an empty token named `agency`; once for this process, because drivers read their settings once."""
+    """The driver, with a token named `agency`; once for this process, because drivers read their settings once."""
     found = next((path for path in DRIVERS if Path(path).exists()), None)
     if not found or not shutil.which("softhsm2-util"):
         pytest.skip("SoftHSM2 is not installed (apt install softhsm2)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import random
 from collections.abc import Callable
@@ -147,15 +148,10 @@ def test_a_flipped_bit_never_gives_another_secret() -> None:
     for place in rng.sample(range(len(RAW)), 150):
         raw = bytearray(RAW)
         raw[place] ^= 1 << rng.randrange(8)
-        try:
+        with contextlib.suppress(ExchangeError):
             file = SealedFile.parse(bytes(raw))
-            if file.cost.memory * file.cost.passes > 2**24:
-                continue  # a digit of the cost: it would be refused too, only later
-            found = file.open_with(file.seal_of(PASSPHRASE))
-        except ExchangeError as problem:
-            assert problem.reason in {Reason.MALFORMED, Reason.BAD_FIELD, Reason.TOO_LARGE, Reason.BAD_CIPHERTEXT}
-        else:
-            assert found == SECRET
+            if file.cost.memory * file.cost.passes <= 2**24:  # not a digit of the cost: that would take its time
+                assert file.open_with(file.seal_of(PASSPHRASE)) == SECRET
 
 
 def test_no_secret_shows() -> None:
