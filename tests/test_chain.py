@@ -204,6 +204,13 @@ def test_a_second_bundle_of_an_epoch_is_refused(agency: Agency) -> None:
     assert (refused.reason, "two bundles of epoch 2" in refused.detail) == (Reason.LOG_FORK, True)
 
 
+def test_an_agency_is_told_what_to_do_about_two_histories(agency: Agency) -> None:
+    agency.publish(agency.next(agency.exchange.clock()))
+    agency.turn(agency.exchange.clock())
+    with pytest.raises(ExchangeError, match=r"log_fork.*two bundles of epoch 2.*bundle rotate --recover"):
+        agency.mailbox()
+
+
 def test_each_names_the_one_before(agency: Agency) -> None:
     now = agency.exchange.clock()
     second = agency.next(now)

@@ -90,14 +90,15 @@ class Mailbox:
         """Fetch newer directory versions and publish this agency's bundles; each version must follow the one held.
 
         Raises:
-            UntrustedError: `BAD_SIGNATURE`, `DIRECTORY_ROLLBACK` or `DIRECTORY_EXPIRED`.
+            UntrustedError: `BAD_SIGNATURE`, `DIRECTORY_ROLLBACK` or `DIRECTORY_EXPIRED`; `LOG_FORK` when the relay has
+                another bundle of an epoch of this agency's.
             UnavailableError: The relay cannot be reached.
         """
         self._desk.directory = self._desk.directory.advance(self._desk.relay.directories(self._desk.directory.version))
         self._desk.directory.check_current(self._desk.clock())
         for result in self._desk.relay.publish(self._desk.published):
             if isinstance(result, ExchangeError):
-                raise result
+                raise _forked(result) if result.reason is Reason.LOG_FORK else result
         self._desk.keyring.clear()
         self._keks.ask()
 
@@ -209,3 +210,12 @@ class Mailbox:
         later = {b.digest: b for used in bundles.values() for b in chain.withdrawing(used, found)}
         bundles |= {d: later[d] for d in history.published & later.keys()}
         return Evidence.make(envelope, self._desk.directory, list(bundles.values()), history.with_keys(bundles))
+
+
+def _forked(problem: ExchangeError) -> ExchangeError:
+    """Return what the relay said of two histories, with what their owner can do about it."""
+    next_step = (
+        "If an older copy of the keys was put back: infoexchange bundle rotate --recover. If not, somebody else has the"
+        " identity key: have the national CA revoke it."
+    )
+    return error(problem.reason, field=problem.field, detail=problem.detail, next_step=next_step)
