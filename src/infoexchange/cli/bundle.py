@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from infoexchange.cli.output import PASSED, Output, Table, UsageError
-from infoexchange.cli.parser import Parser, Subparsers, add_command, add_group
+from infoexchange.cli.parser import SUITE_NAMES, Parser, Subparsers, add_command, add_group
 from infoexchange.cli.passphrase import add_home, folder_of
 
 if TYPE_CHECKING:
@@ -30,6 +30,13 @@ def register(subparsers: Subparsers) -> None:
     rotate.add_argument(
         "--recover", action="store_true", help="go on after bundles that this folder lost, as the relay has them"
     )
+    rotate.add_argument(
+        "--suite",
+        choices=SUITE_NAMES,
+        action="append",
+        default=[],
+        help="offer this suite from now on; may be repeated; without it, what was offered before",
+    )
     rotate.add_argument("--publish", action="store_true", help="connect to the own relay and publish it at once")
 
     _command(group, "show", "list the key bundles held, and what to do soon", _show)
@@ -44,21 +51,22 @@ def _command(group: Subparsers, name: str, summary: str, run: object) -> Parser:
 
 def _rotate(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.home import Home
+    from infoexchange.suites import suite_named
     from infoexchange.transport import connect
     from infoexchange.transport.session import published
 
     if args.if_needed + args.recover + (args.now or args.withdraw) > 1:
         raise UsageError("--if-needed, --recover and --now or --withdraw exclude each other")
     home, now = Home.open(folder_of(args)), datetime.now(UTC)
-    before = home.bundle
+    before, suites = home.bundle, [suite_named(name) for name in args.suite]
     if args.recover:
         home.go_on_after(published(home), now=now)
     elif args.if_needed:
-        home.rotate(now=now)
+        home.rotate(now=now, suites=suites)
         if home.unrotated:
             raise home.unrotated
     else:
-        home.issue_next(now=now, withdraw=args.withdraw, at_once=args.now)
+        home.issue_next(now=now, suites=suites, withdraw=args.withdraw, at_once=args.now)
     if args.publish:
         with connect(home):
             pass
