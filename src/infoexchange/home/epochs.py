@@ -12,7 +12,7 @@ from infoexchange.directory import Directory
 from infoexchange.errors import ExchangeError, RefusedError, UnavailableError
 from infoexchange.home.folder import Folder
 from infoexchange.keys import EpochKeys, Identity
-from infoexchange.suites import OFFERED, Suite
+from infoexchange.suites import OFFERED, Suite, suite_of
 
 
 class Epochs:
@@ -55,6 +55,7 @@ class Epochs:
             return False
         with self.folder.locked():
             self._reload()  # another process may have done it since this one read the folder
+            self._destroy(now)
             due = rotation.is_due(self.bundle, now)
             if due:
                 try:
@@ -63,7 +64,7 @@ class Epochs:
                     if now > self.bundle.not_after:
                         raise
                     self.unrotated, due = problem, False
-            self._destroy(now)
+            self._destroy(now)  # once more: what kept the place of the newest is not needed now
         return due
 
     def issue_next(
@@ -84,6 +85,7 @@ class Epochs:
         self.directory.check_current(now)
         with self.folder.locked():
             self._reload()
+            self._destroy(now)
             start = now if withdraw or at_once else rotation.start_of_next(self.bundle, now)
             self._issue(start, suites, withdraw=withdraw)
             self._destroy(now)
@@ -144,7 +146,8 @@ class Epochs:
         """Make the keys of an epoch, durable at once, beside those of the epochs that are kept."""
         # What was sealed in a suite that is offered no more is still acknowledged in it.
         closing = [suite for keys in held for suite in keys.offered]
-        fresh = EpochKeys.make(epoch, suites=suites or self.identity.epochs[0].offered or OFFERED, closing=closing)
+        before = [suite_of(number) for number in self.bundles[0].accept_suites] if self.bundles else OFFERED
+        fresh = EpochKeys.make(epoch, suites=suites or before, closing=closing)
         self._put_identity(replace(self.identity, epochs=(fresh, *held)))
 
     def _issue(

@@ -101,8 +101,8 @@ class Identity:
             RefusedError: `SUITE_NOT_ACCEPTED` when this machine cannot do a suite.
         """
         wire.check_name(name, field="name")
-        first = EpochKeys.make(1, suites=suites, entropy=entropy)
-        return cls(name, IdentityKey.make(token=token, entropy=entropy), (first,))
+        key = IdentityKey.make(token=token, entropy=entropy)
+        return cls(name, key, (EpochKeys.make(1, suites=suites, entropy=entropy),))
 
     def keys_of(self, epoch: int) -> EpochKeys:
         """Return the keys of one epoch, or raise `STALE_BUNDLE` once they are destroyed."""
