@@ -11,8 +11,8 @@ import pytest
 from conftest import RECIPIENT, SENDER
 from infoexchange import wire
 from infoexchange.bundle import KeyBundle
-from infoexchange.dsse import TYPE_KEYBUNDLE, Dsse
 from infoexchange.draft import Draft
+from infoexchange.dsse import TYPE_KEYBUNDLE, Dsse
 from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.keys import EpochKeys, Identity, IdentityKey
 from infoexchange.mailbox import Mailbox
