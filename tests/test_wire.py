@@ -207,6 +207,11 @@ def test_records_are_exact_slices() -> None:
     # The value of a number is its sender's business; only the outer shape is ours.
     loose = tag(1, 0) + varint(1, extra=3)
     assert records(loose) == [loose]
+    for longest in (varint(2**64 - 1), varint(0, extra=9)):
+        assert records(tag(1, 0) + longest) == [tag(1, 0) + longest]
+    assert records(data(1, b"x" * 127) + data(2, b"x" * 128)) == [data(1, b"x" * 127), data(2, b"x" * 128)]
+    # Ascending is said of the field alone: what kind of value it holds has no order.
+    assert records(tag(1, 5) + b"abcd" + number(1, 7)) == [tag(1, 5) + b"abcd", number(1, 7)]
     assert records(HEADER)[4] == data(6, RECIPIENT)
 
 
