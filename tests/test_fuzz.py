@@ -159,7 +159,7 @@ def test_what_is_a_finding() -> None:
     with pytest.raises(SlowError):
         judge(Target("made up", (), lambda _: sum(range(10**5)), (b"",)), b"", seconds_max=0)
     with pytest.raises(FindingError, match="MiB"):
-        judged(lambda _: bytes(600 << 20))
+        judge(Target("made up", (), len, (b"",)), b"", memory_max=-1)
 
 
 def test_no_input_is_larger_than_the_limit(targets: dict[str, Target]) -> None:

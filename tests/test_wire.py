@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from google.protobuf.internal import api_implementation
@@ -257,6 +258,22 @@ def test_records_of_anything_are_all_of_it() -> None:
         except MalformedError:
             continue
     assert split > 30
+
+
+# Schemas
+
+
+@pytest.mark.parametrize(
+    "module", [audit_pb2, bundle_pb2, content_pb2, directory_pb2, envelope_pb2], ids=lambda m: m.__name__
+)
+def test_no_message_has_what_makes_one_meaning_two_encodings(module: Any) -> None:
+    """Maps have no order, floats several forms of one value, and an optional number is there or not when it is 0."""
+    fields = [field for message in module.DESCRIPTOR.message_types_by_name.values() for field in message.fields]
+    assert fields
+    for field in fields:
+        assert field.type not in (field.TYPE_DOUBLE, field.TYPE_FLOAT, field.TYPE_GROUP), field.full_name
+        assert not (field.message_type and field.message_type.GetOptions().map_entry), field.full_name
+        assert field.message_type or field.is_repeated or not field.has_presence, field.full_name
 
 
 # Fields

@@ -217,7 +217,8 @@ class Running:
         if os.WIFSIGNALED(status):
             late = os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL)
             return Outcome(True, "timeout" if late else "crash", seconds)
-        return Outcome(os.waitstatus_to_exitcode(status) != 0, by or "loading", seconds)
+        killed = os.waitstatus_to_exitcode(status) != 0
+        return Outcome(killed, by or "loading" if killed else "", seconds)
 
 
 def start(module: str, code: CodeType | None, tests: Sequence[Test]) -> Running:

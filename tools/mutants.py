@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import CodeType
 
 from mutant_tests import ROOT, SOURCE, TESTS, Outcome, Running, Test, preload, start, tests_of
 from mutations import Mutation, mutated, mutations
@@ -177,7 +178,6 @@ def results(work: Sequence[tuple[str, Path, Mutation]], selection: Selection, pr
     """Run the tests against every mutation, some at a time."""
     waiting = iter(work)
     running: dict[int, tuple[str, Mutation, int, Running]] = {}
-    codes = _codes()
     while True:
         while len(running) < processes:
             item = next(waiting, None)
@@ -188,7 +188,7 @@ def results(work: Sequence[tuple[str, Path, Mutation]], selection: Selection, pr
             if not tests:
                 yield Result(module, mutation, Outcome(False, "no test runs it", 0.0), 0)
                 continue
-            run = start(f"infoexchange.{module}", codes(path, mutation), tests)
+            run = start(f"infoexchange.{module}", code_of(path, mutation), tests)
             running[run.process] = (module, mutation, len(tests), run)
         if not running:
             return
@@ -203,13 +203,10 @@ def results(work: Sequence[tuple[str, Path, Mutation]], selection: Selection, pr
         yield Result(module, mutation, run.outcome(status, usage), count)
 
 
-def _codes() -> functools.partial:  # type: ignore[type-arg]
-    names = reasons()
-
-    def code(path: Path, mutation: Mutation) -> object:
-        return compile(mutated(path.read_text(encoding="utf-8"), mutation, names), str(path), "exec", dont_inherit=True)
-
-    return functools.partial(code)
+def code_of(path: Path, mutation: Mutation) -> CodeType:
+    """Return the code of a module with a fault in it."""
+    tree = mutated(path.read_text(encoding="utf-8"), mutation, reasons())
+    return compile(tree, str(path), "exec", dont_inherit=True)
 
 
 def check_sound(tests: Sequence[Test]) -> None:

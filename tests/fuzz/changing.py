@@ -20,8 +20,9 @@ Mend = Callable[[bytes], bytes]
 
 INTERESTING = (
     b"\x00", b"\xff", b"\x80", b"\x0a", b"\x08\x00", b"\x7a\x00", b"\n", b"\n\n", b" ", b"+", b"=", b"0", b"-1",
-    b"\r\n", b"\xe2\x80\x94 x y\n", b"\xc2\x85", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b'"', b"[", b"{", b"[[", b"9" * 30,
-    b"\xfb\x06\xfc\x06", b"\xff" * 9 + b"\x01", b"\xef\xbb\xbf", b"\x1b[0m", b"1e999", b"NaN", b"null", b"--", b"..",
+    b"\r\n", b"\xe2\x80\x94 x y\n", b"\xc2\x85", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b'"', b"[", b"{", b"[[",
+    b"9" * 30, b"\xfb\x06\xfc\x06", b"\xff" * 9 + b"\x01", b"\xef\xbb\xbf", b"\x1b[0m", b"1e999", b"NaN", b"null",
+    b"--", b"..",
 )  # fmt: skip
 NUMBERS = (0, 1, 2, 3, 15, 64, 65, 255, 2**31 - 1, 2**31, 2**32 - 1, 2**53, 2**63 - 1, 2**63, 2**64 - 1, -1, -(2**63))
 TEXTS = ("", "x", "a.b", "x" * 300, "\x00", "é", "A.B", "a.b\n", "\u202e", "desk.oncb.th.example", "=1+1", "x" * 5000)

@@ -33,7 +33,7 @@ class Cost:
     memory: int
 
 
-def judge(target: Target, raw: bytes, *, seconds_max: float = SECONDS_MAX) -> Cost:
+def judge(target: Target, raw: bytes, *, seconds_max: float = SECONDS_MAX, memory_max: int = MEMORY_MAX) -> Cost:
     """Return what it cost to read `raw`.
 
     Raises:
@@ -54,7 +54,7 @@ def judge(target: Target, raw: bytes, *, seconds_max: float = SECONDS_MAX) -> Co
     cost = Cost(read, time.process_time() - begin, _peak() - before)
     if cost.seconds > seconds_max:
         raise SlowError(f"{target.name}: {cost.seconds:.2f} s for {len(raw)} bytes", cost.seconds)
-    if cost.memory > MEMORY_MAX:
+    if cost.memory > memory_max:
         raise FindingError(f"{target.name}: {cost.memory >> 20} MiB for {len(raw)} bytes")
     return cost
 
