@@ -204,6 +204,8 @@ DRAFTS = {
     "valid_days: 0": {"valid_days": 0},
     "roots: not a text": {"roots": 1},
     "Correct roots in": {"roots": "nowhere.pb"},
+    "is not the name of a file": {"roots": "roots\x00.pb"},
+    "nations[0].identity_cas[0]": {"nations": [{**draft()["nations"][0], "identity_cas": ["\ud800.pem"]}]},
     "th.pem: roots": {"roots": "th.pem"},
     "nations[0]: not an object": {"nations": ["th"]},
     "nations[0].suffix: is missing": {"nations": [{"code": "th"}]},

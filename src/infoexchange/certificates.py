@@ -315,9 +315,10 @@ class NationalCa:
         try:
             key = serialization.load_pem_private_key(key_pem, None)
             certificate = x509.load_pem_x509_certificate(certificate_pem)
-        except (ValueError, TypeError, UnsupportedAlgorithm):
+            public = certificate.public_key()
+        except _UNREADABLE:
             raise _bad("not the files of a national CA") from None
-        if not isinstance(key, ec.EllipticCurvePrivateKey) or certificate.public_key() != key.public_key():
+        if not isinstance(key, ec.EllipticCurvePrivateKey) or public != key.public_key():
             raise _bad("the CA's key and certificate do not belong together")
         return cls(key, certificate)
 
