@@ -158,7 +158,7 @@ def grown(relay: Path) -> Path:
     """A relay whose log has grown since a copy of its data was made."""
     logged(relay)
     shutil.copytree(relay / "data", relay / "old")
-    newer = make_directory(relay.parent, "second", "--previous", relay / "directory.pb")
+    newer = make_directory(relay.parent, "second", "--after", relay / "directory.pb")
     shutil.copy(newer, relay / "directory.pb")
     logged(relay)
     return relay

@@ -117,6 +117,23 @@ class Output:
             task = bar.add_task(what)
             yield lambda done, total: bar.update(task, completed=done, total=total)
 
+    def check_person(self) -> None:
+        """Raise `UsageError` unless there is somebody at the terminal who can be asked."""
+        if self._as_json or not sys.stdin.isatty():
+            raise UsageError("nobody can be asked here: run it at a terminal, or add --yes")
+
+    def agreed(self, word: str, question: str) -> bool:
+        """Ask whoever sits at the terminal, and return whether exactly `word` was the answer."""
+        print(_printable(question), end=" ", file=self._stderr, flush=True)
+        return sys.stdin.readline().strip() == word
+
+    def warn(self, text: str) -> None:
+        """Print one line beside the data: nothing is wrong yet, but somebody has to act."""
+        if self._as_json:
+            print(json.dumps({"warning": text}, ensure_ascii=False), file=self._stderr)
+        else:
+            print(f"{self._program}: warning: {one_line(text)}", file=self._stderr)
+
     def problem(self, problem: ExchangeError) -> None:
         """Print what went wrong and what to do about it, in one line."""
         if self._as_json:

@@ -160,6 +160,12 @@ class RemoteRelay:
                 raise error(Reason.DIRECTORY_ROLLBACK, field=self._address, detail=f"version {newest} after {after}")
             after = newest
 
+    def publish_directory(self, raw: bytes) -> Result:
+        """Publish the next directory version; the caller verifies the receipt."""
+        request = relay_pb2.PublishDirectoryRequest(directory=raw)
+        with calling(self._address):
+            return forms.result_from_wire(self._bulletin.PublishDirectory(request, **self._call).result)
+
     def bundles(self, names: Sequence[str]) -> Sequence[KeyBundle]:
         """Return the bundles of the parties named, newest epoch first for each; the caller verifies them."""
         found: list[KeyBundle] = []

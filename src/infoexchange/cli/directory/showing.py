@@ -1,0 +1,145 @@
+"""Showing: what stands in a version, and what differs, for a person and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from infoexchange.cli.output import Table
+
+if TYPE_CHECKING:
+    from infoexchange.differences import Difference
+    from infoexchange.endings import Ending
+    from infoexchange.listing import Listing
+
+_CONSONANTS, _VOWELS = "bdfghjklmnprstvz", "aiou"  # proquints, arXiv 0901.4016: 16 bits make a word one can say
+
+
+def spoken(digest: bytes) -> Table:
+    """Return a digest as rows to be read out over the telephone: groups of four digits, and a word for each."""
+    groups = [digest[i : i + 2] for i in range(0, len(digest), 2)]
+    pairs = [f"{group.hex()} {_word(group)}" for group in groups]
+    return Table(("fingerprint: four digits and a word for each, to be compared aloud", "", "", ""), _rows(pairs, 4))
+
+
+def words(digest: bytes) -> str:
+    """Return a digest as words."""
+    return " ".join(_word(digest[i : i + 2]) for i in range(0, len(digest), 2))
+
+
+def _word(pair: bytes) -> str:
+    bits = int.from_bytes(pair, "big")
+    letters = ((12, _CONSONANTS), (10, _VOWELS), (6, _CONSONANTS), (4, _VOWELS), (0, _CONSONANTS))
+    return "".join(alphabet[bits >> shift & len(alphabet) - 1] for shift, alphabet in letters)
+
+
+def _rows(items: Sequence[str], columns: int) -> list[Sequence[str]]:
+    return [items[i : i + columns] for i in range(0, len(items), columns)]
+
+
+def changes_data(changes: Sequence[Difference]) -> list[dict[str, Any]]:
+    """Return differences as JSON shows them."""
+    return [{"path": c.path, "sentence": c.sentence, "before": c.before, "after": c.after} for c in changes]
+
+
+def changes_parts(changes: Sequence[Difference]) -> list[str]:
+    """Return differences for a person."""
+    return [f"* {change.sentence}" for change in changes] or ["Nothing differs."]
+
+
+def endings_data(endings: Sequence[Ending], now: datetime) -> list[dict[str, Any]]:
+    """Return what ends soon as JSON shows it."""
+    return [
+        {"what": e.what, "at": e.at.isoformat(), "days": e.days(now), "urgent": e.is_urgent(now)}
+        | {"next_step": e.next_step}
+        for e in endings
+    ]
+
+
+def endings_parts(endings: Sequence[Ending], now: datetime) -> list[str | Table]:
+    """Return what ends soon for a person, nothing where nothing does."""
+    if not endings:
+        return []
+    rows = [("NOW" if e.is_urgent(now) else "soon", f"{e.at:%Y-%m-%d %H:%M}Z", e.what, e.next_step) for e in endings]
+    return [Table(("act", "ends", "what", "what to do"), rows)]
+
+
+def listing_data(listing: Listing) -> dict[str, Any]:
+    """Return a content as JSON shows it."""
+    from infoexchange.differences import domain_word, fingerprint
+    from infoexchange.listing import Role
+
+    def when(at: datetime | None) -> str | None:
+        return at.isoformat() if at else None
+
+    return {
+        "community": listing.community,
+        "version": listing.version,
+        "issued": listing.issued_at.isoformat(),
+        "expires": listing.expires_at.isoformat(),
+        "previous": listing.previous.hex(),
+        "threshold": listing.roots.threshold,
+        "roots": [key.holder for key in listing.roots.keys],
+        "root_keys": [
+            {"holder": key.holder, "suite": key.suite, "fingerprint": fingerprint(key.public)}
+            for key in listing.roots.keys
+        ],
+        "nations": [
+            {"code": n.code, "suffix": n.suffix, "treaties": list(n.treaties)}
+            | {"member_from": when(n.member_from), "member_to": when(n.member_to)}
+            | {"identity_cas": [fingerprint(ca) for ca in n.identity_cas]}
+            | {"tls_cas": [fingerprint(ca) for ca in n.tls_cas]}
+            for n in listing.nations
+        ],
+        "relays": [
+            {"name": p.name, "nation": p.nation, "address": p.address}
+            | {"log_keys": list(p.log_keys), "witness_keys": list(p.witness_keys)}
+            for p in listing.parties
+            if p.role is Role.RELAY
+        ],
+        "agencies": [
+            {"name": p.name, "nation": p.nation, "relay": p.relay, "title": p.title}
+            | {"domains": [domain_word(d) for d in p.domains]}
+            | {"member_from": when(p.member_from), "member_to": when(p.member_to)}
+            for p in listing.parties
+            if p.role is Role.AGENCY
+        ],
+        "groups": [
+            {"name": g.name, "members": list(g.members)}
+            | {"valid_from": when(g.valid_from), "valid_to": when(g.valid_to)}
+            for g in listing.groups
+        ],
+        "suites": list(listing.suites),
+        "witness_policy": listing.witness_policy,
+    }
+
+
+def listing_parts(listing: Listing) -> list[str | Table]:
+    """Return a content as a person reads it."""
+    data = listing_data(listing)
+    parts: list[str | Table] = [
+        f"Directory of {listing.community}, version {listing.version},"
+        f" issued {listing.issued_at:%Y-%m-%d %H:%M}Z, valid until {listing.expires_at:%Y-%m-%d %H:%M}Z.",
+        f"{listing.roots.threshold} of {len(listing.roots.keys)} root keys must sign: {', '.join(data['roots'])}.",
+        Table(
+            ("nation", "suffix", "member", "identity CAs", "TLS CAs"),
+            [
+                (n.code, n.suffix, _span(n.member_from, n.member_to), len(n.identity_cas), len(n.tls_cas))
+                for n in listing.nations
+            ],
+        ),
+        Table(("relay", "nation", "address"), [(r["name"], r["nation"], r["address"]) for r in data["relays"]]),
+        Table(
+            ("agency", "nation", "relay", "domains"),
+            [(a["name"], a["nation"], a["relay"], " ".join(a["domains"])) for a in data["agencies"]],
+        ),
+    ]
+    if listing.groups:
+        rows = [(g.name, _span(g.valid_from, g.valid_to), " ".join(g.members)) for g in listing.groups]
+        parts.append(Table(("group", "valid", "members"), rows))
+    return [item for part in parts for item in (part, "")]
+
+
+def _span(start: datetime, end: datetime | None) -> str:
+    return f"{start:%Y-%m-%d} to {end:%Y-%m-%d}" if end else f"from {start:%Y-%m-%d}"
