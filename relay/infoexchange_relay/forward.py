@@ -34,6 +34,7 @@ _BACKOFF_FIRST = 0.5  # seconds; doubled after each failure
 _BACKOFF_MAX = 30.0
 _HELD_MAX = 1024  # envelopes passed over until the next pause
 _PUBLISHED_MAX = 4096  # bundles a peer is known to have
+_FORWARDERS_MAX = 64  # threads, each made when it is first needed: a region has fewer relays
 _ASKERS = 8  # questions under way at once; whoever asks waits for the answer anyway
 _SWEEP = 30.0  # seconds between two looks for what has expired; nobody waits for the answer
 _SWEEP_LIMIT = 64
@@ -244,27 +245,63 @@ class Peers:
         self._peers = {peer.name: peer for peer in peers}
         self._writer = writer
         self._node = writer.node
-        # One call of each forwarder and a few questions; a thread is made only when it is needed.
-        self._pool = ThreadPoolExecutor(max(1, len(peers)), "forward")
+        self._pool = ThreadPoolExecutor(max(_FORWARDERS_MAX, len(peers)), "forward")
         # Apart from them, so that questions to a slow peer hold up nobody's messages.
         self._askers = ThreadPoolExecutor(_ASKERS, "ask")
-        self._tasks: list[asyncio.Task[None]] = []
+        self._forwarding: dict[str, asyncio.Task[None]] = {}
+        self._sweeping: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to forward and to look for what has expired, in the running loop."""
-        forwarders = [Forwarder(peer, self._writer, self._pool) for peer in self._peers.values()]
-        self._tasks = [asyncio.create_task(_watched(forwarder.run)) for forwarder in forwarders]
-        self._tasks.append(asyncio.create_task(_watched(self._sweep)))
+        for peer in self._peers.values():
+            self._forward(peer)
+        self._sweeping = asyncio.create_task(_watched(self._sweep))
+
+    def _forward(self, peer: Peer) -> None:
+        forwarder = Forwarder(peer, self._writer, self._pool)
+        self._forwarding[peer.name] = asyncio.create_task(_watched(forwarder.run))
+
+    async def renew(self, peers: Sequence[Peer]) -> None:
+        """Go on with other peers: what waits for one that was there before goes on where it stood.
+
+        A peer that is the same object as before is not disturbed.
+        """
+        new = {peer.name: peer for peer in peers}
+        gone = [peer for name, peer in self._peers.items() if new.get(name) is not peer]
+        come = [peer for name, peer in new.items() if self._peers.get(name) is not peer]
+        self._peers = new
+        await self._end(gone)
+        for peer in come:
+            self._forward(peer)
+
+    async def _end(self, peers: Sequence[Peer]) -> None:
+        """End the forwarders and connections of some peers; a call under way is made again by whoever comes after."""
+        tasks = [self._forwarding.pop(peer.name) for peer in peers if peer.name in self._forwarding]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for peer in peers:
+            peer.close()
 
     async def close(self) -> None:
         """End the tasks and the connections."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for peer in self._peers.values():
-            peer.close()
+        if self._sweeping:
+            self._sweeping.cancel()
+            await asyncio.gather(self._sweeping, return_exceptions=True)
+        await self._end(list(self._peers.values()))
         self._pool.shutdown()
         self._askers.shutdown()
+
+    async def directories(self, after: int) -> tuple[str, Sequence[bytes]]:
+        """Return the directory versions after `after` that one of the peers has, any of them, and its name.
+
+        Raises:
+            UnavailableError: It cannot be reached just now.
+        """
+        if not self._peers:
+            return "", []
+        peer = random.choice(list(self._peers.values()))  # noqa: S311  spreads the questions, guards no secret
+        return peer.name, await self._ask(partial(peer.asking.directories, after))
 
     async def _sweep(self) -> None:
         """Log the end of what nobody fetched in time."""
