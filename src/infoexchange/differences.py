@@ -221,7 +221,9 @@ def domain_word(number: int) -> str:
 
 def moment(at: datetime) -> str:
     """Return a time to the day where it is midnight in UTC, and else in full: two that differ must look different."""
-    text = f"{at:%Y-%m-%d}" if at == at.replace(hour=0, minute=0, second=0, microsecond=0) else at.isoformat(" ")
+    if at == at.replace(hour=0, minute=0, second=0, microsecond=0):
+        return f"{at:%Y-%m-%d}"
+    text = at.isoformat(" ", "milliseconds" if at.microsecond else "seconds")
     return text.replace("+00:00", "Z")
 
 

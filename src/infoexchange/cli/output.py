@@ -61,6 +61,7 @@ class Output:
         self._as_json = as_json
         self._stdout: TextIO = sys.stdout
         self._stderr: TextIO = sys.stderr
+        self._last: list[Callable[[], None]] = []
         for stream in (self._stdout, self._stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")  # a name in Thai is no reason to fail on an old terminal
@@ -127,6 +128,10 @@ class Output:
         print(_printable(question), end=" ", file=self._stderr, flush=True)
         return sys.stdin.readline().strip() == word
 
+    def at_end(self, remark: Callable[[], None]) -> None:
+        """Have something said after everything else, whatever becomes of the command."""
+        self._last.append(remark)
+
     def warn(self, text: str) -> None:
         """Print one line beside the data: nothing is wrong yet, but somebody has to act."""
         if self._as_json:
@@ -145,7 +150,12 @@ class Output:
     def run(self, command: Callable[[], int]) -> int:
         """Return the exit code of a command; whatever it may meet outside this program becomes one line and a code."""
         try:
-            code = command()
+            try:
+                code = command()
+            finally:
+                for remark in self._last:
+                    with contextlib.suppress(ExchangeError, OSError):  # what the command itself met is told already
+                        remark()
             self._stdout.flush()
         except BrokenPipeError:
             # The reader has seen enough. Python would complain once more when it closes the stream.

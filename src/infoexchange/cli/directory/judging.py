@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from infoexchange.cli.directory import files, showing
 from infoexchange.cli.directory.ballot import Ballot
+from infoexchange.cli.endings import endings_data, endings_parts
 from infoexchange.cli.output import FAILED, PASSED, Output
 
 
@@ -86,11 +87,11 @@ def show(args: argparse.Namespace, out: Output) -> int:
     ends = upcoming(of_directory(version.listing, now), now)
     out.show(
         {"verified": bool(args.roots), "signers": list(signers), "digest": version.dsse.digest.hex()}
-        | {"endings": showing.endings_data(ends, now)}
+        | {"endings": endings_data(ends, now)}
         | showing.listing_data(version.listing),
         *showing.listing_parts(version.listing),
-        *showing.endings_parts(ends, now),
-        showing.spoken(version.dsse.digest),
+        *endings_parts(ends, now),
+        *showing.spoken(version.dsse.digest),
         f"Signed by {', '.join(signers)}." if args.roots else "Not verified: no --roots was given.",
     )
     return PASSED

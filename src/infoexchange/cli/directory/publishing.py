@@ -5,18 +5,18 @@ from __future__ import annotations
 import argparse
 
 from infoexchange.cli.directory import files
+from infoexchange.cli.endings import opened
 from infoexchange.cli.output import PASSED, Output
 
 
 def run(args: argparse.Namespace, out: Output) -> int:
     """Check that a version follows the one held here, hand it over, and keep it once the relay has logged it."""
     from infoexchange.errors import ExchangeError, Reason, error
-    from infoexchange.home import Home
     from infoexchange.home.files import in_file, read_file
     from infoexchange.states import Event
     from infoexchange.transport import reach
 
-    home = Home.open(args.home)
+    home = opened(args.home, out)
     raw = read_file(args.file, next_step=files.CHECK)
     with in_file(args.file):
         directory = home.directory.succeed(raw)

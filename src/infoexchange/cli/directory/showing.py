@@ -10,17 +10,17 @@ from infoexchange.cli.output import Table
 
 if TYPE_CHECKING:
     from infoexchange.differences import Difference
-    from infoexchange.endings import Ending
     from infoexchange.listing import Listing
 
 _CONSONANTS, _VOWELS = "bdfghjklmnprstvz", "aiou"  # proquints, arXiv 0901.4016: 16 bits make a word one can say
 
 
-def spoken(digest: bytes) -> Table:
-    """Return a digest as rows to be read out over the telephone: groups of four digits, and a word for each."""
+def spoken(digest: bytes) -> list[str]:
+    """Return a digest as lines to be read out over the telephone: groups of four digits, and a word for each."""
     groups = [digest[i : i + 2] for i in range(0, len(digest), 2)]
     pairs = [f"{group.hex()} {_word(group)}" for group in groups]
-    return Table(("fingerprint: four digits and a word for each, to be compared aloud", "", "", ""), _rows(pairs, 4))
+    lines = ["   ".join(pairs[i : i + 4]) for i in range(0, len(pairs), 4)]
+    return ["Fingerprint, to be compared aloud by digits or by words:", *(f"  {line}" for line in lines)]
 
 
 def words(digest: bytes) -> str:
@@ -34,10 +34,6 @@ def _word(pair: bytes) -> str:
     return "".join(alphabet[bits >> shift & len(alphabet) - 1] for shift, alphabet in letters)
 
 
-def _rows(items: Sequence[str], columns: int) -> list[Sequence[str]]:
-    return [items[i : i + columns] for i in range(0, len(items), columns)]
-
-
 def changes_data(changes: Sequence[Difference]) -> list[dict[str, Any]]:
     """Return differences as JSON shows them."""
     return [{"path": c.path, "sentence": c.sentence, "before": c.before, "after": c.after} for c in changes]
@@ -46,23 +42,6 @@ def changes_data(changes: Sequence[Difference]) -> list[dict[str, Any]]:
 def changes_parts(changes: Sequence[Difference]) -> list[str]:
     """Return differences for a person."""
     return [f"* {change.sentence}" for change in changes] or ["Nothing differs."]
-
-
-def endings_data(endings: Sequence[Ending], now: datetime) -> list[dict[str, Any]]:
-    """Return what ends soon as JSON shows it."""
-    return [
-        {"what": e.what, "at": e.at.isoformat(), "days": e.days(now), "urgent": e.is_urgent(now)}
-        | {"next_step": e.next_step}
-        for e in endings
-    ]
-
-
-def endings_parts(endings: Sequence[Ending], now: datetime) -> list[str | Table]:
-    """Return what ends soon for a person, nothing where nothing does."""
-    if not endings:
-        return []
-    rows = [("NOW" if e.is_urgent(now) else "soon", f"{e.at:%Y-%m-%d %H:%M}Z", e.what, e.next_step) for e in endings]
-    return [Table(("act", "ends", "what", "what to do"), rows)]
 
 
 def listing_data(listing: Listing) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from infoexchange.cli.directory import files, showing
 from infoexchange.cli.directory.ballot import Ballot
+from infoexchange.cli.endings import endings_data, endings_parts
 from infoexchange.cli.output import PASSED, Output, Table, UsageError
 
 if TYPE_CHECKING:
@@ -160,14 +161,14 @@ def _about(version: files.Version, current: Directory | None) -> tuple[dict[str,
         f"Directory of {version.listing.community}, version {version.listing.version}, {against}:",
         *showing.changes_parts(changes),
         "",
-        *showing.endings_parts(ends, now),
-        showing.spoken(digest),
+        *endings_parts(ends, now),
+        *showing.spoken(digest),
         "",
     ]
     data = {
         "digest": digest.hex(),
         "words": showing.words(digest),
         "changes": showing.changes_data(changes),
-        "endings": showing.endings_data(ends, now),
+        "endings": endings_data(ends, now),
     }
     return data | showing.listing_data(version.listing), parts

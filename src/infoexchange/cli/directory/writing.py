@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from infoexchange.cli.directory import files, showing
+from infoexchange.cli.endings import endings_data, endings_parts
 from infoexchange.cli.output import PASSED, Output, Table
 
 if TYPE_CHECKING:
@@ -56,12 +57,12 @@ def propose(args: argparse.Namespace, out: Output) -> int:
     after = f" --after {args.after}" if args.after else ""
     out.show(
         {"file": str(args.out), "digest": digest.hex(), "words": showing.words(digest)}
-        | {"changes": showing.changes_data(changes), "endings": showing.endings_data(ends, now)}
+        | {"changes": showing.changes_data(changes), "endings": endings_data(ends, now)}
         | showing.listing_data(listing),
         *showing.changes_parts(changes),
         "",
-        *showing.endings_parts(ends, now),
-        showing.spoken(digest),
+        *endings_parts(ends, now),
+        *showing.spoken(digest),
         f"Wrote {args.out}. Next: {_signers(listing, current)} each run, on a machine of their own,",
         f"  infoexchange directory sign {args.out}{after} --key ROOTKEY",
     )
