@@ -169,6 +169,13 @@ class Directory:
         """Version number."""
         return self.listing.version
 
+    def knows(self, digest: bytes) -> bool:
+        """Whether a digest names this version or the one before, as a log entry does that is just as old.
+
+        Another one is unknown here: a newer version that somebody keeps back, an older one, or one that never was.
+        """
+        return bool(digest) and digest in (self.digest, self.listing.previous)
+
     def check_current(self, now: datetime) -> None:
         """Raise `DIRECTORY_EXPIRED` unless `now` lies before the expiry."""
         if now >= self.listing.expires_at:

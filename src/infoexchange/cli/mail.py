@@ -337,8 +337,16 @@ def _receipts(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.transport import connect
 
     digest = digest_of(args.id)
-    with connect(opened(args.home, out)) as mailbox, asking_about(digest):
+    home = opened(args.home, out)
+    with connect(home) as mailbox, asking_about(digest):
         history = mailbox.history(digest)
+    others = {e.routing.this_relay for e in history.events if not home.directory.knows(e.subject.directory_digest)}
+    for relay in sorted(others):
+        # The own relay may be keeping a version back; only other relays can show it.
+        out.warn(
+            f"{relay} logged this under another directory version than the one held here, version "
+            f"{home.directory.version}. Ask its nation which is the newest, and compare `infoexchange directory show`."
+        )
     rows = [(f"{e.routing.logged_at:%Y-%m-%d %H:%M:%S}Z", sentence(e), e.index) for e in history.events]
     out.show(
         {"id": digest.hex(), "events": [dict(zip(("at", "what", "entry"), row, strict=True)) for row in rows]},

@@ -29,14 +29,22 @@ class Side:
         return len(self.signed) >= self.roots.threshold
 
     @property
+    def holders(self) -> list[str]:
+        """Those who signed."""
+        return sorted(key.holder for key in self.signed)
+
+    @property
+    def missing(self) -> list[str]:
+        """Those who have not signed."""
+        return sorted(key.holder for key in self.roots.keys if key not in self.signed)
+
+    @property
     def sentence(self) -> str:
         """How many of how many signed, and who is missing, for a person."""
         text = f"{self.title}: {len(self.signed)} of {self.roots.threshold} needed signatures"
         if self.is_enough:
             return f"{text}. Enough."
-        others = ", ".join(key.holder for key in self.roots.keys if key not in self.signed)
-        missing = self.roots.threshold - len(self.signed)
-        return f"{text}; {missing} more of: {others}."
+        return f"{text}; {self.roots.threshold - len(self.signed)} more of: {', '.join(self.missing)}."
 
 
 class Ballot:
@@ -81,8 +89,8 @@ class Ballot:
             "sides": [
                 {
                     "roots": _WHEN[side.title],
-                    "signed": [key.holder for key in side.signed],
-                    "missing": [key.holder for key in side.roots.keys if key not in side.signed],
+                    "signed": side.holders,
+                    "missing": side.missing,
                     "needed": side.roots.threshold,
                     "enough": side.is_enough,
                 }

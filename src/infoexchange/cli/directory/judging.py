@@ -43,11 +43,14 @@ def verify(args: argparse.Namespace, out: Output) -> int:
     ballot = Ballot(version.dsse, version.listing.roots, before)
     end = f"{version.listing.expires_at:%Y-%m-%d %H:%M}Z"
     verdict = f"OK: {args.file}: {version.name} may take effect, valid until {end}"
+    unasked = "Not checked: whether it follows the version in force, because no --after was given."
     out.show(
         {"verified": problem is None, "signers": list(signers), "digest": version.dsse.digest.hex()}
+        | {"follows": current.version if current else None}
         | ballot.data()
         | showing.listing_data(version.listing),
         *ballot.parts(),
+        *([unasked] if version.listing.version > 1 and not current else []),
         f"{args.file}: {version.name} may NOT take effect." if problem else verdict,
     )
     if problem:
