@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,8 +22,8 @@ from infoexchange.testing.sites import Sites
 TH, VN = "desk.oncb.th.example", "intel.c04.vn.example"
 
 
-def successor(sites: Sites, held: Directory, count: int = 2) -> bytes:
-    listing = replace(held.listing, version=held.version + 1, previous=held.digest)
+def successor(sites: Sites, held: Directory, count: int = 2, **fields: Any) -> bytes:
+    listing = replace(held.listing, version=held.version + 1, previous=held.digest, **fields)
     return Directory.sign(listing.payload, sites.community.root_keys[:count])
 
 
@@ -57,7 +58,15 @@ def test_a_version_is_published_and_reaches_agencies(tmp_path: Path, capsys: pyt
         lines = [json.loads(line) for line in (vn / "relay.log").read_text().splitlines()]
         [line] = [line for line in lines if line["event"] == "directory_adopted"]
         assert (line["version"], line["source"]) == (2, "file")
-    assert capsys.readouterr().err == ""
+        assert capsys.readouterr().err == ""
+        # An agency that was shown another version 2 than the rest finds out at once, and keeps the proof.
+        other = tmp_path / "other"
+        shutil.copytree(sites.home(VN), other)
+        (other / "directory.pb").write_bytes(successor(sites, first, suites=(2,)))
+        assert infoexchange("receive", "--home", other) == 1
+        assert "log_fork in version: there are two versions 2" in capsys.readouterr().err
+        [kept] = (other / "forks").iterdir()
+        assert Directory.held(kept.read_bytes()).digest == Directory.held(second.read_bytes()).digest
 
 
 @pytest.fixture(scope="module")

@@ -200,6 +200,23 @@ def test_any_party_publishes_and_peers_fetch(fresh, monkeypatch):
     until(lambda: vn.node.directory.version == 4)
 
 
+def test_relays_that_were_given_different_versions_find_out(fresh, monkeypatch):
+    monkeypatch.setattr(renewal, "_ASK_SECONDS", 0.2)
+    ours, theirs = successor(fresh), successor(fresh, suites=(2,))
+    put(fresh, "th", ours.raw)
+    put(fresh, "vn", theirs.raw)
+    fresh.configs["th"].roots.write_bytes(fresh.community.roots.raw)
+    with structlog.testing.capture_logs() as logs:
+        th, vn = fresh.start("th"), fresh.start("vn")
+        refused = lambda: {e["source"] for e in logs if e.get("reason") == "log_fork"}  # noqa: E731
+        until(lambda: refused() == {"relay.th.example", "relay.vn.example"})
+        until(lambda: len([e for e in logs if e["event"] == "directory_fork_kept"]) == 2)
+    for code, other in (("th", theirs), ("vn", ours)):
+        [file] = (fresh.configs[code].data / "forks").iterdir()
+        assert Directory.held(file.read_bytes()).digest == other.digest
+    assert (th.node.directory.digest, vn.node.directory.digest) == (ours.digest, theirs.digest)
+
+
 def test_members_come_and_go_without_a_restart(fresh):
     relay = fresh.start("th")
     listing = fresh.directory.listing
@@ -254,6 +271,8 @@ def test_a_caller_that_leaves_stops_nothing_halfway(fresh, monkeypatch):
     impatient = fresh.remote(A, timeout=timedelta(seconds=0.3))
     problem = raised(lambda: impatient.publish_directory(two.raw))
     assert isinstance(problem, ExchangeError)
+    # Meanwhile the same caller gets no second one looked at.
+    assert fresh.remote(A).publish_directory(b"junk").reason is Reason.OVERLOADED
     slow.set()
     until(lambda: relay.node.directory.version == 2)
     assert entries(relay)[-1][1] == two.digest

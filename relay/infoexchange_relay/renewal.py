@@ -18,7 +18,7 @@ import structlog
 
 from infoexchange.directory import Directory
 from infoexchange.dsse import TYPE_DIRECTORY, Dsse
-from infoexchange.errors import ExchangeError, Reason, UnavailableError
+from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
 from infoexchange.home.files import read_file
 from infoexchange.home.held import put_fork
 from infoexchange.listing import DIRECTORY_SIZE_MAX
@@ -53,6 +53,8 @@ class Renewal:
         self._file = file
         self._kept = kept
         self._seen: tuple[int, ...] | None = None
+        self._sources: set[str] = set()  # of what is being taken
+        self._told: set[tuple[str, Reason]] = set()  # refusals that the log has, since the last adoption
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -80,12 +82,17 @@ class Renewal:
 
         Args:
             raw: Signed directory.
-            source: Who brought it, for the log.
+            source: Who brought it, for the log; nobody may have two looked at together, which would hold up others.
         """
+        if source in self._sources:
+            detail = "another version from the same caller is being looked at"
+            return error(Reason.OVERLOADED, field="directory", detail=detail)
+        self._sources.add(source)
         # A caller that goes away must not stop this between the log and the rules.
         task = asyncio.create_task(self._take(raw, source))
         self._taking.add(task)
         task.add_done_callback(self._taking.discard)
+        task.add_done_callback(lambda _: self._sources.discard(source))
         return await asyncio.shield(task)
 
     async def _take(self, raw: bytes, source: str) -> Result:
@@ -109,6 +116,7 @@ class Renewal:
     async def _follow(self, directory: Directory) -> None:
         """Let everything beside the rules go on under a version that is in force."""
         self._seen = None  # what was too new in the file may follow now
+        self._told.clear()
         try:
             await self._neighbours.renew(directory)
             self.check(directory)
@@ -117,12 +125,16 @@ class Renewal:
 
     async def _refused(self, problem: ExchangeError, raw: bytes, source: str) -> None:
         """Log why a version was not taken; keep what proves a second history."""
+        told = (source, problem.reason)
+        if told in self._told and source != _FILE:
+            return  # a peer shows it again every minute, and a caller could fill the log
+        self._told.add(told)
         version = self._node.directory.version
         _log.error("directory_refused", reason=problem.reason.word, source=source, version=version)
         if problem.reason is Reason.LOG_FORK:
             with contextlib.suppress(OSError, ExchangeError):
-                file = await asyncio.to_thread(put_fork, self._kept, raw)
-                _log.error("directory_fork_kept", source=source, address=str(file))
+                file = str(await asyncio.to_thread(put_fork, self._kept, raw))
+                _log.error("directory_fork_kept", source=source, address=file)
 
     # The file
 
@@ -173,9 +185,11 @@ class Renewal:
         while True:
             await asyncio.sleep(_ASK_SECONDS * random.uniform(0.5, 1.0))  # noqa: S311  spreads questions
             try:
-                peer, raws = await self._neighbours.peers.directories(self._node.directory.version)
+                # The peer's copy of the version in force is asked for too: another one would be a second history.
+                peer, raws = await self._neighbours.peers.directories(self._node.directory.version - 1)
                 for raw in raws:
-                    if isinstance(await self.take(raw, peer), ExchangeError):
+                    same = _digest(raw) == self._node.directory.digest
+                    if not same and isinstance(await self.take(raw, peer), ExchangeError):
                         break
             except UnavailableError:
                 continue  # another one is asked next time

@@ -72,5 +72,6 @@ def put_fork(path: Path, raw: bytes) -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     fork = Directory.held(raw)  # named by what was signed: the same content with other signatures is no second proof
     file = folder / f"version-{fork.version}-{fork.digest.hex()[:16]}.pb"
-    write_file(file, raw)
+    if not file.exists():
+        write_file(file, raw)
     return file

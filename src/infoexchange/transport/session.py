@@ -116,9 +116,12 @@ def connect(home: Premises, *, timeout: timedelta = TIMEOUT) -> Iterator[Mailbox
 
 
 def _follow(home: Premises, remote: RemoteRelay) -> None:
-    """Take every newer directory version, one after the other; what shows a second history is kept as evidence."""
+    """Take every newer directory version, one after the other; what shows a second history is kept as evidence.
+
+    The relay's copy of the version held here is asked for as well: it must be the same.
+    """
     directory = home.directory
-    for raw in remote.directories(directory.version):
+    for raw in remote.directories(directory.version - 1):
         try:
             directory = directory.succeed(raw)
         except UntrustedError as problem:
