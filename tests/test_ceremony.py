@@ -158,7 +158,7 @@ def test_a_draft_carries_every_field(people):
     """Also those that the other tests leave empty."""
 
     def everything(values):
-        values["suites"] = ["0x0002"]
+        values["suites"] = ["HYBRID", "NIST-HIGH", "0x0101"]
         values["witness_policy"] = ["# nobody must witness", "quorum none"]
         values["nations"][0] |= {"member_to": "2030-01-01T12:00:00.250Z", "treaties": ["a", "b"]}
         values["agencies"][0] |= {"title": "Duty desk", "member_from": "2026-02-01", "member_to": "2031-01-01"}
@@ -359,7 +359,7 @@ def test_a_first_version_is_told_in_full(people):
 
 
 DRAFTS = {
-    "suites: 'two' is not a number": {"suites": ["two"]},
+    "suites[0]: no suite 'two'": {"suites": ["two"]},
     "stands twice": None,
     "roots.keys[0].public: not base64": {"roots": {"threshold": 1, "keys": [{"holder": "x", "public": "!"}]}},
     "roots.holders: no such key": {"roots": {"threshold": 1, "keys": [], "holders": 1}},

@@ -100,7 +100,7 @@ def test_suites_are_chosen_by_agency_and_community(exchange, capsys):
         ),
     ):
         Path("draft.json").write_text(json.dumps(draft(**chosen)))
-        assert infoexchange("directory", "make", "draft.json", "--out", "chosen.payload") == 0
+        assert infoexchange("directory", "propose", "draft.json", "--out", "chosen.payload") == 0
         capsys.readouterr()
         assert infoexchange("directory", "show", "chosen.payload", "--json") == 0
         assert json.loads(capsys.readouterr().out)["suites"] == numbers

@@ -241,7 +241,7 @@ def test_an_agency_offers_what_it_chose_until_it_chooses_again(exchange, folder,
     Home.create(tmp_path / "other", NAME, suites=(NIST_HIGH,))
     assert Identity.parse((tmp_path / "other" / "identity.key").read_bytes()).epochs[0].offered == (NIST_HIGH,)
     # What is given up can be acknowledged for as long as something sealed in it can be opened.
-    long = make_directory(exchange, "long", "--previous", exchange / "directory.pb", valid_days=999)
+    long = make_directory(exchange, "long", "--after", exchange / "directory.pb", valid_days=999)
     home = enroll(exchange, directory=long.read_bytes())
     found, now = [], home.bundle.not_after - DAY
     for chosen in ((HYBRID, NIST_HIGH), (), (), (), (), ()):

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +20,6 @@ from infoexchange.ledger import Ledger
 from infoexchange.listing import Roots
 from infoexchange.log import LogKeys
 from infoexchange.node import Node
-from infoexchange.ports import Store
 from infoexchange.states import Event
 from infoexchange.transport import utc_now
 from infoexchange.witness import WitnessKeys
@@ -91,13 +90,15 @@ async def running(config: Config) -> AsyncIterator[Relay]:
     key, certificate = _read_key(config.tls_key), _read(config.tls_certificate)
     keys = LogKeys.parse(_read_key(config.log_keys))
     witness_keys = WitnessKeys.parse(_read_key(config.witness_keys))
+    check = partial(_check_identity, config, keys, certificate)
+    if not config.store.exists():
+        check(_directory(config, []))  # what cannot start leaves nothing behind
     async with contextlib.AsyncExitStack() as stack:
         # (1) the data, checked against the latch before anything is signed, and the directory that follows its own log
         stack.enter_context(_locked(config))
         store = open_store(config.store)
         stack.callback(store.close)
-        directory = _directory(config, store)
-        check = partial(_check_identity, config, keys, certificate)
+        directory = _directory(config, store.exhibits(Event.DIRECTORY_VERSION))
         check(directory)
         node = Node(Ledger(keys, store, FileLatch(config.latch), clock=utc_now), directory, clock=utc_now)
         await asyncio.to_thread(node.start)
@@ -120,12 +121,12 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         server = Server(office, credentials, reflect=config.reflection)
         port = await server.start(config.listen)
         stack.push_async_callback(server.stop)
-        # (5) the other nations' witnesses, and what changes or ends while it runs
-        neighbours.witnessing.start()
-        stack.push_async_callback(neighbours.witnessing.close)
+        # (5) what changes or ends while it runs, and the other nations' witnesses
         renewal.start()
         stack.push_async_callback(renewal.close)
         stack.push_async_callback(_ended, asyncio.create_task(expiry.watch(config, node)))
+        neighbours.witnessing.start()
+        stack.push_async_callback(neighbours.witnessing.close)
         stack.callback(batching.end_bells)
         stack.push_async_callback(server.refuse)
         host, _ = parse_address(config.listen)
@@ -162,9 +163,8 @@ def _read(path: Path) -> bytes:
         ) from None
 
 
-def _directory(config: Config, store: Store) -> Directory:
+def _directory(config: Config, logged: Sequence[bytes]) -> Directory:
     """Return the version to start with: what the log holds weighs more than what lies beside it."""
-    logged = store.exhibits(Event.DIRECTORY_VERSION)
     with in_file(config.directory):
         return Directory.resume(logged, _read(config.directory), roots=Roots.parse(_read(config.roots)))
 

@@ -165,7 +165,7 @@ _SETS: dict[str, tuple[str, str, Callable[[Any], str]]] = {
     "suites": (
         "accepts suite {} from now on",
         "accepts suite {} no longer",
-        lambda number: f"0x{number:04x}{_suite(number)}",
+        lambda number: suite_words(number),
     ),
     "domains": ("", "", lambda number: domain_word(number)),
 }
@@ -227,14 +227,15 @@ def moment(at: datetime) -> str:
     return text.replace("+00:00", "Z")
 
 
-def _suite(number: int) -> str:
-    suite = suites.SUITES.get(number)
-    return f" ({suite.name})" if suite else ""
+def suite_words(number: int) -> str:
+    """Return the number of a suite, and its name where this program knows it."""
+    known = f" ({suites.SUITES[number].name})" if number in suites.SUITES else ""
+    return f"0x{number:04x}{known}"
 
 
 def _root(key: RootKey | None) -> str:
     assert key
-    return f"SHA-256 {fingerprint(key.public)}, suite 0x{key.suite:04x}{_suite(key.suite)}"
+    return f"SHA-256 {fingerprint(key.public)}, suite {suite_words(key.suite)}"
 
 
 def ca_words(der: bytes) -> str:

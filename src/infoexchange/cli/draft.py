@@ -206,9 +206,9 @@ def _suites(draft: Fields) -> tuple[int, ...]:
 
 
 def _suite(text: str, where: str) -> int:
-    """Return the number of a suite that is named, or given as such: also one that this program does not know."""
+    """Return the number of a suite that is named; one that this program has no name for is given as a number."""
     known = {suite.name: number for number, suite in suites.SUITES.items()}
-    if re.fullmatch(r"0x[0-9a-f]{4}", text):
+    if re.fullmatch(r"0x[0-9a-f]{4}", text) and int(text, 16) not in known.values():
         return int(text, 16)
     if text not in known:
         raise bad(where, f"no suite {text!r}{nearest(text, known)}")

@@ -96,11 +96,14 @@ def listing_data(listing: Listing) -> dict[str, Any]:
 
 def listing_parts(listing: Listing) -> list[str | Table]:
     """Return a content as a person reads it."""
+    from infoexchange.suites import SUITES
+
     data = listing_data(listing)
     parts: list[str | Table] = [
         f"Directory of {listing.community}, version {listing.version},"
         f" issued {listing.issued_at:%Y-%m-%d %H:%M}Z, valid until {listing.expires_at:%Y-%m-%d %H:%M}Z.",
         f"{listing.roots.threshold} of {len(listing.roots.keys)} root keys must sign: {', '.join(data['roots'])}.",
+        f"Suites accepted: {', '.join(SUITES[n].name if n in SUITES else f'0x{n:04x}' for n in listing.suites)}.",
         Table(
             ("nation", "suffix", "member", "identity CAs", "TLS CAs"),
             [
