@@ -16,6 +16,7 @@ from typing import Any
 
 from infoexchange import catalogue, certificates, suites
 from infoexchange.cli.fields import Fields, bad, nearest
+from infoexchange.cli.output import one_line
 from infoexchange.differences import ca_words, domain_word, moment
 from infoexchange.errors import Reason, error
 from infoexchange.home.files import in_file, read_file
@@ -156,7 +157,7 @@ def _list(key: str, texts: Iterator[str]) -> str:
 
 def _nation_text(n: Nation) -> str:
     """Return a nation as JSON, with comments that say in words which CAs stand in it."""
-    comments = [f"// {use} CA of {n.code}: {ca_words(ca)}\n" for use, ca in _uses(n)]
+    comments = [f"// {use} CA of {n.code}: {one_line(ca_words(ca))}\n" for use, ca in _uses(n)]
     value = {"code": n.code, "suffix": n.suffix} | _times(member_from=n.member_from, member_to=n.member_to)
     for key, cas in (("identity_cas", n.identity_cas), ("tls_cas", n.tls_cas)):
         value[key] = [_INLINE + base64.b64encode(ca).decode() for ca in cas]

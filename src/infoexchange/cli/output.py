@@ -93,7 +93,7 @@ class Output:
 
             grid = Grid(box=None, header_style="bold", pad_edge=False)
             for heading in rows[0]:
-                grid.add_column(Text(heading))
+                grid.add_column(Text(heading), overflow="fold")  # what is compared must not end in an ellipsis
             for row in rows[1:]:
                 grid.add_row(*map(Text, row))  # as it is: a name must not be read as markup
             Console(file=self._stdout).print(grid)

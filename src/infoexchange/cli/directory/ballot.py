@@ -107,7 +107,7 @@ class Ballot:
         for key in self.keys():
             signed = any(key in side.signed for side in self.sides)
             places = " and ".join(_WHEN[side.title] for side in self.sides if key in side.roots.keys)
-            rows.append(("signed" if signed else "missing", key.holder, places, fingerprint(key.public)))
+            rows.append(("signed" if signed else "not signed", key.holder, places, fingerprint(key.public)))
         strangers = self.strangers()
         return [
             Table(("", "holder", "root key", "SHA-256 of the key"), rows),

@@ -29,33 +29,34 @@ def verify(args: argparse.Namespace, out: Output) -> int:
     version = files.read_version(args.file)
     problem: ExchangeError | None = None
     signers: Sequence[str] = ()
-    with in_file(args.file):
-        try:
+    try:
+        with in_file(args.file):
             directory = current.succeed(raw) if current else Directory.parse(raw, roots=roots)
             signers = directory.signers
             directory.check_current(now)
-        except ExchangeError as found:
-            # Too few signatures are told with names; anything else is one line.
-            if found.reason is not Reason.BAD_SIGNATURE or not version.signed:
-                raise
-            problem = found
+    except ExchangeError as found:
+        # Too few signatures are told with names; anything else is one line.
+        if found.reason is not Reason.BAD_SIGNATURE or not version.signed:
+            raise
+        problem = found
     before = current.listing.roots if current else roots
     ballot = Ballot(version.dsse, version.listing.roots, before)
     end = f"{version.listing.expires_at:%Y-%m-%d %H:%M}Z"
     verdict = f"OK: {args.file}: {version.name} may take effect, valid until {end}"
-    unasked = "Not checked: whether it follows the version in force, because no --after was given."
+    if version.listing.version > 1 and not current:
+        verdict = f"OK: {args.file}: enough of these root keys signed {version.name}, valid until {end}." + (
+            " Whether it follows the version in force was not checked: name that with --after."
+        )
     out.show(
         {"verified": problem is None, "signers": list(signers), "digest": version.dsse.digest.hex()}
         | {"follows": current.version if current else None}
         | ballot.data()
         | showing.listing_data(version.listing),
         *ballot.parts(),
-        *([unasked] if version.listing.version > 1 and not current else []),
         f"{args.file}: {version.name} may NOT take effect." if problem else verdict,
     )
     if problem:
-        with in_file(args.file):
-            out.problem(problem)
+        out.problem(problem)
     return FAILED if problem else PASSED
 
 
