@@ -142,6 +142,11 @@ def _why(problem: Exception) -> str:
     return str(problem).split("(encountered")[0].strip()[:160]
 
 
+def check_ca(der: bytes) -> None:
+    """Raise `BAD_CERTIFICATE` unless a certificate has the form of a national CA's (SPEC section Certificates)."""
+    _check_constrained(load(der))
+
+
 def _check_constrained(anchor: x509.Certificate) -> None:
     """Raise unless a CA is limited to a dNSName suffix by a critical name constraint."""
     try:

@@ -163,8 +163,14 @@ class Evidence:
         return directory.party(agency, at=self.manifest.header.created_at).relay
 
     def _check_directory(self, directory: Directory) -> str:
-        # (3) who is who: verified against the auditor's own roots before it came here
-        others = {r.routing.this_relay for r in self.events if r.subject.directory_digest != directory.digest}
+        # (3) who is who: verified against the auditor's own roots before it came here; a second history beside it is a
+        # finding of its own
+        try:
+            directory.succeed(self.directory_raw)
+        except ExchangeError as problem:
+            if problem.reason is Reason.LOG_FORK:
+                raise
+        others = {r.routing.this_relay for r in self.events if not directory.knows(r.subject.directory_digest)}
         if others:
             why = f"not version {directory.version} of this directory was in force at {', '.join(sorted(others))}"
             raise OpenQuestionError("another directory", why)

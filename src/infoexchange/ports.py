@@ -99,6 +99,9 @@ class Bulletin(Protocol):
     def directories(self, after: int) -> Sequence[bytes]:
         """Return every directory version after `after`, ascending."""
 
+    def publish_directory(self, raw: bytes) -> Result:
+        """Publish the next directory version; it becomes a log entry, and the relay's rules follow it from then on."""
+
     def bundles(self, names: Sequence[str]) -> Sequence[KeyBundle]:
         """Return the bundles of the parties named that may still be in use, newest epoch first for each."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infoexchange.bridges import FORMATS
+from infoexchange.cli.endings import opened
 from infoexchange.cli.output import FAILED, PASSED, Output, Table, UsageError
 from infoexchange.cli.parser import SUITE_NAMES, Parser, Subparsers, add_command
 
@@ -125,11 +126,10 @@ def marks_of(args: argparse.Namespace, now: datetime) -> Handling:
 
 def _send(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.errors import ExchangeError
-    from infoexchange.home import Home
     from infoexchange.transport import connect
 
     check_marks(args)
-    home = Home.open(args.home)
+    home = opened(args.home, out)
     messages, notes = _messages(args)
     earlier: list[Result] = []
     results: list[Result] = []
@@ -254,10 +254,9 @@ def _result_row(result: Result) -> tuple[str, str, str]:
 
 
 def _receive(args: argparse.Namespace, out: Output) -> int:
-    from infoexchange.home import Home
     from infoexchange.transport import connect
 
-    home = Home.open(args.home)
+    home = opened(args.home, out)
     received: list[dict[str, object]] = []
     shown: list[str | Table] = []
     refused: list[Refusal] = []
@@ -335,12 +334,19 @@ def keep(home: Path, delivery: Delivery) -> Path:
 
 def _receipts(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.cli.evidence import asking_about, digest_of, sentence
-    from infoexchange.home import Home
     from infoexchange.transport import connect
 
     digest = digest_of(args.id)
-    with connect(Home.open(args.home)) as mailbox, asking_about(digest):
+    home = opened(args.home, out)
+    with connect(home) as mailbox, asking_about(digest):
         history = mailbox.history(digest)
+    others = {e.routing.this_relay for e in history.events if not home.directory.knows(e.subject.directory_digest)}
+    for relay in sorted(others):
+        # The own relay may be keeping a version back; only other relays can show it.
+        out.warn(
+            f"{relay} logged this under another directory version than the one held here, version "
+            f"{home.directory.version}. Ask its nation which is the newest, and compare `infoexchange directory show`."
+        )
     rows = [(f"{e.routing.logged_at:%Y-%m-%d %H:%M:%S}Z", sentence(e), e.index) for e in history.events]
     out.show(
         {"id": digest.hex(), "events": [dict(zip(("at", "what", "entry"), row, strict=True)) for row in rows]},

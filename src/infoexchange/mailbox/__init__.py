@@ -89,10 +89,12 @@ class Mailbox:
         """Fetch newer directory versions and publish this agency's bundle; each version must follow the one held.
 
         Raises:
-            UntrustedError: `BAD_SIGNATURE`, `DIRECTORY_ROLLBACK` or `DIRECTORY_EXPIRED`.
+            UntrustedError: `BAD_SIGNATURE`, `DIRECTORY_ROLLBACK`, `LOG_FORK` or `DIRECTORY_EXPIRED`.
             UnavailableError: The relay cannot be reached.
         """
-        self._desk.directory = self._desk.directory.advance(self._desk.relay.directories(self._desk.directory.version))
+        held = self._desk.directory
+        # The relay's copy of the version held is asked for as well: another one would be a second history.
+        self._desk.directory = held.advance(self._desk.relay.directories(held.version - 1))
         self._desk.directory.check_current(self._desk.clock())
         for result in self._desk.relay.publish([self._desk.newest]):
             if isinstance(result, ExchangeError):

@@ -165,6 +165,13 @@ class DirectRelay:
         """Return every directory version after `after`."""
         return self._node.directories(after)
 
+    def publish_directory(self, raw: bytes) -> Result:
+        """Publish the next directory version, and put it in force at this node."""
+        [result] = self._commit([partial(self._node.decide_directory, raw)])
+        if not isinstance(result, ExchangeError):
+            self._node.adopt(self._node.directory.succeed(raw))
+        return result
+
     def bundles(self, names: Sequence[str]) -> Sequence[KeyBundle]:
         """Return bundles from every node: in one process nothing needs to be fetched first."""
         return [b for node in self._exchange.nodes.values() for b in node.store.bundles(names)]
