@@ -8,9 +8,11 @@ from datetime import timedelta
 
 import pytest
 
+from conftest import EVERY_SUITE
 from infoexchange import catalogue
 from infoexchange.content import Content
 from infoexchange.delivery import Delivery
+from infoexchange.draft import Draft
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason
 from infoexchange.evidence import Evidence
@@ -18,6 +20,7 @@ from infoexchange.grant import Grant, Terms
 from infoexchange.mailbox import Mailbox
 from infoexchange.origin import Origin
 from infoexchange.ports import Result
+from infoexchange.suites import DEFAULT_SUITE, OFFERED, Suite
 from infoexchange.testing import DirectRelay, Exchange
 from infoexchange.v1 import evidence_pb2
 from infoexchange.verdict import Verdict
@@ -58,17 +61,18 @@ class HostileRelay(DirectRelay):
 class Case:
     """A to B to C, and C's grant for D."""
 
-    def __init__(self, **marks: object) -> None:
-        self.exchange = Exchange(AGENCIES)
+    def __init__(self, suite: Suite = DEFAULT_SUITE) -> None:
+        self.exchange = Exchange(AGENCIES, suites=EVERY_SUITE if suite is not DEFAULT_SUITE else OFFERED)
         self.exchange.clock.advance(3 * DAY)  # there is a past to which a grant can belong
         self.boxes = {name: self.exchange.mailbox(name) for name in (A, B, C, D, OTHER)}
         a, b, c = (self.boxes[name] for name in (A, B, C))
-        a.send(officer_acknowledgement(**marks), [B])
+        a.send_all([Draft(officer_acknowledgement(), [B], suite=suite)])
         self.first = one(b)
         consented(b, a, self.first, [C])
         b.pass_on(self.first, [C])
         self.second = one(c)
         self.grant = consented(c, a, self.second, [D])
+        self.suite = suite
 
     @property
     def terms(self) -> Terms:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from conftest import EVERY_SUITE
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason
 from infoexchange.evidence import Evidence
@@ -14,7 +15,7 @@ from infoexchange.grant import Grant
 from infoexchange.node import Job
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event
-from infoexchange.suites import HYBRID_KEM
+from infoexchange.suites import CLASSICAL, HYBRID_KEM
 from infoexchange.transfer import Transfer
 from infoexchange.v1 import evidence_pb2
 from infoexchange.verdict import Report, Verdict
@@ -22,10 +23,10 @@ from messages import officer_acknowledgement
 from onward_case import CONSENT, DAY, OTHER, A, B, C, Case, D, finding, one, reason_of, rewritten
 
 
-@pytest.fixture(scope="module")
-def case() -> Case:
-    """For tests that add messages and change nothing."""
-    return Case()
+@pytest.fixture(scope="module", params=EVERY_SUITE, ids=lambda suite: suite.name)
+def case(request: pytest.FixtureRequest) -> Case:
+    """In each suite, for tests that add messages and change nothing."""
+    return Case(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +148,10 @@ WRONG = {
         Reason.NOT_PERMITTED,
     ),
     "in a weaker suite": Wrong(
-        lambda c: c.signed(suite=HYBRID_KEM.number), Reason.SUITE_NOT_ACCEPTED, None, Reason.SUITE_NOT_ACCEPTED
+        lambda c: c.signed(suite=(HYBRID_KEM if c.suite is not HYBRID_KEM else CLASSICAL).number),
+        Reason.SUITE_NOT_ACCEPTED,
+        None,
+        Reason.SUITE_NOT_ACCEPTED,
     ),
 }
 NAMED = pytest.mark.parametrize("name", WRONG)
@@ -209,10 +213,8 @@ def test_every_recipient_must_be_named(case: Case) -> None:
 
 
 def test_without_a_grant_it_does_not_leave(case: Case) -> None:
-    fresh = Case()
-    mailbox, delivery = fresh.boxes[B], fresh.first
     with pytest.raises(ExchangeError) as caught:
-        mailbox.pass_on(delivery, [OTHER])
+        case.boxes[B].pass_on(case.first, [OTHER])
     problem = caught.value
     assert (problem.reason, problem.field) == (Reason.NOT_PERMITTED, "grant.recipients")  # B holds one, for C
     with pytest.raises(ExchangeError) as caught:
