@@ -72,7 +72,10 @@ def commands() -> list[tuple[str, ...]]:
     return found
 
 
-GROUPS, SINGLE = {"evidence", "directory", "ca"}, {"receive", "receipts", "keygen", "enroll", "check", "serve"}
+GROUPS, SINGLE = (
+    {"evidence", "directory", "ca", "consent"},
+    {"pass-on", "receive", "receipts", "keygen", "enroll", "check", "serve"},
+)
 
 
 def test_every_command_has_help() -> None:

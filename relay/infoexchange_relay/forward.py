@@ -89,11 +89,11 @@ class Peer:
 
 @dataclass(frozen=True)
 class _Load:
-    """An envelope ready to go: its place in the queue, its bytes as the peer may see them, its sender's bundle."""
+    """An envelope ready to go: its place in the queue, its bytes as the peer may see them, bundles that prove it."""
 
     waiting: Waiting
     raw: bytes
-    bundle: bytes
+    bundles: frozenset[bytes]
 
 
 class Forwarder:
@@ -139,7 +139,7 @@ class Forwarder:
         self._limit = next_limit([item.raw for item in waiting])
         loads, decided = await self._writer.read(partial(self._load, waiting))
         if loads:
-            await self._publish({load.bundle for load in loads})
+            await self._publish({bundle for load in loads for bundle in load.bundles})
             results = await self._submit(loads)
             decided += [(load.waiting, self._decision(load.waiting, r)) for load, r in zip(loads, results, strict=True)]
         # Whatever is still in the queue after this is passed over until the next pause.
@@ -161,7 +161,7 @@ class Forwarder:
         for item in waiting:
             try:
                 raw = self._node.served(self._peer.party, item)
-                loads.append(_Load(item, raw, Envelope.parse(raw).header.sender_bundle))
+                loads.append(_Load(item, raw, Envelope.parse(raw).signing_bundles))
             except ExchangeError as problem:
                 # For example a recipient that has left since.
                 decided.append((item, self._refused(item, problem.reason)))
@@ -172,7 +172,7 @@ class Forwarder:
         results = list(await self._call(partial(self._peer.relay.submit, [load.raw for load in loads])))
         stale = [i for i, result in enumerate(results) if _reason(result) is Reason.STALE_BUNDLE]
         if stale:
-            bundles = {loads[i].bundle for i in stale}
+            bundles = {bundle for i in stale for bundle in loads[i].bundles}
             self._published -= bundles
             await self._publish(bundles)
             again = await self._call(partial(self._peer.relay.submit, [loads[i].raw for i in stale]))

@@ -179,6 +179,8 @@ def _show(args: argparse.Namespace, out: Output) -> int:
         ("expires", f"{header.expires_at:%Y-%m-%d %H:%M:%S}Z"),
         ("size", f"{evidence.manifest.body_length} bytes, padded and sealed"),
     ]
+    if evidence.transfers:
+        facts.append(("passed on", " to ".join([*(t.sender for t in evidence.transfers), header.sender])))
     absent = [*_NOT_IN_IT, *([] if evidence.envelope else ["ciphertext"])]
     events = [(e.routing.logged_at.strftime("%Y-%m-%d %H:%M:%SZ"), sentence(e), e.index) for e in evidence.events]
     out.show(

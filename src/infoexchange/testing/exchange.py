@@ -85,8 +85,8 @@ class Exchange:
         while waiting := node.store.waiting(peer.name, limit=BATCH_MAX):
             raws = [node.served(them, item) for item in waiting]
             relay = DirectRelay(self, peer, us)
-            senders = {Envelope.parse(raw).header.sender_bundle for raw in raws}
-            relay.publish([b for b in map(node.store.bundle, senders) if b is not None])
+            signing = {digest for raw in raws for digest in Envelope.parse(raw).signing_bundles}
+            relay.publish([b for b in map(node.store.bundle, signing) if b is not None])
             jobs = []
             for item, result in zip(waiting, relay.submit(raws), strict=True):
                 if isinstance(result, UnavailableError):
