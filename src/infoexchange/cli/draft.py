@@ -353,5 +353,5 @@ def _group(fields: Fields) -> Group:
 
 def _read(draft: Path, name: str, where: str) -> bytes:
     if not name.isprintable():  # no NUL and no half of a surrogate pair, which no file system takes
-        raise _bad(where, f"{name!r} is not the name of a file")
+        raise bad(where, f"{name!r} is not the name of a file")
     return read_file(draft.parent / name, next_step=f"Correct {where} in {draft}; paths are relative to that file.")
