@@ -9,6 +9,8 @@ from infoexchange.catalogue import (
     InformationResponse,
     MaritimeIncidentReport,
     OfficerAcknowledgement,
+    OnwardConsentDecision,
+    OnwardConsentRequest,
     RequestForInformation,
 )
 
@@ -54,7 +56,20 @@ def acknowledgement():
     return OfficerAcknowledgement(handling=handling(), of=bytes(32), level=1, officer_role="duty officer")
 
 
-MADE = [report, indicators, request, response, acknowledgement]
+def consent_request():
+    made = OnwardConsentRequest(handling=handling(), information_ref=bytes(32), purpose="EXERCISE. It sails there.")
+    made.proposed_recipients.append("intel.c04.vn.example")
+    return made
+
+
+def consent_decision():
+    made = OnwardConsentDecision(handling=handling(), request_ref=bytes(32), information_ref=bytes(32), decision=1)
+    made.grant = b"exact bytes"
+    made.expires_at.FromJsonString("2026-12-01T08:00:00Z")
+    return made
+
+
+MADE = [report, indicators, request, response, acknowledgement, consent_request, consent_decision]
 
 
 def building_blocks(descriptor, seen=None):

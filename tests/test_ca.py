@@ -264,7 +264,7 @@ def test_an_agency_enrols_with_certificates_of_its_nations_own_ca(exchange):
     for nation in draft["nations"]:
         if nation["code"] == "th":
             nation["identity_cas"] = nation["tls_cas"] = ["foreign.pem"]
-    directory = make_directory(exchange, "second", "--previous", "directory.pb", nations=draft["nations"])
+    directory = make_directory(exchange, "second", "--after", "directory.pb", nations=draft["nations"])
     pem = (exchange / "home-th/request.pem").read_bytes()
     requests = [b"-----BEGIN" + part for part in pem.split(b"-----BEGIN")[1:]]
     (exchange / "foreign-leaves.pem").write_bytes(b"".join(foreign_leaf(key, ca, request) for request in requests))

@@ -143,6 +143,12 @@ def test_a_damaged_list_is_refused(wrong):
         codes.parse(wrong.splitlines())
 
 
+def test_a_list_with_an_endless_cell_is_refused_with_its_line():
+    with pytest.raises(MalformedError) as caught:
+        codes.parse(["a,b,c", "value", "x", "y" * 200_000])
+    assert caught.value.field == "line 4"
+
+
 # JSON and wire
 
 

@@ -96,7 +96,7 @@ def test_rotate_if_needed_is_for_cron(exchange, capsys, monkeypatch):
     import infoexchange.cli.bundle as module
 
     monkeypatch.setattr(module, "datetime", Later)
-    assert "the key bundle ends" in shown(capsys, "bundle", "show", "--home", "home-th")["reminders"][0]
+    assert "The key bundle ends" in shown(capsys, "bundle", "show", "--home", "home-th")["reminders"][0]
     assert shown(capsys, "bundle", "rotate", "--home", "home-th", "--if-needed")["epoch"] == 2
     assert shown(capsys, "bundle", "show", "--home", "home-th")["reminders"] == []
 
@@ -266,16 +266,6 @@ def test_a_relay_opens_sealed_keys(exchange, capsys, monkeypatch):
     shutil.copy("words", "credentials/infoexchange-passphrase")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(exchange / "credentials"))
     assert all(findings()[name][0] for name in keys)
-
-
-def test_reminders_go_to_standard_error(exchange, capsys):
-    from infoexchange.cli.output import Output
-
-    Output("infoexchange").remind(["one thing"])
-    Output("infoexchange", as_json=True).remind(["another"])
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert printed.err == 'infoexchange: soon: one thing\n{"reminder": "another"}\n'
 
 
 def test_the_pin_is_asked_for_like_a_passphrase(typed):

@@ -7,7 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from catalogue_messages import MADE, acknowledgement, indicators, person, report, request, response
+from catalogue_messages import (
+    MADE,
+    acknowledgement,
+    consent_decision,
+    consent_request,
+    indicators,
+    person,
+    report,
+    request,
+    response,
+)
 from infoexchange import catalogue
 from infoexchange.catalogue import GeoPoint, Handling, Tlp, digits, rules
 from infoexchange.errors import Reason, RefusedError
@@ -91,6 +101,19 @@ BROKEN = [
     (response, lambda m: setattr(m, "status", 3), "refusal", ""),
     (response, lambda m: m.ClearField("request_ref"), "request_ref", "32-byte"),
     (acknowledgement, lambda m: m.ClearField("level"), "level", "READ_BY_OFFICER"),
+    (consent_request, lambda m: m.ClearField("information_ref"), "information_ref", "32-byte"),
+    (consent_request, lambda m: m.ClearField("proposed_recipients"), "proposed_recipients", "intel.c04"),
+    (consent_request, lambda m: m.proposed_recipients.append("intel.c04.vn.example"), "proposed_recipients", ""),
+    (consent_request, lambda m: m.ClearField("purpose"), "purpose", "waters"),
+    (consent_decision, lambda m: m.ClearField("request_ref"), "request_ref", "32-byte"),
+    (consent_decision, lambda m: m.ClearField("information_ref"), "information_ref", "32-byte"),
+    (consent_decision, lambda m: m.ClearField("decision"), "decision", "DENIED"),
+    (consent_decision, lambda m: setattr(m, "decision", 3), "grant", ""),
+    (consent_decision, lambda m: m.ClearField("grant"), "grant", ""),
+    (consent_decision, lambda m: setattr(m, "grant", bytes(24577)), "grant", ""),
+    (consent_decision, lambda m: m.ClearField("expires_at"), "expires_at", "2026"),
+    (consent_decision, lambda m: setattr(m, "decision", 2), "conditions", "court"),
+    (consent_decision, lambda m: setattr(m, "conditions", "x"), "conditions", "court"),
 ]  # fmt: skip
 
 

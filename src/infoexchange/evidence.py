@@ -21,6 +21,7 @@ from infoexchange.directory import Directory
 from infoexchange.dsse import TYPE_MANIFEST, Dsse
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, error
+from infoexchange.grant import Grant
 from infoexchange.listing import Roots
 from infoexchange.manifest import Manifest
 from infoexchange.ports import History
@@ -28,6 +29,7 @@ from infoexchange.quorum import policy_for
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event
 from infoexchange.suites import suite_of
+from infoexchange.transfer import TRANSFERS_MAX, Transfer, replay
 from infoexchange.v1 import envelope_pb2, evidence_pb2
 from infoexchange.verdict import Examination, OpenQuestionError, Report
 
@@ -50,6 +52,8 @@ class Evidence:
     bundles: tuple[KeyBundle, ...] = field(repr=False)
     events: tuple[Receipt, ...] = field(repr=False)
     statements: tuple[Acknowledgement, ...] = field(repr=False)
+    grant: Grant | None = None
+    transfers: tuple[Transfer, ...] = ()
 
     @classmethod
     def make(
@@ -58,8 +62,12 @@ class Evidence:
         directory: Directory,
         bundles: Sequence[KeyBundle],
         history: History,
+        transfers: Sequence[Transfer] = (),
     ) -> Evidence:
-        """Return the evidence of one message from parts that are verified with it, later and by others."""
+        """Return the evidence of one message from parts that are verified with it, later and by others.
+
+        `transfers` are those before it, where it passes another agency's content on under a grant.
+        """
         events = {receipt.leaf: receipt for receipt in history.events}
         message = evidence_pb2.Evidence(
             version=VERSION,
@@ -70,6 +78,7 @@ class Evidence:
             crls=sorted({crl for bundle in bundles for crl in bundle.crls}),
             directory=directory.raw,
             statements=sorted(set(history.statements)),
+            transfers=[transfer.to_wire() for transfer in transfers],
         )
         for receipt in events.values():
             message.events.add().ParseFromString(receipt.raw)
@@ -80,6 +89,7 @@ class Evidence:
         message = evidence_pb2.Evidence.FromString(self.raw)
         message.ClearField("envelope")
         message.manifest.CopyFrom(self.manifest.dsse.to_wire())
+        message.grant = self.grant.raw if self.grant else b""
         return Evidence.parse(wire.canonical(message))
 
     @classmethod
@@ -101,6 +111,10 @@ class Evidence:
             raise error(Reason.TOO_LARGE, field="events", detail=f"{len(m.events)} events, at most {EVENTS_MAX}")
         envelope = Envelope.parse(m.envelope) if m.envelope else None
         manifest = envelope.manifest if envelope else _manifest(m.manifest)
+        if (m.envelope and m.grant) or (m.transfers and not manifest.header.grant):
+            raise error(Reason.BAD_FIELD, field="grant", detail="it does not belong here")
+        if len(m.transfers) > TRANSFERS_MAX:
+            raise error(Reason.TOO_LARGE, field="transfers", detail=f"{len(m.transfers)}, at most {TRANSFERS_MAX}")
         # (2) the file speaks of the message it names
         if manifest.digest != m.envelope_digest:
             raise error(Reason.BAD_FIELD, field="envelope_digest", detail="it names another message")
@@ -117,6 +131,8 @@ class Evidence:
             tuple(bundles),
             tuple(Receipt.parse(wire.canonical(event)) for event in m.events),
             tuple(Acknowledgement.parse(statement) for statement in m.statements),
+            envelope.grant if envelope else Grant.parse(m.grant) if m.grant else None,
+            tuple(Transfer.parse(t.manifest, t.grant, t.accepted, t.wrap) for t in m.transfers),
         )
 
     def directory(self, roots: Roots) -> Directory:
@@ -130,7 +146,7 @@ class Evidence:
     def verify(self, directory: Directory, *, now: datetime) -> Report:
         """Return every finding; nothing is decrypted and nothing is fetched.
 
-        Spec: section Evidence, steps 3 to 9. Times are judged as the log entries give them, not by today's clock.
+        Spec: section Evidence, steps 3 to 10. Times are judged as the log entries give them, not by today's clock.
 
         Args:
             directory: A verified directory: the auditor's own, or the file's under the auditor's roots.
@@ -152,6 +168,8 @@ class Evidence:
         for name in self._recipients():
             exam.check(f"outcome for {name}", partial(self._check_outcome, name))
         exam.check("checkpoints witnessed", partial(self._check_witnesses, directory, now))
+        if self.manifest.header.grant:
+            exam.check("passed on with consent", partial(self._check_consent, directory))
         return exam.report()
 
     @property
@@ -168,8 +186,14 @@ class Evidence:
         return directory.party(agency, at=self.manifest.header.created_at).relay
 
     def _check_directory(self, directory: Directory) -> str:
-        # (3) who is who: verified against the auditor's own roots before it came here
-        others = {r.routing.this_relay for r in self.steps if r.subject.directory_digest != directory.digest}
+        # (3) who is who: verified against the auditor's own roots before it came here; a second history beside it is a
+        # finding of its own
+        try:
+            directory.succeed(self.directory_raw)
+        except ExchangeError as problem:
+            if problem.reason is Reason.LOG_FORK:
+                raise
+        others = {r.routing.this_relay for r in self.steps if not directory.knows(r.subject.directory_digest)}
         if others:
             why = f"not version {directory.version} of this directory was in force at {', '.join(sorted(others))}"
             raise OpenQuestionError("another directory", why)
@@ -237,6 +261,8 @@ class Evidence:
             raise error(Reason.BAD_PROOF, field="event", detail="the entry speaks of another message")
         home = self._relay_of(directory, header.sender)
         homes = {self._relay_of(directory, name) for name in said.recipients} or {said.next_relay or said.this_relay}
+        if said.event is Event.ACCEPTED and about.statement_digest != header.grant:
+            raise error(Reason.BAD_PROOF, field="event", detail="it was logged with another grant")
         if said.event is Event.ACCEPTED:
             way = {("", home), *((home, relay) for relay in homes - {home})}
             fits = (said.previous_relay, said.this_relay) in way
@@ -323,6 +349,42 @@ class Evidence:
         if missing or not self.events:
             raise OpenQuestionError("too few witnesses yet", missing[0] if missing else "there is no entry to witness")
         return f"cosigned by {', '.join(sorted(nations))}"
+
+    def _check_consent(self, directory: Directory) -> str:
+        # (10) every transfer since the originator's was granted by it, and logged while the grant held
+        if self.grant is None or not self.transfers:
+            raise OpenQuestionError(
+                "chain not in the file", "it does not show what was passed on, or under which grant"
+            )
+        if self.grant.digest != self.manifest.header.grant:
+            raise error(Reason.BAD_COMMITMENT, field="grant", detail="not the grant that the header names")
+        last = Transfer.of(self.envelope) if self.envelope else Transfer(self.manifest, self.grant)
+        transfers = (*self.transfers, last)
+        logged = {t.digest: at for t in self.transfers if (at := _logged(t, directory))}
+        unlogged = [t.sender for t in self.transfers if t.digest not in logged]
+        logged[self.digest] = self._logged_at()
+        replay(transfers, directory, {bundle.digest: bundle for bundle in self.bundles}, logged)
+        # Where the header hides the recipients, log entries name those to whom it was handed.
+        to = sorted({*last.recipients, *(name for r in self.events for name in r.routing.recipients)})
+        self.grant.check_covers(last.sender, to, at=[])
+        free = [t.sender for t in transfers[1:] if t.grant is None]
+        if free:
+            why = f"{', '.join(free)} named no grant; whether the marks, which are sealed, leave it free is not shown"
+            raise OpenQuestionError("no grant named", why)
+        if unlogged:
+            raise OpenQuestionError("no log entry", f"when {', '.join(unlogged)} sent it is only said by the sender")
+        way = " to ".join([*(t.sender for t in transfers), ", ".join(to)])
+        return f"{way}, consented to by {transfers[0].sender}"
+
+
+def _logged(transfer: Transfer, directory: Directory) -> datetime | None:
+    """Return when an earlier transfer was logged; nothing where the file or this version of the directory lacks it."""
+    try:
+        return transfer.check_accepted(directory)
+    except ExchangeError:
+        if transfer.accepted is None or transfer.accepted.subject.directory_digest == directory.digest:
+            raise
+        return None  # logged under another version, which may have listed other log keys
 
 
 def _manifest(message: envelope_pb2.Dsse) -> Manifest:

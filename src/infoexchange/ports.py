@@ -18,6 +18,7 @@ from infoexchange.audit import Entry
 from infoexchange.bundle import KeyBundle
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError
+from infoexchange.grant import Grant
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event
 
@@ -114,6 +115,9 @@ class Bulletin(Protocol):
 
     def directories(self, after: int) -> Sequence[bytes]:
         """Return every directory version after `after`, ascending."""
+
+    def publish_directory(self, raw: bytes) -> Result:
+        """Publish the next directory version; it becomes a log entry, and the relay's rules follow it from then on."""
 
     def bundles(self, names: Sequence[str]) -> Sequence[KeyBundle]:
         """Return the bundles of the parties named that may still be in use, newest epoch first for each."""
@@ -308,6 +312,7 @@ class Spool(Protocol):
 
     `put` happens before any network use, so that a retry sends the same bytes. `begin` records a digest before its
     first hand-over to the application; after `finish` it is never handed over again, until expiry plus clock skew.
+    Grants, and the origins of what was passed on, are kept for good: later questions are answered from them.
     Every call is one transaction and durable on return.
     """
 
@@ -353,6 +358,18 @@ class Spool(Protocol):
 
     def keks(self) -> Sequence[Notified]:
         """Return every epoch KEK kept, the first to end first."""
+
+    def keep_grant(self, grant: Grant) -> None:
+        """Keep a grant that was given or received; a repeat changes nothing."""
+
+    def grants(self, origin: bytes) -> Sequence[Grant]:
+        """Return the grants for what an originator's envelope held, the one kept last first."""
+
+    def keep_origin(self, digest: bytes, origin: bytes) -> None:
+        """Keep the Origin bytes sealed in an envelope of the outbox, which its sender cannot open; as `keep_grant`."""
+
+    def origin(self, digest: bytes) -> bytes:
+        """Return the Origin bytes kept for an envelope of the outbox; nothing for what was not passed on."""
 
 
 def within_batch(waiting: Iterable[Waiting]) -> list[Waiting]:

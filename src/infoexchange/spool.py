@@ -21,6 +21,7 @@ from infoexchange import wire
 from infoexchange.certificates import CLOCK_SKEW
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
+from infoexchange.grant import Grant
 from infoexchange.header import LIFETIME_MAX
 from infoexchange.ports import Notice, Notified, Result, Seen, Sent, Standing
 from infoexchange.receipt import Receipt
@@ -52,6 +53,11 @@ _TABLES = (
         name BLOB PRIMARY KEY, peer TEXT NOT NULL, given INTEGER NOT NULL, ready INTEGER NOT NULL,
         not_after_ms INTEGER NOT NULL, raw BLOB NOT NULL
     ) STRICT""",
+    """CREATE TABLE infoexchange_grant (
+        position INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, origin BLOB NOT NULL, raw BLOB NOT NULL
+    ) STRICT""",
+    "CREATE INDEX infoexchange_granted ON infoexchange_grant (origin)",
+    "CREATE TABLE infoexchange_origin (digest BLOB PRIMARY KEY, raw BLOB NOT NULL) STRICT",
 )
 
 
@@ -329,3 +335,29 @@ class SqliteSpool:
                 Notified(name, peer, bool(given), bool(ready), wire.from_ms(not_after, field="not_after"), raw)
                 for name, peer, given, ready, not_after, raw in rows
             ]
+
+    def keep_grant(self, grant: Grant) -> None:
+        """Keep a grant that was given or received; a repeat changes nothing."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                "INSERT INTO infoexchange_grant (digest, origin, raw) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                (grant.digest, grant.terms.origin, grant.raw),
+            )
+
+    def grants(self, origin: bytes) -> Sequence[Grant]:
+        """Return the grants for what an originator's envelope held, the one kept last first."""
+        with self._transaction() as cursor:
+            cursor.execute("SELECT raw FROM infoexchange_grant WHERE origin = ? ORDER BY position DESC", (origin,))
+            return [Grant.parse(raw) for (raw,) in cursor]
+
+    def keep_origin(self, digest: bytes, origin: bytes) -> None:
+        """Keep the Origin bytes sealed in an envelope of the outbox; a repeat changes nothing."""
+        with self._transaction() as cursor:
+            cursor.execute("INSERT INTO infoexchange_origin VALUES (?, ?) ON CONFLICT DO NOTHING", (digest, origin))
+
+    def origin(self, digest: bytes) -> bytes:
+        """Return the Origin bytes kept for an envelope of the outbox; nothing for what was not passed on."""
+        with self._transaction() as cursor:
+            cursor.execute("SELECT raw FROM infoexchange_origin WHERE digest = ?", (digest,))
+            row = cursor.fetchone()
+            return bytes(row[0]) if row else b""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
 from cryptography.x509.oid import NameOID
@@ -69,10 +69,11 @@ class NationalCa:
         try:
             key = serialization.load_pem_private_key(key_pem, None)
             certificate = x509.load_pem_x509_certificate(certificate_pem)
-        except (ValueError, TypeError, UnsupportedAlgorithm):
+            public = certificate.public_key()
+        except UNREADABLE:
             raise bad("not the files of a national CA") from None
         kinds = ec.EllipticCurvePrivateKey | mldsa.MLDSA65PrivateKey
-        if not isinstance(key, kinds) or certificate.public_key() != key.public_key():
+        if not isinstance(key, kinds) or public != key.public_key():
             raise bad("the CA's key and certificate do not belong together")
         return cls(key, certificate)
 

@@ -102,7 +102,7 @@ def verify_leaf(der: bytes, cas: tuple[bytes, ...], at: datetime) -> Leaf:
         raise bad(f"the directory names no CA for {name}")
     anchors = [load(ca) for ca in cas]
     for anchor in anchors:
-        check_constrained(anchor)
+        _check_constrained(anchor)
     verifier = (
         verification.PolicyBuilder()
         .store(verification.Store(anchors))
@@ -132,7 +132,12 @@ def _why(problem: Exception) -> str:
     return str(problem).split("(encountered")[0].strip()[:160]
 
 
-def check_constrained(anchor: x509.Certificate) -> None:
+def check_ca(der: bytes) -> None:
+    """Raise `BAD_CERTIFICATE` unless a certificate has the form of a national CA's (SPEC section Certificates)."""
+    _check_constrained(load(der))
+
+
+def _check_constrained(anchor: x509.Certificate) -> None:
     """Raise unless a CA is limited to a dNSName suffix by a critical name constraint."""
     try:
         extension = anchor.extensions.get_extension_for_class(x509.NameConstraints)

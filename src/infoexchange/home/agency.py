@@ -12,6 +12,7 @@ from infoexchange import certificates
 from infoexchange.bundle import KeyBundle
 from infoexchange.directory import Directory
 from infoexchange.errors import ExchangeError, Reason, error
+from infoexchange.home import held
 from infoexchange.home.enrolment import checked_leaves
 from infoexchange.home.epochs import Epochs
 from infoexchange.home.files import exclusive, missing, write_file
@@ -111,7 +112,7 @@ class Home(Epochs):
         with folder.locked():
             identity = folder.identity()
             leaves = checked_leaves(folder, certificates_pem, directory, identity, crl, now)
-            folder.put_directory(directory, roots, folder.held_directory())
+            folder.put_directory(directory, roots, held.read_if_whole(folder.path))
             if crl:
                 write_file(folder.path / CRL, crl)
             folder.write_leaves(leaves)
@@ -183,6 +184,10 @@ class Home(Epochs):
         with self.folder.locked():
             self.folder.put_directory(directory, directory.listing.roots, self.folder.directory())
         self.directory = directory
+
+    def save_fork(self, raw: bytes) -> None:
+        """Keep a directory version of a second history, as evidence."""
+        held.put_fork(self.path, raw)
 
     def reminders(self, *, now: datetime) -> list[str]:
         """Return what a person should do soon, one line each; nothing where all is well."""

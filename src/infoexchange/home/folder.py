@@ -12,7 +12,7 @@ from pathlib import Path
 from infoexchange import certificates, hsm
 from infoexchange.bundle import KeyBundle
 from infoexchange.directory import Directory
-from infoexchange.errors import ExchangeError, Reason, UntrustedError, error
+from infoexchange.home import held
 from infoexchange.home.files import in_file, missing, read_file, remove_leftovers, write_file
 from infoexchange.home.keychain import Keychain
 from infoexchange.keys import Identity
@@ -23,9 +23,6 @@ TLS_KEY = "tls.key"
 REQUEST = "request.pem"
 CERTIFICATES = "certificates.pem"
 CRL = "crl.der"
-ROOTS = "roots.pb"
-ROOTS_NEXT = "roots.next.pb"
-DIRECTORY = "directory.pb"
 SPOOL = "spool.sqlite3"
 
 
@@ -122,47 +119,15 @@ class Folder:
 
     def directory(self) -> Directory:
         """Return the directory, signed by the roots beside it."""
-        path, raw = self.path, read_file(self.path / DIRECTORY, next_step=self.enroll)
-        try:
-            with in_file(path / DIRECTORY):
-                return Directory.parse(raw, roots=self._roots(ROOTS))
-        except UntrustedError:
-            if not (path / ROOTS_NEXT).exists():
-                raise
-        with in_file(path / DIRECTORY):
-            return Directory.parse(raw, roots=self._roots(ROOTS_NEXT))
+        return held.read(self.path, next_step=self.enroll)
 
-    def _roots(self, name: str) -> Roots:
-        file = self.path / name
-        with in_file(file):
-            return Roots.parse(read_file(file, next_step=self.enroll))
-
-    def held_directory(self) -> Directory | None:
-        """Return the directory in the folder, or nothing where it is missing or damaged and may be put in again."""
-        try:
-            return self.directory()
-        except ExchangeError:
-            return None
-
-    def put_directory(self, directory: Directory, roots: Roots, held: Directory | None) -> None:
-        """Put a directory and the roots that sign it into the folder; `directory` finds a pair that fits at every step.
+    def put_directory(self, directory: Directory, roots: Roots, before: Directory | None) -> None:
+        """Put a directory and the roots that sign it in the place of the one before.
 
         Raises:
-            UntrustedError: `DIRECTORY_ROLLBACK` when it is older than the one held.
+            UntrustedError: `DIRECTORY_ROLLBACK` when it is older than the one before, `LOG_FORK` when it is another
+                of the same number.
         """
-        if held:
-            _check_not_older(directory, held)
-            # (1) The held directory is signed by its own roots too, whatever an earlier crash left in the file.
-            write_file(self.path / ROOTS, held.listing.roots.raw)
-        # (2) New roots lie ready before the directory that needs them, and take their place after it.
-        write_file(self.path / ROOTS_NEXT, roots.raw)
-        write_file(self.path / DIRECTORY, directory.raw)
-        (self.path / ROOTS_NEXT).replace(self.path / ROOTS)
-
-
-def _check_not_older(directory: Directory, held: Directory) -> None:
-    same = directory.version == held.version and directory.digest == held.digest
-    if not same and directory.version <= held.version:
-        raise error(
-            Reason.DIRECTORY_ROLLBACK, field="version", detail=f"{directory.version}, but {held.version} is held here"
-        )
+        if before:
+            held.check_not_older(directory, before)
+        held.put(self.path, directory, roots, before)

@@ -1,4 +1,4 @@
-"""Reminders: what an agency's folder will need soon, said before it is too late."""
+"""Reminders: what an agency's keys and lists will need soon, said before it is too late; the rest is in `endings`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 # Implementation constants
 _BUNDLE = timedelta(days=7)  # three days after a bundle should have been followed by the next
-_CERTIFICATE = timedelta(days=30)  # a national CA may need weeks
 _LIST = timedelta(days=1)  # lists come weekly
 
 
@@ -30,14 +29,10 @@ def reminders(home: Home, unrotated: ExchangeError | None, *, now: datetime) -> 
     if now > end - _BUNDLE:
         why = unrotated.detail if unrotated else "no newer one was issued"
         step = unrotated.next_step if unrotated else f"Run: infoexchange bundle rotate --home {home.path}"
-        lines.append(f"the key bundle ends on {end:%Y-%m-%d}: {why}. {step}")
-    ends = [certificates.load(der).not_valid_after_utc for der in home.folder.leaves()]
-    if now > min(ends) - _CERTIFICATE:
-        step = f"Have the national CA renew those of {home.path / 'request.pem'}, then enroll again"
-        lines.append(f"a certificate ends on {min(ends):%Y-%m-%d}. {step}.")
+        lines.append(f"The key bundle ends on {end:%Y-%m-%d}: {why}. {step}")
     party = home.directory.listed(home.name)
     if party and home.folder.crls():
         until = certificates.list_until(home.folder.crls(), home.directory.nation(party.nation).identity_cas)
         if until and now > until - _LIST:
-            lines.append(f"the revocation list ends on {until:%Y-%m-%d}. Enroll again with the next one of the CA.")
+            lines.append(f"The revocation list ends on {until:%Y-%m-%d}. Enroll again with the next one of the CA.")
     return lines

@@ -61,9 +61,13 @@ def _check_time(caller: Party, bundle: KeyBundle, now: datetime) -> None:
         raise error(Reason.NOT_YET_VALID, field="bundle.not_before_ms", detail=detail)
 
 
-def adopt(desk: Desk, directory: Directory) -> Change:
-    """Return the change that logs a directory version; the rules use it from now on."""
-    desk.directory = directory
+def decide_directory(desk: Desk, raw: bytes) -> Job:
+    """Return the job that logs the next directory version; what `Node.decide_directory` promises."""
+    return Job((directory_change(desk, desk.directory.succeed(raw)),))
+
+
+def directory_change(desk: Desk, directory: Directory) -> Change:
+    """Return the change that logs a directory version."""
     routing = Routing(event=Event.DIRECTORY_VERSION, logged_at=desk.clock(), this_relay=desk.name)
     change = desk.change(routing, Subject(directory_digest=directory.digest), directory.digest)
     return replace(change, exhibit=directory.raw)

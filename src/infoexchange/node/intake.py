@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
+from infoexchange.audit import Subject
 from infoexchange.envelope import Envelope
 from infoexchange.errors import Reason, error
+from infoexchange.grant import Grant
 from infoexchange.listing import Party, Role
 from infoexchange.node.desk import Desk, Job
 from infoexchange.ports import Waiting
@@ -34,11 +36,15 @@ def decide(desk: Desk, caller: Party, raw: bytes) -> Job:
     if submitted:  # what a thief dates back fails here
         bundle.verify(desk.directory, now=now)
         desk.check_not_withdrawn(bundle, at=now)
+    if envelope.grant is not None:
+        _check_grant(desk, envelope, envelope.grant, submitted=submitted, now=now)
     # (4) recipients that exist, with a wrap for each that this relay is to serve
     starts = _next_hops(desk, envelope, submitted=submitted, now=now)
     came_from = "" if submitted else caller.name
     accepted = replace(
-        desk.event(Event.ACCEPTED, envelope.manifest, came_from=came_from),
+        desk.event(
+            Event.ACCEPTED, envelope.manifest, came_from=came_from, subject=Subject(statement_digest=header.grant)
+        ),
         envelope=envelope,
         starts=starts,
         exhibit=envelope.manifest.raw,
@@ -47,6 +53,18 @@ def decide(desk: Desk, caller: Party, raw: bytes) -> Job:
     queued = [desk.event(Event.QUEUED, envelope.manifest, name) for name in agencies]
     # One claim for the whole job, so that its entries are refused together.
     return Job(tuple(replace(change, claim=header.claim) for change in (accepted, *queued)))
+
+
+def _check_grant(desk: Desk, envelope: Envelope, grant: Grant, *, submitted: bool, now: datetime) -> None:
+    """Raise unless the grant that an envelope declares covers it, as far as a relay can see."""
+    bundle = desk.bundle(grant.terms.originator_bundle, "grant.originator_bundle")
+    grant.verify(desk.directory, bundle)
+    times = [envelope.header.created_at]
+    if submitted:  # dating back gains nothing here either, for the holder or for a thief of the originator's keys
+        times.append(now)
+        bundle.revocation_known(desk.directory, at=now)
+    names = {r.name for r in envelope.header.recipients} | {wrap.recipient for wrap in envelope.wraps}
+    grant.check_covers(envelope.header.sender, names, at=times)
 
 
 def _next_hops(desk: Desk, envelope: Envelope, *, submitted: bool, now: datetime) -> tuple[str, ...]:

@@ -85,8 +85,8 @@ class Exchange:
         while waiting := node.store.waiting(peer.name, limit=BATCH_MAX):
             raws = [node.served(them, item) for item in waiting]
             relay = DirectRelay(self, peer, us)
-            senders = {Envelope.parse(raw).header.sender_bundle for raw in raws}
-            relay.publish([b for b in map(node.store.bundle, senders) if b is not None])
+            signing = {digest for raw in raws for digest in Envelope.parse(raw).signing_bundles}
+            relay.publish([b for b in map(node.store.bundle, signing) if b is not None])
             jobs = []
             for item, result in zip(waiting, relay.submit(raws), strict=True):
                 if isinstance(result, UnavailableError):
@@ -164,6 +164,13 @@ class DirectRelay:
     def directories(self, after: int) -> Sequence[bytes]:
         """Return every directory version after `after`."""
         return self._node.directories(after)
+
+    def publish_directory(self, raw: bytes) -> Result:
+        """Publish the next directory version, and put it in force at this node."""
+        [result] = self._commit([partial(self._node.decide_directory, raw)])
+        if not isinstance(result, ExchangeError):
+            self._node.adopt(self._node.directory.succeed(raw))
+        return result
 
     def bundles(self, names: Sequence[str]) -> Sequence[KeyBundle]:
         """Return bundles from every node: in one process nothing needs to be fetched first."""

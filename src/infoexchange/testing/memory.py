@@ -16,6 +16,7 @@ from infoexchange.bundle import KeyBundle
 from infoexchange.certificates import CLOCK_SKEW
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
+from infoexchange.grant import Grant
 from infoexchange.header import LIFETIME_MAX
 from infoexchange.ports import (
     Change,
@@ -231,6 +232,8 @@ class MemorySpool:
         self._notices: dict[bytes, Notice] = {}
         self._said: set[bytes] = set()
         self._keks: dict[bytes, Notified] = {}
+        self._grants: dict[bytes, Grant] = {}
+        self._origins: dict[bytes, bytes] = {}
 
     def standing(self) -> Standing:
         """Return the newest sequence number used and its envelope digest; 0 and nothing before the first."""
@@ -332,3 +335,22 @@ class MemorySpool:
         """Return every epoch KEK kept, the first to end first."""
         with self._lock:
             return sorted(self._keks.values(), key=lambda kek: (kek.not_after, kek.name))
+
+    def keep_grant(self, grant: Grant) -> None:
+        """Keep a grant that was given or received; a repeat changes nothing."""
+        with self._lock:
+            self._grants.setdefault(grant.digest, grant)
+
+    def grants(self, origin: bytes) -> Sequence[Grant]:
+        """Return the grants for what an originator's envelope held, the one kept last first."""
+        with self._lock:
+            return [grant for grant in reversed(self._grants.values()) if grant.terms.origin == origin]
+
+    def keep_origin(self, digest: bytes, origin: bytes) -> None:
+        """Keep the Origin bytes sealed in an envelope of the outbox; a repeat changes nothing."""
+        with self._lock:
+            self._origins.setdefault(digest, origin)
+
+    def origin(self, digest: bytes) -> bytes:
+        """Return the Origin bytes kept for an envelope of the outbox; nothing for what was not passed on."""
+        return self._origins.get(digest, b"")
