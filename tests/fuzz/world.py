@@ -17,7 +17,7 @@ from infoexchange.listing import RootKey, Roots
 from infoexchange.quorum import policy_for
 from infoexchange.receipt import Receipt
 from infoexchange.states import OpStatus, Precedence
-from infoexchange.suites import HYBRID, HYBRID_KEM, SUITES
+from infoexchange.suites import HYBRID, HYBRID_KEM, OFFERED
 from infoexchange.testing import Exchange
 from infoexchange.tlog import Proof
 from messages import officer_acknowledgement
@@ -55,7 +55,7 @@ class World:
                 exchange.mailbox(name).acknowledge(delivery)
         exchange.witness()
         evidence = exchange.mailbox(SENDER).evidence(receipt.subject.envelope_digest)
-        sealed = [_sealed(exchange, number, (RECIPIENT, SECOND)) for number in SUITES]
+        sealed = [_sealed(exchange, suite.number, (RECIPIENT, SECOND)) for suite in OFFERED]
         sealed += [_sealed(exchange, HYBRID.number, (RECIPIENT,)), sealed[0].prune({SECOND})]
         root = SigningKey.make(HYBRID_KEM)
         roots = Roots(1, (RootKey(root.public, "one alone", HYBRID_KEM.number),))
