@@ -147,10 +147,10 @@ lengths = mutant_tests.Test("tests/test_wire.py::test_sizes", 0.1, {})
 fault = next(m for m in mutants.mutants_of(path) if m.function == "check_size" and "pass]" in m.label)
 outcomes = []
 for code, tests in (
-    (None, [test, lengths]),
-    (mutants.code_of(path, fault), [test, lengths]),
-    (compile("1 / 0", str(path), "exec"), [lengths]),
-    (compile("while True: pass", str(path), "exec"), [lengths]),
+    (None, [[test], [lengths]]),
+    (mutants.code_of(path, fault), [[test], [lengths]]),
+    (compile("1 / 0", str(path), "exec"), [[lengths]]),
+    (compile("while True: pass", str(path), "exec"), [[lengths]]),
 ):
     run = mutant_tests.start("infoexchange.wire", code, tests)
     _, status, usage = os.wait4(run.process, 0)
