@@ -205,7 +205,10 @@ def test_a_passphrase_is_changed_everywhere_at_once(exchange, capsys):
     give = ("--passphrase-file", "words")
     # Each kind of file is opened by the command that needs it.
     assert infoexchange("ca", "crl", "--ca", "ca-th", "--out", "th.crl", *give) == 0
-    assert infoexchange("directory", "sign", "directory.payload", "--key", "Thailand.key", "--out", "s", *give) == 0
+    assert (
+        infoexchange("directory", "sign", "directory.payload", "--key", "Thailand.key", "--yes", "--out", "s", *give)
+        == 0
+    )
     assert enroll(exchange, "th", crl="th.crl", **{"passphrase-file": "words"}) == 0
     # Another passphrase does not open them, and changes nothing.
     line = failing(capsys, 1, "key", "passwd", *files, "--passphrase-file", "other", "--remove")

@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import partial
 from hashlib import sha256
 
-from infoexchange import chain, wire
+from infoexchange import wire, withdrawal
 from infoexchange.acknowledgement import Acknowledgement
 from infoexchange.audit import Routing
 from infoexchange.bundle import KeyBundle
@@ -222,19 +222,8 @@ class Evidence:
         return f"list of the national CA, valid at {at:%Y-%m-%d %H:%M}Z"
 
     def _check_not_withdrawn(self, directory: Directory, bundle: KeyBundle, at: datetime) -> None:
-        """Raise if the owner had withdrawn a bundle when what it signs was logged; its own dates prove nothing."""
-        home = self._relay_of(directory, bundle.owner)
-        for other in chain.withdrawing(bundle, self.bundles):
-            if not chain.is_proven(other, directory, at):
-                continue  # anybody could have put it there
-            entries = [r for r in self.events if _publishes(r, other, home)]
-            for receipt in entries:
-                receipt.verify(directory)
-                if at > max(receipt.routing.logged_at, other.not_before + CLOCK_SKEW):
-                    raise chain.withdrawn(bundle, other)
-            if not entries and at > other.not_before:
-                why = f"epoch {other.epoch} withdraws these keys, and no entry of {home} shows from when on"
-                raise OpenQuestionError("keys withdrawn", why)
+        relay = self._relay_of(directory, bundle.owner)
+        withdrawal.check(bundle, self.bundles, withdrawal.entries(self.events, relay), directory, at=at)
 
     def _check_signature(self, directory: Directory) -> str:
         # (5) the signature, and every part that travelled
@@ -253,7 +242,7 @@ class Evidence:
         header, said, about = self.manifest.header, receipt.routing, receipt.subject
         if said.event is Event.KEY_BUNDLE:
             published = self._bundle_named(about.sender_bundle)
-            if not _publishes(receipt, published, self._relay_of(directory, published.owner)):
+            if not withdrawal.publishes(receipt, published, self._relay_of(directory, published.owner)):
                 raise error(Reason.BAD_PROOF, field="event", detail="the entry speaks of another party's keys")
             return f"entry {receipt.index}, epoch {published.epoch} of {published.owner}"
         same = about.envelope_digest == self.digest and about.sender_bundle == header.sender_bundle
@@ -394,10 +383,3 @@ def _manifest(message: envelope_pb2.Dsse) -> Manifest:
 def _bundle(raw: bytes, certificates: Mapping[bytes, bytes], crls: Sequence[bytes]) -> KeyBundle:
     """Return a bundle with those certificates of the file that it names, and all revocation lists."""
     return KeyBundle.parse(raw, KeyBundle.parse(raw).named(certificates), crls)
-
-
-def _publishes(receipt: Receipt, bundle: KeyBundle, relay: str) -> bool:
-    """Whether an entry says that a bundle was published at its owner's relay."""
-    said = receipt.routing
-    about = (said.event, said.this_relay, said.sender, receipt.subject.sender_bundle)
-    return about == (Event.KEY_BUNDLE, relay, bundle.owner, bundle.digest)

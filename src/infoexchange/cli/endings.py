@@ -34,6 +34,8 @@ def warn(out: Output, home: Home) -> None:
     step = f"Have the national CA issue certificates for {home.path}/request.pem again, and enroll with them."
     found = endings.of_directory(home.directory.listing, now, party=home.name)
     for ending in endings.upcoming([*found, *endings.of_leaves(home.folder.leaves(), _KINDS, step)], now):
+        if ending.at == home.directory.listing.expires_at <= now:
+            continue  # the command has failed with just that
         out.warn(f"{'ACT NOW: ' if ending.is_urgent(now) else ''}{ending.sentence(now)}")
     for line in home.reminders(now=now):
         out.warn(line)

@@ -53,6 +53,27 @@ class Register:
     issued: list[Issued] = field(default_factory=list)
     revoked: list[Revoked] = field(default_factory=list)
 
+    @classmethod
+    def parse(cls, raw: bytes, path: Path) -> Register:
+        """Return the register of some bytes, to be saved to a path, or raise `MALFORMED`."""
+        try:
+            value: Any = json.loads(raw)
+            if value["form"] != _FORM or type(value["list_number"]) is not int or value["list_number"] < 0:
+                raise ValueError
+            revoked = [
+                Revoked(int(e["serial"], 16), datetime.fromisoformat(e["at"]), RevocationReason(e["reason"]))
+                for e in value["revoked"]
+            ]
+            issued = [Issued(**{name: _text(text) for name, text in entry.items()}) for entry in value["issued"]]
+            if any(datetime.fromisoformat(entry.ends).tzinfo is None for entry in issued):
+                raise ValueError
+            if any(entry.at.tzinfo is None or entry.serial < 1 for entry in revoked):
+                raise ValueError
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
+            next_step = "Restore it from its backup: without it, revoked certificates would be trusted again."
+            raise error(Reason.MALFORMED, field=str(path), detail="not a CA's register", next_step=next_step) from None
+        return cls(path, value["list_number"], issued, revoked)
+
     def find(self, what: str, *, now: datetime) -> list[Issued]:
         """Return the certificates of a serial number, or those of a name that are still valid and not withdrawn."""
         gone = {f"{entry.serial:x}" for entry in self.revoked}
@@ -97,17 +118,10 @@ def open_register(folder: Path) -> Iterator[Register]:
 
 
 def _read(path: Path) -> Register:
-    if not path.exists():
-        return Register(path)
-    try:
-        value: Any = json.loads(read_file(path, next_step="Check the path."))
-        if value["form"] != _FORM or type(value["list_number"]) is not int:
-            raise ValueError
-        revoked = [
-            Revoked(int(entry["serial"], 16), datetime.fromisoformat(entry["at"]), RevocationReason(entry["reason"]))
-            for entry in value["revoked"]
-        ]
-        return Register(path, value["list_number"], [Issued(**entry) for entry in value["issued"]], revoked)
-    except (ValueError, TypeError, KeyError, AttributeError):
-        next_step = "Restore it from its backup: without it, revoked certificates would be trusted again."
-        raise error(Reason.MALFORMED, field=str(path), detail="not a CA's register", next_step=next_step) from None
+    return Register.parse(read_file(path, next_step="Check the path."), path) if path.exists() else Register(path)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
