@@ -14,8 +14,9 @@ import structlog
 
 from infoexchange import certificates, suites, wire
 from infoexchange.directory import Directory
-from infoexchange.errors import Reason, error
+from infoexchange.errors import Reason, UntrustedError, error
 from infoexchange.home.files import in_file
+from infoexchange.home.held import put_fork
 from infoexchange.ledger import Ledger
 from infoexchange.listing import Roots
 from infoexchange.log import LogKeys
@@ -165,8 +166,14 @@ def _read(path: Path) -> bytes:
 
 def _directory(config: Config, logged: Sequence[bytes]) -> Directory:
     """Return the version to start with: what the log holds weighs more than what lies beside it."""
-    with in_file(config.directory):
-        return Directory.resume(logged, _read(config.directory), roots=Roots.parse(_read(config.roots)))
+    raw = _read(config.directory)
+    try:
+        with in_file(config.directory):
+            return Directory.resume(logged, raw, roots=Roots.parse(_read(config.roots)))
+    except UntrustedError as problem:
+        if problem.reason is Reason.LOG_FORK:
+            put_fork(config.data, raw)  # the proof must outlast the next file that is put there
+        raise
 
 
 def _check_identity(config: Config, keys: LogKeys, certificate: bytes, directory: Directory) -> None:

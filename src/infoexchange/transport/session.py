@@ -119,7 +119,7 @@ def connect(home: Premises, *, timeout: timedelta = TIMEOUT) -> Iterator[Mailbox
     """
     with reach(home, timeout=timeout) as remote, home.in_use(), home.spool() as spool:
         # The directory first: after a long absence nothing else can be judged, not even the own keys.
-        _follow(home, remote)
+        follow(home, remote)
         home.rotate(now=utc_now())
         mailbox = Mailbox(home.identity, home.bundles, home.directory, remote, spool, clock=utc_now)
         mailbox.refresh()
@@ -128,10 +128,14 @@ def connect(home: Premises, *, timeout: timedelta = TIMEOUT) -> Iterator[Mailbox
             mailbox.flush()
 
 
-def _follow(home: Premises, remote: RemoteRelay) -> None:
+def follow(home: Premises, remote: RemoteRelay) -> None:
     """Take every newer directory version, one after the other; what shows a second history is kept as evidence.
 
     The relay's copy of the version held here is asked for as well: it must be the same.
+
+    Raises:
+        UntrustedError: `BAD_SIGNATURE`, `DIRECTORY_ROLLBACK` or `LOG_FORK`.
+        UnavailableError: The relay cannot be reached.
     """
     directory = home.directory
     for raw in remote.directories(directory.version - 1):
