@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives import serialization
 import infoexchange
 import infoexchange_relay
 from fuzz.judge import FindingError, SlowError, judge
-from fuzz.targets import SIZE_MAX, Target, all_targets
+from fuzz.target import SIZE_MAX, Target
+from fuzz.targets import all_targets
 from fuzz.world import World
 from infoexchange.certificates import NationalCa
 from infoexchange.errors import ExchangeError, Reason, error
@@ -36,6 +37,7 @@ OTHERS = (
     "infoexchange.certificates.from_pem",
     "infoexchange.certificates.load",
     "infoexchange.certificates.newest_list",
+    "infoexchange.certificates.tls_request",
     "infoexchange.certificates.verify_leaf",
     "infoexchange.delivery.read",
     "infoexchange.wire.top_level_records",
@@ -90,12 +92,13 @@ def targets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Target]:
 NAMES = (
     "Envelope", "Manifest", "Dsse", "Header", "Wrap", "Content", "KeyBundle", "Listing", "Roots", "Directory",
     "Acknowledgement", "Routing", "Subject", "Receipt", "Evidence", "canonical form", "records", "Envelope, opened",
-    "Evidence, verified", "KeyBundle, verified", "message, received", "Grant", "Origin", "Transfer", "Note", "Checkpoint", "Proof", "Policy",
-    "VerifierKey", "Signature", "Cosignature", "cosignature lines", "Tile", "tile path", "tile", "entries", "decimal",
-    "base64", "hash", "lines", "Identity", "LogKeys", "WitnessKeys", "root key", "root public key", "draft",
-    "relay registration", "relay configuration", "relay address", "certificate", "leaf certificate", "revocation list",
-    "PEM certificates", "CA certificate file", "CA key file", "signing request", "STIX bundle", "table of attacks",
-    "message as JSON", "code list",
+    "Evidence, verified", "KeyBundle, verified", "message, received", "Grant", "Origin", "Transfer", "Note",
+    "Checkpoint", "Proof", "Policy", "VerifierKey", "Signature", "Cosignature", "cosignature lines", "Tile",
+    "tile path", "tile", "entries", "decimal", "base64", "hash", "lines", "Identity", "LogKeys", "WitnessKeys",
+    "root key", "root public key", "draft", "relay registration", "relay configuration", "relay address",
+    "certificate", "leaf certificate", "revocation list", "PEM certificates", "CA certificate file", "CA key file",
+    "TLS key file",
+    "signing request", "STIX bundle", "table of attacks", "message as JSON", "code list",
 )  # fmt: skip
 
 

@@ -256,7 +256,10 @@ def tls_key() -> bytes:
 
 def tls_request(name: str, key_pem: bytes) -> bytes:
     """Return the PEM request for a TLS key made by `tls_key`."""
-    key = serialization.load_pem_private_key(key_pem, None)
+    try:
+        key = serialization.load_pem_private_key(key_pem, None)
+    except _UNREADABLE:
+        raise _bad("not the file of a TLS key") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise _bad("a TLS key must be ECDSA P-256")
     return request(name, key)
@@ -277,7 +280,7 @@ def from_pem(pem: bytes) -> list[bytes]:
     """Return every certificate of a PEM file as DER, or raise `BAD_CERTIFICATE`."""
     try:
         return [c.public_bytes(serialization.Encoding.DER) for c in x509.load_pem_x509_certificates(pem)]
-    except (ValueError, UnsupportedAlgorithm):
+    except _UNREADABLE:
         raise _bad("not a PEM file of certificates") from None
 
 
@@ -346,12 +349,11 @@ class NationalCa:
         """
         try:
             csr = x509.load_pem_x509_csr(request_pem)
-            valid = csr.is_signature_valid
-        except (ValueError, UnsupportedAlgorithm, InvalidSignature):
+            valid, key = csr.is_signature_valid, csr.public_key()
+        except (InvalidSignature, *_UNREADABLE):
             raise _bad("not a certificate signing request") from None
         if not valid:
             raise _bad("the request is not signed by its own key")
-        key = csr.public_key()
         if not isinstance(key, ed25519.Ed25519PublicKey | mldsa.MLDSA65PublicKey | ec.EllipticCurvePublicKey):
             raise _bad("a key of a kind that is not in use here")
         name = name_of(csr)
