@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from infoexchange.acknowledgement import statement_digest
 from infoexchange.audit import Entry
 from infoexchange.bundle import KeyBundle
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError
 from infoexchange.receipt import Receipt
-from infoexchange.states import Event
+from infoexchange.statement import statement_digest
+from infoexchange.states import Event, Precedence
 
 # Specification constants
 BATCH_MAX = 256  # envelopes in one frame or transaction: the size from which larger batches gain nothing
@@ -33,7 +33,10 @@ Result = Receipt | ExchangeError
 
 @dataclass(frozen=True)
 class Notice:
-    """What became of a fetched envelope: DELIVERED, or OPENED or REFUSED with the recipient's signed statement."""
+    """What a party says of an envelope, signed unless it is only DELIVERED.
+
+    A recipient says DELIVERED, OPENED, REFUSED or DESTROYED, its sender RECALLED.
+    """
 
     digest: bytes
     state: Event
@@ -90,7 +93,7 @@ class Relay(Protocol):
         """Yield batches of what waits, highest precedence first, until nothing is left that was not yielded."""
 
     def acknowledge(self, notices: Sequence[Notice]) -> Sequence[Result]:
-        """Say what became of fetched envelopes; they stop waiting."""
+        """Say what became of fetched envelopes, which stop waiting; or that envelopes sent are recalled."""
 
 
 class Bulletin(Protocol):
@@ -123,6 +126,22 @@ class HomeRelay(Relay, Bulletin, Log, Protocol):
     """All that a party's own relay offers it."""
 
 
+class Parcel(Protocol):
+    """What can wait for a party: an envelope, or a recall order on its way to a peer."""
+
+    @property
+    def raw(self) -> bytes:
+        """Its bytes."""
+
+    @property
+    def precedence(self) -> Precedence:
+        """A higher one overtakes a lower one."""
+
+    @property
+    def expires_at(self) -> datetime:
+        """When nobody waits for it any more."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Change:
     """One log entry and what it changes in the queues.
@@ -134,7 +153,9 @@ class Change:
         event: With digest and party the key of idempotence.
         claim: If set, may belong to one digest only; another digest gives `REPLAYED`.
         excludes: Events that must not be logged for the same digest and party; one that is gives `REPLAYED`.
+        requires: Events that must be logged for the same digest and party; one that is not gives `NOT_PERMITTED`.
         envelope: Kept until nobody waits for it.
+        waits: Name of what waits, where that is not the envelope that `digest` names.
         starts: Parties that start waiting for it.
         stops: Parties that stop waiting for it.
         exhibit: The event's own document: a peer's receipt, a statement, a directory.
@@ -147,11 +168,18 @@ class Change:
     event: Event
     claim: bytes = b""
     excludes: tuple[Event, ...] = ()
-    envelope: Envelope | None = None
+    requires: tuple[Event, ...] = ()
+    envelope: Parcel | None = None
+    waits: bytes = b""
     starts: tuple[str, ...] = ()
     stops: tuple[str, ...] = ()
     exhibit: bytes = field(default=b"", repr=False)
     bundle: KeyBundle | None = None
+
+    @property
+    def parcel(self) -> bytes:
+        """Name of what parties start or stop waiting for."""
+        return self.waits or self.digest
 
 
 @dataclass(frozen=True)
@@ -175,7 +203,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Waiting:
-    """An envelope that waits for a party; `position` names the place in the queue."""
+    """An envelope or order that waits for a party; `position` names the place in the queue."""
 
     position: int
     party: str
@@ -198,7 +226,7 @@ class Store(Protocol):
         """Return size and root, in constant time."""
 
     def append(self, changes: Sequence[Change]) -> Sequence[int | ExchangeError]:
-        """Make the changes durable; return one index, or `REPLAYED`, each."""
+        """Make the changes durable; return one index, `REPLAYED` or `NOT_PERMITTED`, each."""
 
     def tiles(self, names: Sequence[tuple[int, int]]) -> Sequence[bytes]:
         """Return stored tiles by (level, n)."""

@@ -13,6 +13,10 @@ from infoexchange.ports import History, Record
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event
 
+# What the documents of events are: a peer's receipt, or what a party signed.
+_RECEIPTS = (Event.FORWARDED, Event.RECALL_FORWARDED)
+_STATEMENTS = (Event.OPENED, Event.REFUSED, Event.DESTROYED, Event.RECALL_ORDERED, Event.RECALLED)
+
 
 def history(desk: Desk, caller: Party, digest: bytes) -> History:
     """Return what was logged of an envelope; what `Node.history` promises."""
@@ -30,8 +34,8 @@ def history(desk: Desk, caller: Party, digest: bytes) -> History:
             detail=f"no message of that name that {caller.name} takes part in",
             next_step=next_step,
         )
-    peers = [Receipt.parse(record.exhibit) for record, _ in kept if record.event is Event.FORWARDED]
-    statements = [record.exhibit for record, _ in kept if _is_statement(record)]
+    peers = [Receipt.parse(record.exhibit) for record, _ in kept if record.event in _RECEIPTS]
+    statements = dict.fromkeys(record.exhibit for record, _ in kept if record.event in _STATEMENTS and record.exhibit)
     return History((*(receipt for _, receipt in kept), *peers), tuple(statements))
 
 
@@ -50,9 +54,11 @@ def _seen_by(desk: Desk, caller: Party, routings: Sequence[Routing], *, blind: b
     if any(routing.previous_relay == name for routing in routings):
         return [True] * len(routings)
     handed = any(routing.next_relay == name for routing in routings)
+    taken = (Event.ACCEPTED, Event.RECALL_ORDERED)
+    serves = [routing.event in taken and _serves(desk, name, routing) for routing in routings]
     return [
-        routing.next_relay == name or (routing.event is Event.ACCEPTED and (handed or _serves(desk, name, routing)))
-        for routing in routings
+        own or routing.next_relay == name or (handed and routing.event is Event.ACCEPTED)
+        for own, routing in zip(serves, routings, strict=True)
     ]
 
 
@@ -61,8 +67,4 @@ def _serves(desk: Desk, relay: str, routing: Routing) -> bool:
 
 
 def _is_blind(records: Sequence[Record]) -> bool:
-    return any(Manifest.parse(r.exhibit).header.blind for r in records[:1] if r.event is Event.ACCEPTED)
-
-
-def _is_statement(record: Record) -> bool:
-    return bool(record.exhibit) and record.event in (Event.OPENED, Event.REFUSED)
+    return any(Manifest.parse(r.exhibit).header.blind for r in records if r.event is Event.ACCEPTED)

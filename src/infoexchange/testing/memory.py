@@ -22,6 +22,7 @@ from infoexchange.ports import (
     Head,
     Notice,
     Notified,
+    Parcel,
     Record,
     Result,
     Seen,
@@ -45,7 +46,7 @@ class _Memory:
     tiles: dict[tuple[int, int], bytes] = field(default_factory=dict)
     keys: dict[tuple[bytes, str, Event], int] = field(default_factory=dict)
     claims: dict[bytes, bytes] = field(default_factory=dict)
-    envelopes: dict[bytes, Envelope] = field(default_factory=dict)
+    envelopes: dict[bytes, Parcel] = field(default_factory=dict)
     queue: dict[tuple[bytes, str], int] = field(default_factory=dict)
     bundles: dict[bytes, KeyBundle] = field(default_factory=dict)
 
@@ -103,13 +104,13 @@ class MemoryStore:
         """Return what waits for a party: precedence first, then arrival; positions in `skip` left out."""
         now = self._now
         keys = [key for key, position in now.queue.items() if key[1] == party and position not in skip]
-        keys.sort(key=lambda key: (-now.envelopes[key[0]].header.precedence, now.queue[key]))
+        keys.sort(key=lambda key: (-now.envelopes[key[0]].precedence, now.queue[key]))
         return within_batch(now.waiting(key) for key in keys[:limit])
 
     def expired(self, now: datetime, *, limit: int) -> Sequence[Waiting]:
         """Return what still waits although its time has run out, longest ago first."""
         memory = self._now
-        ends = {key: wire.to_ms(memory.envelopes[key[0]].header.expires_at) for key in memory.queue}
+        ends = {key: wire.to_ms(memory.envelopes[key[0]].expires_at) for key in memory.queue}
         keys = [key for key, end in ends.items() if end < wire.to_ms(now)]
         keys.sort(key=lambda key: (ends[key], memory.queue[key]))
         return [memory.waiting(key) for key in keys[:limit]]
@@ -155,6 +156,8 @@ class _Batch:
             return self._keys[key]
         if any((change.digest, change.party, event) in self._keys for event in change.excludes):
             return error(Reason.REPLAYED, field="event", detail=f"{change.party} has ended this in another way before")
+        if any((change.digest, change.party, event) not in self._keys for event in change.requires):
+            return error(Reason.NOT_PERMITTED, field="event", detail=f"{change.party} has not said what this follows")
         if change.claim and self._claims.setdefault(change.claim, change.digest) != change.digest:
             return error(Reason.REPLAYED, field="claim", detail="the message id belongs to another envelope")
         index = self._keys[key] = self._before.head.size + len(self._new)
@@ -167,16 +170,17 @@ class _Batch:
 
     def _move(self, change: Change) -> None:
         """Let parties start and stop waiting."""
+        name = change.parcel
         if change.envelope and change.starts:
-            self._envelopes.setdefault(change.digest, change.envelope)
-        if change.starts and change.digest not in self._envelopes:
+            self._envelopes.setdefault(name, change.envelope)
+        if change.starts and name not in self._envelopes:
             raise ValueError("parties cannot wait for an envelope that is not stored")
         for party in change.starts:
             self._queued += 1
-            self._queue.setdefault((change.digest, party), self._queued)
+            self._queue.setdefault((name, party), self._queued)
         for party in change.stops:
-            self._queue.pop((change.digest, party), None)
-            self._stopped.add(change.digest)
+            self._queue.pop((name, party), None)
+            self._stopped.add(name)
 
     def done(self) -> _Memory:
         """Return the memory after all changes."""
