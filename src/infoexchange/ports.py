@@ -19,7 +19,7 @@ from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError
 from infoexchange.receipt import Receipt
 from infoexchange.statement import statement_digest
-from infoexchange.states import Event, Precedence
+from infoexchange.states import Event, OpStatus, Precedence
 
 # Specification constants
 BATCH_MAX = 256  # envelopes in one frame or transaction: the size from which larger batches gain nothing
@@ -286,6 +286,14 @@ class Standing:
     digest: bytes
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What is remembered of every message that came: whose it is, and whether it is about the real world."""
+
+    sender: str
+    op_status: OpStatus
+
+
 class Seen(enum.Enum):
     """What an inbox knows of a digest."""
 
@@ -320,7 +328,8 @@ class Spool(Protocol):
 
     `put` happens before any network use, so that a retry sends the same bytes. `begin` records a digest before its
     first hand-over to the application; after `finish` it is never handed over again, until expiry plus clock skew.
-    Every call is one transaction and durable on return.
+    An origin is never forgotten, because a correction or recall may come years later. Every call is one transaction and
+    durable on return.
     """
 
     def standing(self) -> Standing:
@@ -338,21 +347,27 @@ class Spool(Protocol):
     def sent(self, digest: bytes) -> Sent | None:
         """Return one envelope of the outbox, whatever its result."""
 
-    def begin(self, digest: bytes, claim: bytes, expires_at: datetime) -> Seen:
-        """Record that an envelope is about to be handed over; return what was known before.
+    def begin(self, digest: bytes, claim: bytes, expires_at: datetime, origin: Origin | None = None) -> Seen:
+        """Record that an envelope is about to be handed over, and its origin; return what was known before.
 
         Raises:
             RefusedError: `REPLAYED` when the claim belongs to another digest.
         """
 
+    def origin(self, digest: bytes) -> Origin | None:
+        """Return the origin of a message that came, however long ago."""
+
     def finish(self, notice: Notice) -> None:
         """Record that the application has it, and keep what is to be said to the relay; a repeat changes nothing."""
 
-    def said(self, digests: Sequence[bytes]) -> None:
+    def keep(self, notice: Notice) -> None:
+        """Keep another signed statement until the relay has it: RECALLED or DESTROYED; a repeat changes nothing."""
+
+    def said(self, notices: Sequence[Notice]) -> None:
         """Record that the relay has taken what was said."""
 
     def unsaid(self, limit: int) -> Sequence[Notice]:
-        """Return notices the relay has not taken yet, oldest first."""
+        """Return notices the relay has not taken yet: RECALLED, those of `finish`, then DESTROYED, each in order."""
 
     def notice(self, digest: bytes) -> Notice | None:
         """Return the notice kept for a finished envelope."""

@@ -40,11 +40,11 @@ class Recalled:
 class RecallOrder:
     """A signed order; not verified until `verify` says so."""
 
-    said: Recalled
+    statement: Recalled
     dsse: Dsse = field(repr=False)
 
     @classmethod
-    def sign(cls, said: Recalled, keys: EpochKeys) -> RecallOrder:
+    def sign(cls, statement: Recalled, keys: EpochKeys) -> RecallOrder:
         """Return the order signed in the envelope's suite by the sender's manifest key of an epoch.
 
         Raises:
@@ -52,15 +52,15 @@ class RecallOrder:
         """
         payload = wire.canonical(
             audit_pb2.RecallOrder(
-                envelope_digest=said.envelope_digest,
-                issuer=said.issuer,
-                issuer_bundle=said.issuer_bundle,
-                suite=said.suite,
-                recipients=sorted(said.recipients),
-                at_ms=wire.to_ms(said.at),
+                envelope_digest=statement.envelope_digest,
+                issuer=statement.issuer,
+                issuer_bundle=statement.issuer_bundle,
+                suite=statement.suite,
+                recipients=sorted(statement.recipients),
+                at_ms=wire.to_ms(statement.at),
             )
         )
-        signer = keys.signing[said.suite, KeyUsage.MANIFEST]
+        signer = keys.signing[statement.suite, KeyUsage.MANIFEST]
         pair = (signer.sign(TYPE_RECALL, payload), signer.key_id)
         return cls.parse(Dsse.make(TYPE_RECALL, payload, [pair]).raw)
 
@@ -109,7 +109,7 @@ class RecallOrder:
     @property
     def expires_at(self) -> datetime:
         """When no envelope can be on its way any more that this order could stop."""
-        return self.said.at + LIFETIME_MAX
+        return self.statement.at + LIFETIME_MAX
 
     def verify(self, directory: Directory, bundle: KeyBundle) -> Party:
         """Return the issuer, once its bundle and signature have been checked; whether it sent the envelope is not.
@@ -125,7 +125,7 @@ class RecallOrder:
             RefusedError: `STALE_BUNDLE` or `SUITE_NOT_ACCEPTED`.
         """
         # (2) the issuer's own bundle
-        said = self.said
+        said = self.statement
         suite = suites.suite_of(said.suite)
         if bundle.digest != said.issuer_bundle or bundle.owner != said.issuer:
             raise error(Reason.STALE_BUNDLE, field="recall.issuer_bundle", detail="not the bundle it names")

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 
 from google.protobuf.message import Message
 
-from infoexchange.acknowledgement import Acknowledgement
 from infoexchange.bundle import KeyBundle
 from infoexchange.delivery import Delivery, Refusal
 from infoexchange.directory import Directory
@@ -22,9 +21,12 @@ from infoexchange.keys import Identity
 from infoexchange.mailbox.desk import Desk
 from infoexchange.mailbox.inbox import Inbox
 from infoexchange.mailbox.keks import Keks
+from infoexchange.mailbox.notices import Notices
 from infoexchange.mailbox.outbox import Outbox
+from infoexchange.mailbox.recalls import Recalls
 from infoexchange.ports import Clock, History, HomeRelay, Result, Spool
 from infoexchange.receipt import Receipt
+from infoexchange.statement import parse_statement
 from infoexchange.suites import DEFAULT_SUITE, Suite
 
 __all__ = ["Mailbox"]
@@ -55,8 +57,10 @@ class Mailbox:
         """
         self._desk = Desk(identity, tuple(bundles), directory, relay, spool, clock)
         self._keks = Keks(self._desk)
+        self._notices = Notices(self._desk)
         self._outbox = Outbox(self._desk, self._keks)
-        self._inbox = Inbox(self._desk, self._keks)
+        self._inbox = Inbox(self._desk, self._keks, self._notices)
+        self._recalls = Recalls(self._desk, self._notices)
 
     @property
     def identity(self) -> Identity:
@@ -137,9 +141,35 @@ class Mailbox:
         """
         return self._outbox.give_keks(names, suite)
 
+    def recall(self, digest: bytes, recipients: Sequence[str] = ()) -> Result:
+        """Order that a message sent from here be stopped for those to whom it is not delivered yet.
+
+        The order is durable before it goes out, and goes again with `flush` until the relay has it. What became of the
+        message for each recipient is told by `outcomes`: what was delivered before stays delivered, and only a `Recall`
+        message can ask for its deletion.
+
+        Args:
+            digest: The envelope's name.
+            recipients: For whom; all of its recipients if none is named.
+
+        Returns:
+            The relay's proof that it has taken the order, or why it has not: after an `UnavailableError` it may later.
+
+        Raises:
+            RefusedError: `NOT_ADDRESSED` when it is not in the outbox or was not sent to one who is named.
+        """
+        return self._recalls.order(digest, recipients)
+
     def flush(self) -> list[Result]:
         """Send again, byte for byte, what the outbox still keeps, and say again what the relay has not taken."""
+        problem: ExchangeError | None = None
+        try:
+            self._notices.say_orders()  # first, so that nothing leaves that was recalled before it could
+        except ExchangeError as found:
+            problem = found
         results = self._outbox.flush()
+        if problem:
+            raise problem
         self._inbox.say_all()
         return results
 
@@ -199,9 +229,9 @@ class Mailbox:
             raise error(Reason.NOT_ADDRESSED, field="envelope", detail=detail, next_step=next_step)
         envelope = envelope or Envelope.parse(sent.raw if sent else b"")
         history = self.history(digest)
-        statements = [Acknowledgement.parse(raw) for raw in history.statements]
-        wanted = {envelope.header.sender_bundle, *(s.statement.issuer_bundle for s in statements)}
-        names = {envelope.header.sender, *(s.statement.issuer for s in statements)}
+        statements = [parse_statement(raw).statement for raw in history.statements]
+        wanted = {envelope.header.sender_bundle, *(said.issuer_bundle for said in statements)}
+        names = {envelope.header.sender, *(said.issuer for said in statements)}
         found = [*self._desk.own.values(), *self._desk.relay.bundles(sorted(names))]
         bundles = {b.digest: b for b in found if b.digest in wanted}
         return Evidence.make(envelope, self._desk.directory, list(bundles.values()), history)

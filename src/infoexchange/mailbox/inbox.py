@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from infoexchange import suites
 from infoexchange.acknowledgement import Acknowledgement, Statement
@@ -11,7 +11,8 @@ from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, UnavailableError
 from infoexchange.mailbox.desk import Desk
 from infoexchange.mailbox.keks import Keks
-from infoexchange.ports import BATCH_MAX, Notice, Result, Seen
+from infoexchange.mailbox.notices import Notices
+from infoexchange.ports import Notice, Origin, Seen
 from infoexchange.states import Event
 from infoexchange.wrap import EPOCH_KEK_NOTICE
 
@@ -22,10 +23,11 @@ _SAY_AT = 64  # statements that go to the relay together; one commit there serve
 class Inbox:
     """The receiving side of a mailbox."""
 
-    def __init__(self, desk: Desk, keks: Keks) -> None:
+    def __init__(self, desk: Desk, keks: Keks, notices: Notices) -> None:
         """Hold what both sides share."""
         self._desk = desk
         self._keks = keks
+        self._notices = notices
         self._unsaid = 0
 
     def receive(self) -> Iterator[Delivery]:
@@ -60,7 +62,8 @@ class Inbox:
             desk.refused.append(Refusal(envelope.digest, header.sender, problem, signed=False))
             return None
         try:
-            seen = desk.spool.begin(envelope.digest, header.claim, header.expires_at)
+            origin = Origin(header.sender, header.op_status)
+            seen = desk.spool.begin(envelope.digest, header.claim, header.expires_at, origin)
             keks = self._keks.needed(envelope)
             content = envelope.open(desk.identity, desk.own, desk.directory, sender, now=now, epoch_keks=keks)
             if content.schema == EPOCH_KEK_NOTICE:
@@ -87,7 +90,7 @@ class Inbox:
         """Tell the relay once more of an envelope that is finished here and still waits there."""
         said = self._desk.spool.notice(digest)
         if said is not None:
-            self._say([said])
+            self._notices.say([said])
 
     def acknowledge(self, delivery: Delivery) -> None:
         """Record that the application has the message, and keep a signed statement of it for relay and sender.
@@ -115,25 +118,5 @@ class Inbox:
 
     def say_all(self) -> None:
         """Tell the relay what it has not taken yet of what became of messages."""
-        while unsaid := self._desk.spool.unsaid(BATCH_MAX):
-            self._say(unsaid)
+        self._notices.say_all()
         self._unsaid = 0
-
-    def _say(self, notices: Sequence[Notice]) -> None:
-        """Tell the relay; what it takes, or refuses for good, is not said again."""
-        results = self._desk.relay.acknowledge(notices)
-        later = {n.digest: r for n, r in zip(notices, results, strict=True) if _is_for_later(r)}
-        self._desk.spool.said([notice.digest for notice in notices if notice.digest not in later])
-        for notice, result in zip(notices, results, strict=True):
-            if isinstance(result, ExchangeError) and notice.digest not in later:
-                self._desk.refused.append(Refusal(notice.digest, "", result, signed=False))
-        for problem in later.values():
-            if isinstance(problem, ExchangeError):
-                raise problem
-
-
-def _is_for_later(result: Result) -> bool:
-    """Whether the same statement may be taken later: the relay is away, or its clock is behind ours."""
-    return isinstance(result, UnavailableError) or (
-        isinstance(result, ExchangeError) and result.reason is Reason.NOT_YET_VALID
-    )

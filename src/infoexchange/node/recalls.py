@@ -43,7 +43,7 @@ def decide_recall(desk: Desk, caller: Party, notice: Notice) -> Job:
     now = desk.clock()
     # (8) an order about this envelope, by the caller or by an agency whose mailbox the caller holds
     order = RecallOrder.parse(notice.statement)
-    said = order.said
+    said = order.statement
     if said.envelope_digest != notice.digest:
         raise error(Reason.BAD_FIELD, field="statement", detail="it speaks of something else")
     submitted = caller.role is Role.AGENCY
@@ -67,10 +67,10 @@ def decide_recall(desk: Desk, caller: Party, notice: Notice) -> Job:
 
 def _stop(desk: Desk, order: RecallOrder, came_from: str) -> Job:
     """Return the job that takes an order and stops what can be stopped here."""
-    said = order.said
+    said = order.statement
     # (10) where the envelope is known, the order is by its sender, in its suite, for its recipients, and in time
     manifest = desk.accepted(said.envelope_digest)
-    held = [other for other in _taken(desk, said.envelope_digest) if other.said.issuer == said.issuer]
+    held = [other for other in _taken(desk, said.envelope_digest) if other.statement.issuer == said.issuer]
     if manifest is not None:
         header = manifest.header
         if said.issuer != header.sender:
@@ -89,7 +89,9 @@ def _stop(desk: Desk, order: RecallOrder, came_from: str) -> Job:
 def held(desk: Desk, manifest: Manifest) -> list[RecallOrder]:
     """Return the sender's orders that were taken before its envelope came."""
     about = (manifest.header.sender, manifest.header.suite)
-    return [order for order in _taken(desk, manifest.digest) if (order.said.issuer, order.said.suite) == about]
+    return [
+        order for order in _taken(desk, manifest.digest) if (order.statement.issuer, order.statement.suite) == about
+    ]
 
 
 def _taken(desk: Desk, digest: bytes) -> list[RecallOrder]:
@@ -104,8 +106,8 @@ def stopped(desk: Desk, manifest: Manifest, orders: Sequence[RecallOrder]) -> li
         behind.setdefault(desk.relay_of(recipient.name), set()).add(recipient.name)
     named: set[str] = set()
     for order in orders:
-        named |= set(order.said.recipients)
-        parties = [name for name in sorted(behind.get(desk.name, ())) if name in order.said.recipients]
+        named |= set(order.statement.recipients)
+        parties = [name for name in sorted(behind.get(desk.name, ())) if name in order.statement.recipients]
         if desk.relay_of(manifest.header.sender) == desk.name:
             parties += [peer for peer, names in behind.items() if peer not in ("", desk.name) and names <= named]
         subject = Subject(statement_digest=order.digest)
@@ -121,7 +123,7 @@ def _ordered(desk: Desk, order: RecallOrder, came_from: str) -> Change:
     """Return the change that takes an order; one from an agency starts to wait for the recipients' relays."""
     routing = replace(_routing(desk, order, Event.RECALL_ORDERED), previous_relay=came_from)
     change = _change(desk, order, routing, order.digest.hex())
-    peers = {desk.relay_of(name) for name in order.said.recipients} - {"", desk.name}
+    peers = {desk.relay_of(name) for name in order.statement.recipients} - {"", desk.name}
     starts = () if came_from else tuple(orders_for(peer) for peer in sorted(peers))
     return replace(change, exhibit=order.raw, envelope=order, starts=starts)
 
@@ -131,7 +133,7 @@ def forwarded(desk: Desk, peer: str, order: RecallOrder, receipt: Receipt) -> Jo
     receipt.verify(desk.directory)
     said, subject = receipt.routing, receipt.subject
     about = (said.event, said.this_relay, subject.envelope_digest, subject.statement_digest)
-    if about != (Event.RECALL_ORDERED, peer, order.said.envelope_digest, order.digest):
+    if about != (Event.RECALL_ORDERED, peer, order.statement.envelope_digest, order.digest):
         raise error(Reason.BAD_PROOF, field="receipt", detail=f"not {peer}'s receipt for this order")
     link = receipt.link(receipt.proof.checkpoint.origin)
     change = _gone(desk, peer, order, _routing(desk, order, Event.RECALL_FORWARDED), link)
@@ -146,27 +148,27 @@ def failed(desk: Desk, peer: str, order: RecallOrder, reason: Reason) -> Job:
 
 def _gone(desk: Desk, peer: str, order: RecallOrder, routing: Routing, link: EntryRef | None = None) -> Change:
     """Return the change with which an order stops to wait for a peer."""
-    theirs = tuple(name for name in order.said.recipients if desk.relay_of(name) == peer)
-    routing = replace(routing, next_relay=peer, recipients=theirs or order.said.recipients)
+    theirs = tuple(name for name in order.statement.recipients if desk.relay_of(name) == peer)
+    routing = replace(routing, next_relay=peer, recipients=theirs or order.statement.recipients)
     change = _change(desk, order, routing, f"{peer}#{order.digest.hex()}", link)
     return replace(change, stops=(orders_for(peer),))
 
 
 def _routing(desk: Desk, order: RecallOrder, event: Event) -> Routing:
     """Return what an entry about an order says of it, which is all that is known before the envelope comes."""
-    sender = desk.directory.listed(order.said.issuer)
+    sender = desk.directory.listed(order.statement.issuer)
     return Routing(
         event=event,
         logged_at=desk.clock(),
         this_relay=desk.name,
-        sender=order.said.issuer,
+        sender=order.statement.issuer,
         sender_nation=sender.nation if sender else "",
-        recipients=order.said.recipients,
+        recipients=order.statement.recipients,
     )
 
 
 def _change(desk: Desk, order: RecallOrder, routing: Routing, party: str, link: EntryRef | None = None) -> Change:
-    said = order.said
+    said = order.statement
     subject = Subject(
         envelope_digest=said.envelope_digest,
         sender_bundle=said.issuer_bundle,

@@ -103,9 +103,9 @@ class Exchange:
 
     def _forward_orders(self, node: Node, peer: str, line: HomeRelay) -> None:
         while orders := node.orders(peer, limit=BATCH_MAX):
-            issuers = {order.said.issuer_bundle for order in orders}
+            issuers = {order.statement.issuer_bundle for order in orders}
             line.publish([b for b in map(node.store.bundle, issuers) if b is not None])
-            notices = [Notice(order.said.envelope_digest, Event.RECALLED, order.raw) for order in orders]
+            notices = [Notice(order.statement.envelope_digest, Event.RECALLED, order.raw) for order in orders]
             jobs = []
             for order, result in zip(orders, line.acknowledge(notices), strict=True):
                 if isinstance(result, UnavailableError):

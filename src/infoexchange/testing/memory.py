@@ -22,6 +22,7 @@ from infoexchange.ports import (
     Head,
     Notice,
     Notified,
+    Origin,
     Parcel,
     Record,
     Result,
@@ -232,9 +233,11 @@ class MemorySpool:
         self._sequences: dict[int, bytes] = {}
         self._refusals: dict[bytes, ExchangeError] = {}
         self._inbox: dict[bytes, tuple[bytes, datetime]] = {}
+        self._origins: dict[bytes, Origin] = {}
         self._notices: dict[bytes, Notice] = {}
         self._said: set[bytes] = set()
         self._keks: dict[bytes, Notified] = {}
+        self._statements: dict[Notice, None] = {}
 
     def standing(self) -> Standing:
         """Return the newest sequence number used and its envelope digest; 0 and nothing before the first."""
@@ -282,8 +285,8 @@ class MemorySpool:
         """Return one envelope of the outbox, whatever its result."""
         return self._outbox.get(digest)
 
-    def begin(self, digest: bytes, claim: bytes, expires_at: datetime) -> Seen:
-        """Record that an envelope is about to be handed over; return what was known before."""
+    def begin(self, digest: bytes, claim: bytes, expires_at: datetime, origin: Origin | None = None) -> Seen:
+        """Record that an envelope is about to be handed over, and its origin; return what was known before."""
         with self._lock:
             if digest in self._notices:
                 return Seen.DONE
@@ -292,23 +295,38 @@ class MemorySpool:
             if any(claim == other for other, _ in self._inbox.values()):
                 raise error(Reason.REPLAYED, field="header.message_id", detail="another envelope came under this id")
             self._inbox[digest] = (claim, expires_at)
+            if origin is not None:
+                self._origins.setdefault(digest, origin)
             return Seen.NEW
+
+    def origin(self, digest: bytes) -> Origin | None:
+        """Return the origin of a message that came, however long ago."""
+        return self._origins.get(digest)
 
     def finish(self, notice: Notice) -> None:
         """Record that the application has it, and keep what is to be said to the relay; a repeat changes nothing."""
         with self._lock:
             self._notices.setdefault(notice.digest, notice)
 
-    def said(self, digests: Sequence[bytes]) -> None:
+    def keep(self, notice: Notice) -> None:
+        """Keep another signed statement until the relay has it: RECALLED or DESTROYED; a repeat changes nothing."""
+        with self._lock:
+            self._statements.setdefault(notice)
+
+    def said(self, notices: Sequence[Notice]) -> None:
         """Record that the relay has taken what was said."""
         with self._lock:
-            self._said.update(digest for digest in digests if digest in self._notices)
+            self._said.update(notice.digest for notice in notices if self._notices.get(notice.digest) == notice)
+            for notice in notices:
+                self._statements.pop(notice, None)
 
     def unsaid(self, limit: int) -> Sequence[Notice]:
-        """Return notices the relay has not taken yet, oldest first."""
+        """Return notices the relay has not taken yet: RECALLED, those of `finish`, then DESTROYED, each in order."""
         with self._lock:
-            waiting = (notice for digest, notice in self._notices.items() if digest not in self._said)
-            return list(itertools.islice(waiting, limit))
+            finished = [notice for digest, notice in self._notices.items() if digest not in self._said]
+            orders = [notice for notice in self._statements if notice.state is Event.RECALLED]
+            others = [notice for notice in self._statements if notice.state is not Event.RECALLED]
+            return [*orders, *finished, *others][:limit]
 
     def notice(self, digest: bytes) -> Notice | None:
         """Return the notice kept for a finished envelope."""
