@@ -246,6 +246,9 @@ class Store(Protocol):
         At most `limit` envelopes, and no more once they hold 4 MiB together, so that memory is bounded whatever waits.
         """
 
+    def envelope(self, digest: bytes) -> bytes | None:
+        """Return an envelope that somebody waits for."""
+
     def expired(self, now: datetime, *, limit: int) -> Sequence[Waiting]:
         """Return what still waits although its time has run out."""
 

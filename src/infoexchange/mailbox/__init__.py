@@ -15,8 +15,8 @@ from infoexchange.delivery import Delivery, Refusal
 from infoexchange.directory import Directory
 from infoexchange.draft import Draft
 from infoexchange.envelope import Envelope
-from infoexchange.errors import ExchangeError, Reason, error
-from infoexchange.evidence import Evidence
+from infoexchange.errors import ExchangeError
+from infoexchange.evidence import Evidence, Outcome
 from infoexchange.keys import Identity
 from infoexchange.mailbox.desk import Desk
 from infoexchange.mailbox.inbox import Inbox
@@ -24,9 +24,10 @@ from infoexchange.mailbox.keks import Keks
 from infoexchange.mailbox.notices import Notices
 from infoexchange.mailbox.outbox import Outbox
 from infoexchange.mailbox.recalls import Recalls
+from infoexchange.mailbox.tracing import Tracing
+from infoexchange.manifest import Manifest
 from infoexchange.ports import Clock, History, HomeRelay, Result, Spool
 from infoexchange.receipt import Receipt
-from infoexchange.statement import parse_statement
 from infoexchange.suites import DEFAULT_SUITE, Suite
 
 __all__ = ["Mailbox"]
@@ -61,6 +62,7 @@ class Mailbox:
         self._outbox = Outbox(self._desk, self._keks)
         self._inbox = Inbox(self._desk, self._keks, self._notices)
         self._recalls = Recalls(self._desk, self._notices)
+        self._tracing = Tracing(self._desk)
 
     @property
     def identity(self) -> Identity:
@@ -141,7 +143,7 @@ class Mailbox:
         """
         return self._outbox.give_keks(names, suite)
 
-    def recall(self, digest: bytes, recipients: Sequence[str] = ()) -> Result:
+    def recall(self, digest: bytes, recipients: Sequence[str] = ()) -> list[Result]:
         """Order that a message sent from here be stopped for those to whom it is not delivered yet.
 
         The order is durable before it goes out, and goes again with `flush` until the relay has it. What became of the
@@ -154,6 +156,7 @@ class Mailbox:
 
         Returns:
             The relay's proof that it has taken the order, or why it has not: after an `UnavailableError` it may later.
+            One result for the order; of a blind message one for each recipient, who learns of no other.
 
         Raises:
             RefusedError: `NOT_ADDRESSED` when it is not in the outbox or was not sent to one who is named.
@@ -207,31 +210,24 @@ class Mailbox:
             RefusedError: `NOT_PERMITTED` when this agency takes no part in it.
             UntrustedError: `BAD_PROOF`, `BAD_SIGNATURE` or `UNKNOWN_PARTY`.
         """
-        history = self._desk.relay.events(digest)
-        for receipt in history.events:
-            receipt.verify(self._desk.directory)
-        return history.of(digest)
+        return self._tracing.history(digest)
 
-    def evidence(self, digest: bytes, envelope: Envelope | None = None) -> Evidence:
+    def outcomes(self, digest: bytes) -> list[Outcome]:
+        """Return for each recipient how far a message came, or how it ended, by what is logged and signed.
+
+        Raises:
+            ExchangeError: As `history`.
+        """
+        return self._tracing.outcomes(digest)
+
+    def evidence(self, digest: bytes, envelope: Envelope | Manifest | None = None) -> Evidence:
         """Return the evidence file of a message: everything an auditor needs, and no key.
 
         Args:
             digest: The envelope's name.
-            envelope: The envelope, if it is not in the outbox.
+            envelope: The envelope, if it is not in the outbox; or its manifest, where the ciphertext is gone.
 
         Raises:
             RefusedError: `NOT_ADDRESSED` when the envelope is neither given nor in the outbox.
         """
-        sent = self._desk.spool.sent(digest)
-        if envelope is None and sent is None:
-            next_step = "Check the ID, or give the envelope that was received."
-            detail = f"{digest.hex()[:16]} is not in the outbox"
-            raise error(Reason.NOT_ADDRESSED, field="envelope", detail=detail, next_step=next_step)
-        envelope = envelope or Envelope.parse(sent.raw if sent else b"")
-        history = self.history(digest)
-        statements = [parse_statement(raw).statement for raw in history.statements]
-        wanted = {envelope.header.sender_bundle, *(said.issuer_bundle for said in statements)}
-        names = {envelope.header.sender, *(said.issuer for said in statements)}
-        found = [*self._desk.own.values(), *self._desk.relay.bundles(sorted(names))]
-        bundles = {b.digest: b for b in found if b.digest in wanted}
-        return Evidence.make(envelope, self._desk.directory, list(bundles.values()), history)
+        return self._tracing.evidence(digest, envelope)

@@ -47,7 +47,9 @@ def decide(desk: Desk, caller: Party, raw: bytes) -> Job:
 def _take(desk: Desk, envelope: Envelope, hops: Collection[str], came_from: str) -> Job:
     """Return the job that accepts an envelope for all those for whom its sender has not recalled it before."""
     manifest = envelope.manifest
-    recalled = stopped(desk, manifest, held(desk, manifest))
+    listed = [recipient.name for recipient in manifest.header.recipients]
+    addressed = [wrap.recipient for wrap in envelope.wraps] if manifest.header.blind else listed
+    recalled = stopped(desk, manifest, held(desk, manifest), addressed)
     ended = {party for change in recalled for party in change.stops}
     starts = tuple(name for name in hops if name not in ended)
     accepted = replace(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from infoexchange.audit import Routing
 from infoexchange.errors import Reason, error
@@ -22,7 +22,7 @@ def history(desk: Desk, caller: Party, digest: bytes) -> History:
     """Return what was logged of an envelope; what `Node.history` promises."""
     # What another thread is just committing has no checkpoint yet, so it cannot be proven yet.
     signed = desk.ledger.size
-    records = [record for record in desk.records(digest) if record.index < signed]
+    records = _about(record for record in desk.records(digest) if record.index < signed)
     receipts = desk.ledger.receipts([record.index for record in records])
     seen = _seen_by(desk, caller, [receipt.routing for receipt in receipts], blind=_is_blind(records))
     kept = [(record, r) for record, r, may in zip(records, receipts, seen, strict=True) if may]
@@ -60,6 +60,13 @@ def _seen_by(desk: Desk, caller: Party, routings: Sequence[Routing], *, blind: b
         own or routing.next_relay == name or (handed and routing.event is Event.ACCEPTED)
         for own, routing in zip(serves, routings, strict=True)
     ]
+
+
+def _about(records: Iterable[Record]) -> list[Record]:
+    """Return entries without orders of others than the sender, which were taken before the envelope and do nothing."""
+    found = [(record, Routing.parse(record.entry.routing).sender) for record in records]
+    senders = {sender for record, sender in found if record.event is Event.ACCEPTED}
+    return [record for record, sender in found if not senders or sender in senders]
 
 
 def _serves(desk: Desk, relay: str, routing: Routing) -> bool:

@@ -6,12 +6,13 @@ before stays delivered. An order travels to the recipients' relays beside the en
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 
 from infoexchange.audit import EntryRef, Routing, Subject
 from infoexchange.certificates import CLOCK_SKEW
+from infoexchange.envelope import Envelope
 from infoexchange.errors import Reason, error
 from infoexchange.listing import Party, Role
 from infoexchange.manifest import Manifest
@@ -75,14 +76,15 @@ def _stop(desk: Desk, order: RecallOrder, came_from: str) -> Job:
         header = manifest.header
         if said.issuer != header.sender:
             raise error(Reason.NOT_PERMITTED, field="recall.issuer", detail=f"{said.issuer} did not send it")
-        if said.suite != header.suite or not set(said.recipients) <= {r.name for r in header.recipients}:
+        listed = {recipient.name for recipient in header.recipients}
+        if said.suite != header.suite or not (header.blind or set(said.recipients) <= listed):
             raise error(Reason.BAD_FIELD, field="recall", detail="another suite or recipient than the envelope's")
         if desk.clock() > header.expires_at + CLOCK_SKEW:
             raise error(Reason.EXPIRED, field="header.expires_ms", detail="nobody waits for the message any more")
     if len(held) >= ORDERS_MAX:
         raise error(Reason.TOO_LARGE, field="recall", detail=f"{ORDERS_MAX} orders were taken before")
     # (11) the order itself, and whatever it stops
-    stops = stopped(desk, manifest, [*held, order]) if manifest else []
+    stops = stopped(desk, manifest, [*held, order], _addressed(desk, manifest)) if manifest else []
     return Job((_ordered(desk, order, came_from), *stops))
 
 
@@ -98,12 +100,22 @@ def _taken(desk: Desk, digest: bytes) -> list[RecallOrder]:
     return [RecallOrder.parse(r.exhibit) for r in desk.records(digest) if r.event is Event.RECALL_ORDERED]
 
 
-def stopped(desk: Desk, manifest: Manifest, orders: Sequence[RecallOrder]) -> list[Change]:
+def _addressed(desk: Desk, manifest: Manifest) -> set[str]:
+    """Return those for whom an envelope is that was accepted here; of a blind one, those of whom this relay knows."""
+    listed = {recipient.name for recipient in manifest.header.recipients}
+    if not manifest.header.blind:
+        return listed
+    raw = desk.store.envelope(manifest.digest)  # only while somebody waits for it
+    wrapped = {wrap.recipient for wrap in Envelope.parse(raw).wraps} if raw else set()
+    return wrapped | {r.party for r in desk.records(manifest.digest) if r.event is Event.QUEUED}
+
+
+def stopped(desk: Desk, manifest: Manifest, orders: Sequence[RecallOrder], addressed: Collection[str]) -> list[Change]:
     """Return the changes that orders make for recipients served here, and for peers to which nothing needs to go."""
     changes: list[Change] = []
     behind: dict[str, set[str]] = {}
-    for recipient in manifest.header.recipients:
-        behind.setdefault(desk.relay_of(recipient.name), set()).add(recipient.name)
+    for name in addressed:
+        behind.setdefault(desk.relay_of(name), set()).add(name)
     named: set[str] = set()
     for order in orders:
         named |= set(order.statement.recipients)
