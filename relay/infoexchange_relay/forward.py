@@ -30,8 +30,8 @@ from infoexchange.states import Event
 from infoexchange.transport.forms import next_limit
 
 # Implementation constants
-_BACKOFF_FIRST = 0.5  # seconds; doubled after each failure
-_BACKOFF_MAX = 30.0
+BACKOFF_FIRST = 0.5  # seconds; doubled after each failure
+BACKOFF_MAX = 30.0
 _HELD_MAX = 1024  # envelopes passed over until the next pause
 _PUBLISHED_MAX = 4096  # bundles a peer is known to have
 _ASKERS = 8  # questions under way at once; whoever asks waits for the answer anyway
@@ -39,7 +39,7 @@ _SWEEP = 30.0  # seconds between two looks for what has expired; nobody waits fo
 _SWEEP_LIMIT = 64
 
 # A peer that says this speaks of itself, not of the envelope.
-_OF_THE_PEER = frozenset({Reason.DIRECTORY_EXPIRED})
+OF_THE_PEER = frozenset({Reason.DIRECTORY_EXPIRED})
 
 Decision = Callable[[], Job]
 _Decided = tuple[Waiting, Decision | None]
@@ -117,7 +117,7 @@ class Forwarder:
 
     async def run(self) -> None:
         """Forward until the relay stops."""
-        delay = _BACKOFF_FIRST
+        delay = BACKOFF_FIRST
         with self._writer.bell(self._peer.name) as bell:
             while not bell.ended:
                 try:
@@ -126,14 +126,14 @@ class Forwarder:
                     # Nothing is known of any envelope: UNAVAILABLE, or the peer does not accept this relay.
                     _log.warning("forward_failed", peer=self._peer.name, reason=problem.reason.word)
                     self._published.clear()
-                    await asyncio.sleep(_jittered(delay))
-                    delay = min(delay * 2, _BACKOFF_MAX)
+                    await asyncio.sleep(jittered(delay))
+                    delay = min(delay * 2, BACKOFF_MAX)
                     continue
                 if found:
-                    delay = _BACKOFF_FIRST
-                elif not await bell.heard(_jittered(delay) if self._held else None):
+                    delay = BACKOFF_FIRST
+                elif not await bell.heard(jittered(delay) if self._held else None):
                     self._held.clear()
-                    delay = min(delay * 2, _BACKOFF_MAX)
+                    delay = min(delay * 2, BACKOFF_MAX)
 
     async def _once(self) -> bool:
         """Forward one batch; return whether anything left the queue."""
@@ -210,7 +210,7 @@ class Forwarder:
         """Return the decision that a peer's result makes; none when the envelope stays where it is."""
         if isinstance(result, Receipt):
             return partial(self._forwarded, item, result)
-        if isinstance(result, UnavailableError) or result.reason in _OF_THE_PEER:
+        if isinstance(result, UnavailableError) or result.reason in OF_THE_PEER:
             return None
         return self._refused(item, result.reason)
 
@@ -250,11 +250,16 @@ class Peers:
         self._askers = ThreadPoolExecutor(_ASKERS, "ask")
         self._tasks: list[asyncio.Task[None]] = []
 
+    @property
+    def all(self) -> Sequence[Peer]:
+        """The peers."""
+        return tuple(self._peers.values())
+
     def start(self) -> None:
         """Begin to forward and to look for what has expired, in the running loop."""
         forwarders = [Forwarder(peer, self._writer, self._pool) for peer in self._peers.values()]
-        self._tasks = [asyncio.create_task(_watched(forwarder.run)) for forwarder in forwarders]
-        self._tasks.append(asyncio.create_task(_watched(self._sweep)))
+        self._tasks = [asyncio.create_task(watched(forwarder.run)) for forwarder in forwarders]
+        self._tasks.append(asyncio.create_task(watched(self._sweep)))
 
     async def close(self) -> None:
         """End the tasks and the connections."""
@@ -274,10 +279,7 @@ class Peers:
                 # A clock that has run ahead must not end what waits: by it the directory has expired as well.
                 self._node.directory.check_current(past)
                 expired = await self._writer.read(partial(store.expired, past, limit=_SWEEP_LIMIT))
-                decisions = [
-                    partial(self._node.ended, Event.EXPIRED, item.party, item.digest, Reason.EXPIRED)
-                    for item in expired
-                ]
+                decisions = [partial(self._node.expired, item) for item in expired]
                 results = await self._writer.settle(decisions, size=0)
                 if len(results) == _SWEEP_LIMIT and any(isinstance(result, Receipt) for result in results):
                     continue
@@ -360,17 +362,17 @@ class Peers:
         return await asyncio.get_running_loop().run_in_executor(self._askers, call)
 
 
-async def _watched(run: Callable[[], Awaitable[None]]) -> None:
+async def watched(run: Callable[[], Awaitable[None]]) -> None:
     """Run a task for ever: one that dies of a bug would leave a queue standing without a word."""
     while True:
         try:
             return await run()
         except Exception as bug:  # noqa: BLE001  a queue must not stand still; its text may hold bytes
             _log.error("task_failed", reason=type(bug).__name__)
-            await asyncio.sleep(_BACKOFF_MAX)
+            await asyncio.sleep(BACKOFF_MAX)
 
 
-def _jittered(seconds: float) -> float:
+def jittered(seconds: float) -> float:
     """Return a time around `seconds`, so that relays do not come back in step."""
     return seconds * random.uniform(0.5, 1.0)  # noqa: S311  spreads retries, guards no secret
 

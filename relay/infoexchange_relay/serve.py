@@ -29,6 +29,7 @@ from infoexchange_relay.batching import Batching
 from infoexchange_relay.config import Config, parse_address
 from infoexchange_relay.forward import Peer, Peers
 from infoexchange_relay.metrics import Metrics
+from infoexchange_relay.recalls import Orders
 from infoexchange_relay.server import Office, Server, server_credentials
 from infoexchange_relay.stores import FileLatch, open_store
 from infoexchange_relay.witnessing import CosigningDesk, Witnessing
@@ -114,6 +115,9 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         peers = Peers([_peer(party, channels[party.name]) for party in others], batching)
         peers.start()
         stack.push_async_callback(peers.close)
+        orders = Orders(peers.all, batching)
+        orders.start()
+        stack.push_async_callback(orders.close)
         # (4) the port, when all behind it works
         if config.metrics_listen:
             _export(metrics, config.metrics_listen)
