@@ -13,8 +13,9 @@ from infoexchange.ports import History, Record
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event
 
-# What the documents of events are: a peer's receipt, or what a party signed.
+# Entries whose document is a peer's receipt, entries about orders, and entries whose document somebody has signed.
 _RECEIPTS = (Event.FORWARDED, Event.RECALL_FORWARDED)
+_OF_ORDERS = (Event.RECALL_ORDERED, Event.RECALL_FORWARDED, Event.RECALL_FAILED)
 _STATEMENTS = (Event.OPENED, Event.REFUSED, Event.DESTROYED, Event.RECALL_ORDERED, Event.RECALLED)
 
 
@@ -56,10 +57,12 @@ def _seen_by(desk: Desk, caller: Party, routings: Sequence[Routing], *, blind: b
     handed = any(routing.next_relay == name for routing in routings)
     taken = (Event.ACCEPTED, Event.RECALL_ORDERED)
     serves = [routing.event in taken and _serves(desk, name, routing) for routing in routings]
-    return [
+    seen = [
         own or routing.next_relay == name or (handed and routing.event is Event.ACCEPTED)
         for own, routing in zip(serves, routings, strict=True)
     ]
+    # Orders name whom they are for, and the relay would show them to the other recipients.
+    return [may and not (blind and r.event in _OF_ORDERS) for may, r in zip(seen, routings, strict=True)]
 
 
 def _about(records: Iterable[Record]) -> list[Record]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -9,12 +10,12 @@ from functools import partial
 from infoexchange.bundle import KeyBundle
 from infoexchange.certificates import CLOCK_SKEW
 from infoexchange.envelope import Envelope
-from infoexchange.errors import ExchangeError, UnavailableError
+from infoexchange.errors import ExchangeError, RefusedError, UnavailableError
 from infoexchange.ledger import Ledger
 from infoexchange.listing import Party, Role
 from infoexchange.mailbox import Mailbox
 from infoexchange.node import Job, Node
-from infoexchange.ports import BATCH_MAX, History, HomeRelay, Notice, Result
+from infoexchange.ports import BATCH_MAX, History, HomeRelay, Notice, Result, Store
 from infoexchange.quorum import policy_for
 from infoexchange.states import Event
 from infoexchange.suites import OFFERED, Suite
@@ -45,7 +46,8 @@ class Exchange:
         self.clock = clock or FakeClock()
         self.community = Community.make(agencies, now=self.clock(), suites=suites)
         self.directory = self.community.directory
-        self.nodes = {name: self._node(name) for name in self.community.log_keys}
+        self._latches = {name: MemoryLatch() for name in self.community.log_keys}
+        self.nodes = {name: self._node(name, MemoryStore()) for name in self.community.log_keys}
         self._mailboxes: dict[str, Mailbox] = {}
         self._seen: dict[tuple[str, str], MemoryLatch] = defaultdict(MemoryLatch)
 
@@ -53,8 +55,12 @@ class Exchange:
             party = self.directory.party(name, at=self.clock())
             self.node_of(name).commit([self.node_of(name).decide_bundle(party, member.bundle)])
 
-    def _node(self, name: str) -> Node:
-        ledger = Ledger(self.community.log_keys[name], MemoryStore(), MemoryLatch(), clock=self.clock)
+    def restart(self, relay: str) -> None:
+        """End a node and start it anew on what it had made durable."""
+        self.nodes[relay] = self._node(relay, self.nodes[relay].store)
+
+    def _node(self, name: str, store: Store) -> Node:
+        ledger = Ledger(self.community.log_keys[name], store, self._latches[name], clock=self.clock)
         node = Node(ledger, self.directory, clock=self.clock)
         node.start()
         return node
@@ -152,8 +158,12 @@ class DirectRelay:
     def __init__(self, exchange: Exchange, node: Node, party: Party) -> None:
         """Bind a party to a node."""
         self._exchange = exchange
-        self._node = node
+        self._bound = node
         self._party = party
+
+    @property
+    def _node(self) -> Node:
+        return self._exchange.nodes.get(self._bound.name, self._bound)  # it may have started anew
 
     def _commit(self, deciders: Sequence[Callable[[], Job]]) -> list[Result]:
         """Decide each item, commit what was accepted as one batch, and return the results in order."""
@@ -215,5 +225,6 @@ class DirectRelay:
         us = self._exchange.directory.party(self._node.name, at=self._exchange.clock())
         for node in self._exchange.nodes.values():
             if node is not self._node and any(node.name in (r.previous_relay, r.next_relay) for r in routes):
-                histories.append(node.history(us, digest))
+                with contextlib.suppress(RefusedError):  # it may never have come there
+                    histories.append(node.history(us, digest))
         return History.merged(histories)
