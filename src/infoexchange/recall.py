@@ -60,7 +60,7 @@ class RecallOrder:
                 at_ms=wire.to_ms(statement.at),
             )
         )
-        signer = keys.signing[statement.suite, KeyUsage.MANIFEST]
+        signer = keys.signer(suites.suite_of(statement.suite), KeyUsage.MANIFEST)
         pair = (signer.sign(TYPE_RECALL, payload), signer.key_id)
         return cls.parse(Dsse.make(TYPE_RECALL, payload, [pair]).raw)
 
