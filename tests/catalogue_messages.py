@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from infoexchange import catalogue
 from infoexchange.catalogue import (
+    Correction,
     Handling,
     IndicatorSet,
     InformationResponse,
     MaritimeIncidentReport,
     OfficerAcknowledgement,
+    Recall,
+    RecallConfirmation,
     RequestForInformation,
 )
 
@@ -54,7 +57,21 @@ def acknowledgement():
     return OfficerAcknowledgement(handling=handling(), of=bytes(32), level=1, officer_role="duty officer")
 
 
-MADE = [report, indicators, request, response, acknowledgement]
+def correction():
+    made = Correction(handling=handling(), corrects=bytes(32), reason=1)
+    made.changed_fields.add(path="vessels[0].imo", kind=2, value="9074729")
+    return made
+
+
+def recall():
+    return Recall(handling=handling(), recalls=bytes(32), reason=6, requested_action=1)
+
+
+def confirmation():
+    return RecallConfirmation(handling=handling(), confirms=bytes(32), action_taken=1)
+
+
+MADE = [report, indicators, request, response, acknowledgement, correction, recall, confirmation]
 
 
 def building_blocks(descriptor, seen=None):

@@ -87,7 +87,7 @@ def test_marks_and_subject_go_with_every_disclosure(cls):
 
 def test_option_numbers_never_change():
     numbers = {OPTIONS.pii: 51201, OPTIONS.always_disclose: 51202, OPTIONS.example: 51203}
-    numbers |= {OPTIONS.local_ref: 51204, OPTIONS.domain: 51205}
+    numbers |= {OPTIONS.local_ref: 51204, OPTIONS.domain: 51205, OPTIONS.refers: 51206}
     assert all(option.number == number for option, number in numbers.items())
 
 
@@ -141,6 +141,27 @@ def test_every_list_maps_to_values_that_exist():
 def test_a_damaged_list_is_refused(wrong):
     with pytest.raises(MalformedError):
         codes.parse(wrong.splitlines())
+
+
+# References
+
+
+def test_every_digest_of_an_envelope_is_a_reference():
+    """What names an envelope says how; a field that forgot would escape the rules between messages."""
+    found = {}
+    for cls in EXCHANGED:
+        for field in cls.DESCRIPTOR.fields:
+            kind = field.GetOptions().Extensions[OPTIONS.refers]
+            assert bool(kind) == (field.type == field.TYPE_BYTES), field.full_name
+            if kind:
+                found[f"{cls.DESCRIPTOR.name}.{field.name}"] = OPTIONS.Reference.Name(kind)
+    assert found == {
+        "Correction.corrects": "REFERENCE_OWN",
+        "InformationResponse.request_ref": "REFERENCE_ANSWER",
+        "OfficerAcknowledgement.of": "REFERENCE_ANSWER",
+        "Recall.recalls": "REFERENCE_OWN",
+        "RecallConfirmation.confirms": "REFERENCE_ANSWER",
+    }
 
 
 # JSON and wire

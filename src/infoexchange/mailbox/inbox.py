@@ -12,6 +12,7 @@ from infoexchange.errors import ExchangeError, Reason, UnavailableError
 from infoexchange.mailbox.desk import Desk
 from infoexchange.mailbox.keks import Keks
 from infoexchange.mailbox.notices import Notices
+from infoexchange.mailbox.references import check_received, unknown
 from infoexchange.ports import Notice, Origin, Seen
 from infoexchange.states import Event
 from infoexchange.wrap import EPOCH_KEK_NOTICE
@@ -74,6 +75,10 @@ class Inbox:
             if seen is Seen.DONE:  # another process finished it in between
                 self._say_again(envelope.digest)
                 return None
+            if not check_received(desk, header, message, content.in_reply_to, now=now):
+                # It comes again with the next call, by then perhaps after the message it refers to.
+                desk.refused.append(Refusal(envelope.digest, header.sender, unknown(message), signed=False))
+                return None
         except UnavailableError:
             raise  # a disk or database of ours: no fault of the message
         except ExchangeError as problem:
@@ -84,7 +89,7 @@ class Inbox:
                 return None
             self._conclude(envelope, Event.REFUSED, reason=int(problem.reason))
             return None
-        return Delivery(message, header.sender, envelope, content, repeated=seen is not Seen.NEW)
+        return Delivery(message, header.sender, envelope, content, received_at=now, repeated=seen is not Seen.NEW)
 
     def _say_again(self, digest: bytes) -> None:
         """Tell the relay once more of an envelope that is finished here and still waits there."""
