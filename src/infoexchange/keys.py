@@ -224,11 +224,12 @@ class EpochKeys:
 
 @dataclass(frozen=True)
 class Identity:
-    """A party's private half: its name, its identity key and the keys of its epochs, newest first."""
+    """A party's private half: name, identity key, the keys of its epochs, newest first, and archive key."""
 
     name: str
     key: IdentityKey
     epochs: tuple[EpochKeys, ...]
+    archive: bytes = field(default=b"", repr=False)  # 32 bytes; content keys of what was received are sealed under it
 
     @classmethod
     def make(cls, name: str, *, suites: Sequence[Suite] = OFFERED, entropy: Entropy = secrets.token_bytes) -> Identity:
@@ -239,7 +240,8 @@ class Identity:
             RefusedError: `SUITE_NOT_ACCEPTED` when this machine cannot do a suite.
         """
         wire.check_name(name, field="name")
-        return cls(name, IdentityKey.make(entropy=entropy), (EpochKeys.make(1, suites=suites, entropy=entropy),))
+        epochs = (EpochKeys.make(1, suites=suites, entropy=entropy),)
+        return cls(name, IdentityKey.make(entropy=entropy), epochs, entropy(CONTENT_KEY_SIZE))
 
     def keys_of(self, epoch: int) -> EpochKeys:
         """Return the keys of one epoch, or raise `STALE_BUNDLE` once they are destroyed."""
@@ -285,7 +287,10 @@ class Identity:
             key = IdentityKey(*(base64.b64decode(value[half], validate=True) for half in ("ed25519", "mldsa65")))
             if (len(key.ed25519), len(key.mldsa65)) != (32, 32):
                 raise ValueError
-            return cls(wire.check_name(value["name"], field="name"), key, epochs)
+            archive = base64.b64decode(value["archive"], validate=True)
+            if len(archive) not in (0, CONTENT_KEY_SIZE):
+                raise ValueError
+            return cls(wire.check_name(value["name"], field="name"), key, epochs, archive)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
             raise error(
                 Reason.MALFORMED,
@@ -307,6 +312,7 @@ class Identity:
                 "name": self.name,
                 "ed25519": text(self.key.ed25519),
                 "mldsa65": text(self.key.mldsa65),
+                "archive": text(self.archive),
                 "epochs": [
                     {
                         "epoch": e.epoch,

@@ -15,7 +15,7 @@ from infoexchange.delivery import Delivery, Refusal
 from infoexchange.directory import Directory
 from infoexchange.draft import Draft
 from infoexchange.envelope import Envelope
-from infoexchange.errors import ExchangeError
+from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.evidence import Evidence, Outcome
 from infoexchange.keys import Identity
 from infoexchange.mailbox.desk import Desk
@@ -24,10 +24,12 @@ from infoexchange.mailbox.keks import Keks
 from infoexchange.mailbox.notices import Notices
 from infoexchange.mailbox.outbox import Outbox
 from infoexchange.mailbox.recalls import Recalls
+from infoexchange.mailbox.records import Records
 from infoexchange.mailbox.tracing import Tracing
 from infoexchange.manifest import Manifest
 from infoexchange.ports import Clock, History, HomeRelay, Result, Spool
 from infoexchange.receipt import Receipt
+from infoexchange.retention import Archive
 from infoexchange.suites import DEFAULT_SUITE, Suite
 
 __all__ = ["Mailbox"]
@@ -63,6 +65,7 @@ class Mailbox:
         self._inbox = Inbox(self._desk, self._keks, self._notices)
         self._recalls = Recalls(self._desk, self._notices)
         self._tracing = Tracing(self._desk)
+        self._records: Records | None = None
 
     @property
     def identity(self) -> Identity:
@@ -173,6 +176,8 @@ class Mailbox:
         results = self._outbox.flush()
         if problem:
             raise problem
+        if self._records is not None:
+            self._desk.refused += self._records.state(self._desk.spool, self._desk.newest)
         self._inbox.say_all()
         return results
 
@@ -200,6 +205,27 @@ class Mailbox:
         `receive` goes on, when it ends, and with `flush`.
         """
         self._inbox.acknowledge(delivery)
+
+    # Keeping
+
+    def keep_in(self, archive: Archive) -> Records:
+        """Use an archive from now on: `archive` fills it, and what is destroyed in it is stated with `flush`."""
+        self._records = Records(self._desk.identity, archive, self._desk.clock)
+        return self._records
+
+    def archive(self, delivery: Delivery) -> None:
+        """Keep a message until its `retention_until`, or until its key is destroyed by hand; durable on return.
+
+        Call it before `acknowledge`: what is acknowledged does not come again.
+
+        Raises:
+            UnavailableError: No archive was given, or it cannot be written.
+            ExchangeError: As `Envelope.open`, if keys have gone since.
+        """
+        if self._records is None:
+            step = "Call keep_in with an archive first."
+            raise error(Reason.UNAVAILABLE, field="archive", detail="this mailbox has none", next_step=step)
+        self._records.keep(delivery, *self._inbox.unlocked(delivery))
 
     # Asking afterwards
 

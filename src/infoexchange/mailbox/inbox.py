@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 from infoexchange import suites
 from infoexchange.acknowledgement import Acknowledgement, Statement
+from infoexchange.bundle import KeyBundle
 from infoexchange.delivery import Delivery, Refusal, read
+from infoexchange.directory import Directory
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, UnavailableError
 from infoexchange.mailbox.desk import Desk
@@ -90,6 +92,14 @@ class Inbox:
             self._conclude(envelope, Event.REFUSED, reason=int(problem.reason))
             return None
         return Delivery(message, header.sender, envelope, content, received_at=now, repeated=seen is not Seen.NEW)
+
+    def unlocked(self, delivery: Delivery) -> tuple[bytes, KeyBundle, Directory]:
+        """Return the content key of a delivery, and the sender's bundle and the directory it was judged by."""
+        desk, envelope = self._desk, delivery.envelope
+        sender = desk.keyring.sender_of(envelope.header, desk.relay)
+        keks, then = self._keks.needed(envelope), delivery.received_at
+        key = envelope.unlock(desk.identity, desk.own, desk.directory, sender, now=then, epoch_keks=keks)
+        return key, sender, desk.directory
 
     def _say_again(self, digest: bytes) -> None:
         """Tell the relay once more of an envelope that is finished here and still waits there."""
