@@ -6,6 +6,8 @@
 #   make generate  Python code from proto/
 #   make floors    the tests on the lowest allowed versions of the dependencies
 #   make bench     measurements, when there are any
+#   make fuzz      every reader of outside bytes, SECONDS=60 each; TARGET=Envelope for one
+#   make mutants   faults put into the code that verifies: does a test notice? MODULE=wire for one
 #   make clean     remove the environments and build output
 PY    ?= python3
 UV    := $(shell command -v uv 2>/dev/null)
@@ -16,7 +18,7 @@ BIN   := $(VENV)/bin
 # Two workers: enough to halve the time, few enough for a small machine.
 PYTEST := -m pytest -q -n 2
 
-.PHONY: baseline demo test check lint generate fresh image floors bench python clean
+.PHONY: baseline demo test check lint generate fresh image floors bench fuzz mutants python clean
 .DEFAULT_GOAL := test
 
 # Environments. VENV/.ok runs the demo, VENV/.dev adds what tests and checks need, PROTO holds the code generator alone,
@@ -44,6 +46,10 @@ $(VENV)/.ok: pyproject.toml | python
 
 $(VENV)/.dev: $(VENV)/.ok
 	$(call pip_install,$(VENV)) --group tests --group lint
+	@touch $@
+
+$(VENV)/.fuzz: $(VENV)/.dev
+	$(call pip_install,$(VENV)) --group fuzz
 	@touch $@
 
 $(PROTO)/.ok: pyproject.toml | python
@@ -105,6 +111,16 @@ check:
 
 bench: $(VENV)/.dev
 	@if [ -d bench ]; then $(BIN)/python -m bench; else echo "There is no bench yet."; fi
+
+# Minutes to hours, so neither is a part of `make check`.
+SECONDS   ?= 60
+PROCESSES ?= 2
+fuzz: $(VENV)/.fuzz
+	@PYTHONPATH=src:relay:tests $(BIN)/python -m fuzz --seconds $(SECONDS) --processes $(PROCESSES) \
+	  $(if $(TARGET),--target "$(TARGET)") $(if $(REPLAY),--replay "$(REPLAY)")
+
+mutants: $(VENV)/.dev
+	@$(BIN)/python tools/mutants.py --processes $(PROCESSES) $(MODULE)
 
 clean:
 	rm -rf $(VENV) $(PROTO) $(FLOOR) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

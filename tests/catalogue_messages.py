@@ -10,6 +10,8 @@ from infoexchange.catalogue import (
     InformationResponse,
     MaritimeIncidentReport,
     OfficerAcknowledgement,
+    OnwardConsentDecision,
+    OnwardConsentRequest,
     Recall,
     RecallConfirmation,
     RequestForInformation,
@@ -71,7 +73,21 @@ def confirmation():
     return RecallConfirmation(handling=handling(), confirms=bytes(32), action_taken=1)
 
 
-MADE = [report, indicators, request, response, acknowledgement, correction, recall, confirmation]
+def consent_request():
+    made = OnwardConsentRequest(handling=handling(), information_ref=bytes(32), purpose="EXERCISE. It sails there.")
+    made.proposed_recipients.append("intel.c04.vn.example")
+    return made
+
+
+def consent_decision():
+    made = OnwardConsentDecision(handling=handling(), request_ref=bytes(32), information_ref=bytes(32), decision=1)
+    made.grant = b"exact bytes"
+    made.expires_at.FromJsonString("2026-12-01T08:00:00Z")
+    return made
+
+
+MADE = [report, indicators, request, response, acknowledgement, consent_request, consent_decision]
+MADE += [correction, recall, confirmation]
 
 
 def building_blocks(descriptor, seen=None):

@@ -57,16 +57,16 @@ def make_keys(folder: Path, listen: dict[str, str]) -> None:
     assert infoexchange("directory", "roots", *publics, "--threshold", 2, "--out", folder / "roots.pb") == 0
 
 
-def make_directory(folder: Path, out: str, *options: object, **changes: object) -> Path:
-    """A directory version, signed by two holders on their own and joined."""
+def make_directory(folder: Path, out: str, *after: object, **changes: object) -> Path:
+    """A directory version, signed by two holders on their own and joined; `--after CURRENT` unless it is the first."""
     (folder / "draft.json").write_text("// Draft\n" + json.dumps(draft(**changes)))
     payload, signed = folder / f"{out}.payload", folder / f"{out}.pb"
-    assert infoexchange("directory", "make", folder / "draft.json", "--out", payload, *options) == 0
+    assert infoexchange("directory", "propose", folder / "draft.json", "--out", payload, *after) == 0
     parts = [folder / f"{out}.{holder}" for holder in HOLDERS[:2]]
     for holder, part in zip(HOLDERS, parts, strict=False):
         key = folder / f"{holder}.key"
-        assert infoexchange("directory", "sign", payload, "--key", key, "--out", part) == 0
-    assert infoexchange("directory", "merge", *parts, "--out", signed) == 0
+        assert infoexchange("directory", "sign", payload, "--key", key, "--yes", "--out", part, *after) == 0
+    assert infoexchange("directory", "merge", *parts, "--out", signed, *after) == 0
     return signed
 
 

@@ -46,6 +46,9 @@ class FakeDesk:
     async def directories(self, after):
         return await self._answer("directories", after)
 
+    async def publish_directory(self, raw):
+        return await self._answer("publish_directory", raw)
+
     async def bundles(self, names):
         return await self._answer("bundles", names)
 

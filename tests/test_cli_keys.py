@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from command_setup import AGENCIES, HOLDERS, draft, enroll, infoexchange, make_directory, make_exchange
-from infoexchange import cli
+from infoexchange.cli.directory import judging
 from infoexchange.cli.output import Output, Table, of_system
 from infoexchange.home import Home
 from infoexchange.keys import Identity
@@ -66,16 +66,16 @@ def test_agencies_are_ready_after_the_commands(made):
 
 
 def test_the_next_version_follows_the_one_before(exchange, capsys):
-    make_directory(exchange, "second", "--previous", "directory.pb", community="exchange.example")
+    make_directory(exchange, "second", "--after", "directory.pb", community="exchange.example")
     capsys.readouterr()
-    words = ("directory", "verify", "second.pb", "--roots", "roots.pb", "--previous", "directory.pb", "--json")
+    words = ("directory", "verify", "second.pb", "--roots", "roots.pb", "--after", "directory.pb", "--json")
     assert infoexchange(*words) == 0
     assert json.loads(capsys.readouterr().out)["version"] == 2
     assert "rollback" in failing(capsys, 1, *words[:2], "directory.pb", *words[3:6], "second.pb")
 
 
 def test_signatures_can_also_be_added_one_after_the_other(exchange, capsys):
-    second = ("--key", f"{HOLDERS[2]}.key", "--json")
+    second = ("--key", f"{HOLDERS[2]}.key", "--yes", "--json")
     capsys.readouterr()
     assert infoexchange("directory", "sign", "directory.Thailand", *second) == 0
     done = json.loads(capsys.readouterr().out)
@@ -100,7 +100,7 @@ def test_suites_are_chosen_by_agency_and_community(exchange, capsys):
         ),
     ):
         Path("draft.json").write_text(json.dumps(draft(**chosen)))
-        assert infoexchange("directory", "make", "draft.json", "--out", "chosen.payload") == 0
+        assert infoexchange("directory", "propose", "draft.json", "--out", "chosen.payload") == 0
         capsys.readouterr()
         assert infoexchange("directory", "show", "chosen.payload", "--json") == 0
         assert json.loads(capsys.readouterr().out)["suites"] == numbers
@@ -117,7 +117,7 @@ def test_the_template_is_a_draft(exchange, capsys):
     for file, source in (("th/ca.pem", "ca-th/ca.pem"), ("th/registration.json", "relay-th/registration.json")):
         Path(file).parent.mkdir(exist_ok=True)
         shutil.copy(source, file)
-    assert infoexchange("directory", "make", "template.json", "--out", "made.payload") == 0
+    assert infoexchange("directory", "propose", "template.json", "--out", "made.payload") == 0
 
 
 def test_show_tells_what_is_verified_from_what_is_not(exchange, capsys):
@@ -167,9 +167,9 @@ BAD = {
     "not a request": (1, "request.pem", ("ca", "issue", "--ca", "ca-th", "th.pem", "--out", "y")),
     "foreign request": (1, "home-sg", ("ca", "issue", "--ca", "ca-th", "home-sg/request.pem", "--out", "y")),
     "not a serial": (3, "hexadecimal", ("ca", "crl", "--ca", "ca-th", "--revoke", "x", "--out", "y")),
-    "not a draft": (1, "th.pem", ("directory", "make", "th.pem", "--out", "y")),
-    "out in no folder": (1, "no such file", ("directory", "make", "draft.json", "--out", "no/where")),
-    "out is a folder": (1, "Name a file", ("directory", "make", "draft.json", "--out", "home-th")),
+    "not a draft": (1, "th.pem", ("directory", "propose", "th.pem", "--out", "y")),
+    "out in no folder": (1, "no such file", ("directory", "propose", "draft.json", "--out", "no/where")),
+    "out is a folder": (1, "Name a file", ("directory", "propose", "draft.json", "--out", "home-th")),
     "not a public part": (1, "FILE.pub", ("directory", "roots", "Thailand.key", "--threshold", "1", "--out", "y")),
     "threshold": (1, "2 of 1", ("directory", "roots", "Thailand.key.pub", "--threshold", "2", "--out", "y")),
     "key twice": (1, "repetition", ("directory", "roots", *["Thailand.key.pub"] * 2, "--threshold", "1", "--out", "y")),
@@ -204,6 +204,8 @@ DRAFTS = {
     "valid_days: 0": {"valid_days": 0},
     "roots: not a text": {"roots": 1},
     "Correct roots in": {"roots": "nowhere.pb"},
+    "is not the name of a file": {"roots": "roots\x00.pb"},
+    "nations[0].identity_cas[0]": {"nations": [{**draft()["nations"][0], "identity_cas": ["\ud800.pem"]}]},
     "th.pem: roots": {"roots": "th.pem"},
     "nations[0]: not an object": {"nations": ["th"]},
     "nations[0].suffix: is missing": {"nations": [{"code": "th"}]},
@@ -230,7 +232,7 @@ def test_a_mistake_in_a_draft_is_named_by_its_place(exchange, capsys, words):
     Path("draft.json").write_text(json.dumps(values))
     registration = json.loads(Path("relay-th/registration.json").read_text())
     Path("damaged.json").write_text(json.dumps(registration | {"log_keys": ["relay.th.example+00+AA=="]}))
-    line = failing(capsys, 1, "directory", "make", "draft.json", "--out", "new")
+    line = failing(capsys, 1, "directory", "propose", "draft.json", "--out", "new")
     assert words.replace(": ", " ") in line.replace(": ", " ")
 
 
@@ -254,7 +256,7 @@ def test_an_expired_directory_is_named(exchange, capsys, monkeypatch):
         def now(cls, tz=None):
             return datetime(2100, 1, 1, tzinfo=tz)
 
-    monkeypatch.setattr(cli.directory, "datetime", Later)
+    monkeypatch.setattr(judging, "datetime", Later)
     assert "expired on" in failing(capsys, 1, "directory", "verify", "directory.pb", "--roots", "roots.pb")
 
 

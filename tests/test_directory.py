@@ -158,14 +158,18 @@ def test_versions_follow_one_another(community: Community) -> None:
         (two, one.raw),
         (three, raw),
         (one, three.raw),
-        (one, sign(replace(one.listing, version=2))),
-        (one, sign(replace(one.listing, version=2, previous=bytes(32)))),
         (one, sign(replace(one.listing, version=3, previous=one.digest))),
-        (two, sign(next_listing(one, expires_at=one.listing.expires_at + DAY))),
-        (one, sign(replace(one.listing, expires_at=one.listing.expires_at + DAY))),
         (one, sign(next_listing(one, community="another.example"))),
+        (one, sign(replace(one.listing, community="another.example"))),
     ):
         assert reason_of(held.succeed, newer) is Reason.DIRECTORY_ROLLBACK
+    for held, newer in (
+        (one, sign(replace(one.listing, version=2))),
+        (one, sign(replace(one.listing, version=2, previous=bytes(32)))),
+        (two, sign(next_listing(one, expires_at=one.listing.expires_at + DAY))),
+        (one, sign(replace(one.listing, expires_at=one.listing.expires_at + DAY))),
+    ):
+        assert reason_of(held.succeed, newer) is Reason.LOG_FORK
 
 
 def test_root_keys_change_when_old_and_new_have_signed(community: Community) -> None:

@@ -9,14 +9,13 @@ from pathlib import Path
 
 import pytest
 
-import infoexchange.home as home_module
 from command_setup import AGENCIES, make_directory, make_exchange
 from infoexchange import certificates, suites
 from infoexchange.bundle import KeyBundle
 from infoexchange.certificates import NationalCa
 from infoexchange.directory import Directory
 from infoexchange.errors import ExchangeError, Reason
-from infoexchange.home import Home
+from infoexchange.home import Home, held
 from infoexchange.home.files import read_file, write_file, write_new
 from infoexchange.keys import Identity, SigningKey
 from infoexchange.listing import Listing, RootKey, Roots
@@ -186,7 +185,7 @@ def test_what_does_not_belong_is_refused_and_changes_nothing(exchange, folder):
 
 
 def test_an_older_directory_is_refused(exchange, folder):
-    newer = make_directory(exchange, "second", "--previous", exchange / "directory.pb")
+    newer = make_directory(exchange, "second", "--after", exchange / "directory.pb")
     enroll(exchange, directory=newer.read_bytes())
     with refused(Reason.DIRECTORY_ROLLBACK, "2 is held"):
         enroll(exchange)
@@ -242,7 +241,7 @@ def test_an_agency_offers_what_it_chose_until_it_chooses_again(exchange, folder,
     Home.create(tmp_path / "other", NAME, suites=(NIST_HIGH,))
     assert Identity.parse((tmp_path / "other" / "identity.key").read_bytes()).epochs[0].offered == (NIST_HIGH,)
     # What is given up can be acknowledged for as long as something sealed in it can be opened.
-    long = make_directory(exchange, "long", "--previous", exchange / "directory.pb", valid_days=999)
+    long = make_directory(exchange, "long", "--after", exchange / "directory.pb", valid_days=999)
     home = enroll(exchange, directory=long.read_bytes())
     found, now = [], home.bundle.not_after - DAY
     for chosen in ((HYBRID, NIST_HIGH), (), (), (), (), ()):
@@ -261,7 +260,7 @@ def test_a_clock_far_ahead_destroys_no_keys(folder):
 
 
 def test_old_keys_are_destroyed_after_the_last_message_to_them(exchange, folder):
-    long = make_directory(exchange, "long", "--previous", exchange / "directory.pb", valid_days=999)
+    long = make_directory(exchange, "long", "--after", exchange / "directory.pb", valid_days=999)
     home = enroll(exchange, directory=long.read_bytes())
     home.rotate(now=home.bundle.not_after - DAY)
     last = home.bundles[-1].not_after + 90 * DAY
@@ -313,16 +312,16 @@ def test_a_crash_at_any_step_leaves_a_directory_that_opens(folder, chain, monkey
     for directory in (chain[1], chain[2])[:then]:
         count = iter(range(9))
 
-        def die(*_: object, real=home_module.write_file, count=count):
+        def die(*_: object, real=held.write_file, count=count):
             if next(count) == step:
                 raise OSError(28, "full")
             return real(*_)
 
         with monkeypatch.context() as patched:
-            patched.setattr(home_module, "write_file", die)
+            patched.setattr(held, "write_file", die)
             if step == 3:
                 patched.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
-                patched.setattr(home_module, "write_file", lambda path, data: path.write_bytes(data))
+                patched.setattr(held, "write_file", lambda path, data: path.write_bytes(data))
             with pytest.raises(OSError, match="full"):
                 Home.open(folder).save_directory(directory)
         assert Home.open(folder).directory.version in (2, 3, 4)

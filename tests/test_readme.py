@@ -63,7 +63,7 @@ def commands() -> list[tuple[str, ...]]:
         before: tuple[str, ...] = ()
         for quoted in re.findall(r"`([^`]+)`", row):
             words = tuple(word for word in quoted.split() if word.islower() and not word.startswith("-"))
-            # `directory make`, `sign`: what stands alone continues the command before it.
+            # `directory propose`, `sign`: what stands alone continues the command before it.
             if not words[0].startswith("infoexchange"):
                 group = words[0] in GROUPS or words[0] in SINGLE
                 words = (before[0], *words) if group else (*before[:-1], *words)
@@ -72,7 +72,10 @@ def commands() -> list[tuple[str, ...]]:
     return found
 
 
-GROUPS, SINGLE = {"evidence", "directory", "ca"}, {"receive", "receipts", "keygen", "enroll", "check", "serve"}
+GROUPS, SINGLE = (
+    {"evidence", "directory", "ca", "consent"},
+    {"pass-on", "receive", "receipts", "keygen", "enroll", "check", "serve"},
+)
 
 
 def test_every_command_has_help() -> None:

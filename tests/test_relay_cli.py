@@ -158,7 +158,7 @@ def grown(relay: Path) -> Path:
     """A relay whose log has grown since a copy of its data was made."""
     logged(relay)
     shutil.copytree(relay / "data", relay / "old")
-    newer = make_directory(relay.parent, "second", "--previous", relay / "directory.pb")
+    newer = make_directory(relay.parent, "second", "--after", relay / "directory.pb")
     shutil.copy(newer, relay / "directory.pb")
     logged(relay)
     return relay
@@ -232,7 +232,7 @@ def without_p384(*words: object) -> subprocess.CompletedProcess[str]:
 def test_a_suite_that_this_machine_cannot_do_is_found(relay, capsys):
     config = ("--config", relay / "relay.toml")
     suites = ["HYBRID", "NIST-HIGH", "0x0100"]
-    newer = make_directory(relay.parent, "second", "--previous", relay / "directory.pb", suites=suites)
+    newer = make_directory(relay.parent, "second", "--after", relay / "directory.pb", suites=suites)
     shutil.copy(newer, relay / "directory.pb")
     done = without_p384("check", *config, "--json")
     checks = {c["check"]: c for c in json.loads(done.stdout)["checks"]}

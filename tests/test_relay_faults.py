@@ -17,7 +17,7 @@ from infoexchange.envelope import Envelope
 from infoexchange.errors import Reason, UnavailableError, error
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event
-from infoexchange_relay import forward
+from infoexchange_relay import forward, peers
 from infoexchange_relay.serve import running
 from relays import A2, AGENCIES, A, B, Relays, events, fetched, raised, until
 
@@ -26,7 +26,7 @@ from relays import A2, AGENCIES, A, B, Relays, events, fetched, raised, until
 def fresh(tmp_path, monkeypatch):
     monkeypatch.setattr(forward, "BACKOFF_FIRST", 0.1)
     monkeypatch.setattr(forward, "BACKOFF_MAX", 0.3)
-    monkeypatch.setattr(forward, "_SWEEP", 0.1)
+    monkeypatch.setattr(peers, "_SWEEP", 0.1)
     with contextlib.closing(Relays(tmp_path, AGENCIES)) as relays:
         yield relays
 
@@ -118,7 +118,7 @@ def test_a_peer_that_lost_a_bundle_gets_it_again(fresh):
 
 
 def test_what_nobody_fetches_in_time_expires(fresh, monkeypatch):
-    monkeypatch.setattr("infoexchange_relay.forward._SWEEP", 0.2)
+    monkeypatch.setattr("infoexchange_relay.peers._SWEEP", 0.2)
     relay = fresh.start("th")
     fresh.remote(A).publish([fresh.community.members[A].bundle])
     envelope = fresh.seal(A, [A2], lifetime=timedelta(seconds=1))

@@ -10,11 +10,13 @@ from changes import change
 from community import NOW, Community
 from infoexchange.certificates import CLOCK_SKEW
 from infoexchange.errors import Reason, RefusedError, UnavailableError, error
+from infoexchange.grant import Grant, Terms
 from infoexchange.header import LIFETIME_MAX
 from infoexchange.ports import Notice, Notified, Seen, Sent, Standing
 from infoexchange.receipt import Receipt
 from infoexchange.spool import SqliteSpool
 from infoexchange.states import Event
+from infoexchange.suites import DEFAULT_SUITE
 from infoexchange.testing.memory import MemorySpool
 from infoexchange.tlog import Proof, merkle
 
@@ -144,6 +146,38 @@ def test_records_are_forgotten_after_expiry_and_skew(spool):
     spool.said([Notice(b"unsaid", Event.DELIVERED)])
     assert spool.forget(after) == 2
     assert spool.notice(b"unsaid") is None
+
+
+def test_grants_are_kept_for_good_and_the_newest_comes_first(spool, community):
+    def grant(origin, holder):
+        terms = Terms(
+            origin=origin,
+            originator=COAST_A,
+            originator_bundle=bytes(32),
+            holder=holder,
+            recipients=(COAST_B,),
+            granted_at=NOW,
+            expires_at=LATER,
+            suite=DEFAULT_SUITE.number,
+        )
+        return Grant.sign(terms, community.made.members[COAST_A].identity.epochs[0])
+
+    first, second, other = grant(DIGEST, COAST_A), grant(DIGEST, COAST_B), grant(CLAIM, COAST_B)
+    assert spool.grants(DIGEST) == []
+    for one in (first, second, other, first):  # a repeat changes nothing
+        spool.keep_grant(one)
+    assert spool.grants(DIGEST) == [second, first]
+    assert spool.grants(CLAIM) == [other]
+    spool.forget(LATER + timedelta(days=1000))
+    assert spool.grants(DIGEST) == [second, first]
+
+
+def test_origins_are_kept_by_envelope(spool):
+    assert spool.origin(DIGEST) == b""
+    spool.keep_origin(DIGEST, b"the way it came")
+    spool.keep_origin(DIGEST, b"another")
+    spool.keep_origin(CLAIM, b"another")
+    assert (spool.origin(DIGEST), spool.origin(CLAIM)) == (b"the way it came", b"another")
 
 
 def test_a_file_outlives_its_process_and_is_private(tmp_path, envelopes):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from google.protobuf.internal import api_implementation
@@ -207,6 +208,11 @@ def test_records_are_exact_slices() -> None:
     # The value of a number is its sender's business; only the outer shape is ours.
     loose = tag(1, 0) + varint(1, extra=3)
     assert records(loose) == [loose]
+    for longest in (varint(2**64 - 1), varint(0, extra=9)):
+        assert records(tag(1, 0) + longest) == [tag(1, 0) + longest]
+    assert records(data(1, b"x" * 127) + data(2, b"x" * 128)) == [data(1, b"x" * 127), data(2, b"x" * 128)]
+    # Ascending is said of the field alone: what kind of value it holds has no order.
+    assert records(tag(1, 5) + b"abcd" + number(1, 7)) == [tag(1, 5) + b"abcd", number(1, 7)]
     assert records(HEADER)[4] == data(6, RECIPIENT)
 
 
@@ -252,6 +258,22 @@ def test_records_of_anything_are_all_of_it() -> None:
         except MalformedError:
             continue
     assert split > 30
+
+
+# Schemas
+
+
+@pytest.mark.parametrize(
+    "module", [audit_pb2, bundle_pb2, content_pb2, directory_pb2, envelope_pb2], ids=lambda m: m.__name__
+)
+def test_no_message_has_what_makes_one_meaning_two_encodings(module: Any) -> None:
+    """Maps have no order, floats several forms of one value, and an optional number is there or not when it is 0."""
+    fields = [field for message in module.DESCRIPTOR.message_types_by_name.values() for field in message.fields]
+    assert fields
+    for field in fields:
+        assert field.type not in (field.TYPE_DOUBLE, field.TYPE_FLOAT, field.TYPE_GROUP), field.full_name
+        assert not (field.message_type and field.message_type.GetOptions().map_entry), field.full_name
+        assert field.message_type or field.is_repeated or not field.has_presence, field.full_name
 
 
 # Fields

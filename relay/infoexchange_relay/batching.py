@@ -93,6 +93,9 @@ class Batching:
         self._queue: collections.deque[_Ticket] = collections.deque()
         self._wake = asyncio.Event()
         self._room = asyncio.Condition()
+        self._open = asyncio.Event()  # clear while one decision is settled alone
+        self._open.set()
+        self._alone = asyncio.Lock()
         self._checking = 0  # frames being checked
         self._asked = 0  # bytes of everything not answered yet
         self._asked_by: collections.Counter[str] = collections.Counter()
@@ -141,6 +144,32 @@ class Batching:
         """
         if not decisions:
             return []
+        await self._open.wait()
+        return await self._settle(decisions, size, caller)
+
+    async def settle_alone(self, decision: Decision, then: Callable[[], None]) -> Result:
+        """As `settle` for one decision that changes the rules of all others.
+
+        Everything under way is answered first, and what comes waits, for one commit; nobody is refused.
+
+        Args:
+            decision: Verifies and returns its job, or raises.
+            then: Called once the job is committed, before anything else is decided.
+        """
+        async with self._alone:
+            self._open.clear()
+            try:
+                async with self._room:
+                    await self._room.wait_for(lambda: not self._asked)
+                [result] = await self._settle([decision], 0)
+                if not isinstance(result, ExchangeError):
+                    then()
+                return result
+            finally:
+                self._open.set()
+
+    async def _settle(self, decisions: Sequence[Decision], size: int, caller: str = "") -> list[Result]:
+        """Settle, whether or not something else is to be settled alone."""
         weight = size + _ITEM_COST * len(decisions)
         if self._problem:
             raise self._problem

@@ -15,7 +15,7 @@ import structlog
 # Whatever else is passed is dropped: a key forgotten here costs a detail, one let through could cost a secret.
 ALLOWED = frozenset(
     {"event", "level", "timestamp", "peer", "party", "count", "reason", "digest", "address", "duration_ms", "size"}
-    | {"version", "code"}
+    | {"version", "code", "source", "what", "until", "days"}
 )
 TEXT_MAX = 512  # longer than any name, address or next step; shorter than anything worth stealing
 

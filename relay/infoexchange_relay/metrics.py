@@ -35,6 +35,11 @@ class Metrics:
         self._log_size = Gauge(f"{_PREFIX}_log_entries", "Entries in the audit log.", registry=self.registry)
         for reason in Reason:
             self._refused.labels(reason.word)  # shown as zero before the first
+        self.know(self._peers)
+
+    def know(self, peers: Iterable[str]) -> None:
+        """Count for the relays of another directory version by name too; those before stay."""
+        self._peers |= frozenset(peers)
         for peer in self._peers:
             self._forwarded.labels(peer)
 

@@ -7,7 +7,7 @@ that is to stop one. The peer obeys whichever comes first, order or envelope.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
@@ -21,25 +21,17 @@ from infoexchange.ports import BATCH_MAX, Notice, Result
 from infoexchange.recall import RecallOrder
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event
-from infoexchange_relay.forward import (
-    BACKOFF_FIRST,
-    BACKOFF_MAX,
-    OF_THE_PEER,
-    Decision,
-    Peer,
-    Writer,
-    jittered,
-    watched,
-)
+from infoexchange_relay.forward import BACKOFF_FIRST, BACKOFF_MAX, OF_THE_PEER, Decision, Peer, Writer, jittered
 
 T = TypeVar("T")
 _log = structlog.get_logger()
 
 
-class _Way:
-    """The way of orders to one peer."""
+class OrderForwarder:
+    """The way of recall orders to one peer."""
 
     def __init__(self, peer: Peer, writer: Writer, pool: ThreadPoolExecutor) -> None:
+        """Hold the peer, the way to the log, and the threads in which calls to peers block."""
         self._peer = peer
         self._writer = writer
         self._node = writer.node
@@ -99,24 +91,3 @@ class _Way:
 
     async def _call(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
-
-
-class Orders:
-    """The ways of recall orders to all peers."""
-
-    def __init__(self, peers: Sequence[Peer], writer: Writer) -> None:
-        """Hold the peers and the way to the log."""
-        self._pool = ThreadPoolExecutor(max(1, len(peers)), "recall")
-        self._ways = [_Way(peer, writer, self._pool) for peer in peers]
-        self._tasks: list[asyncio.Task[None]] = []
-
-    def start(self) -> None:
-        """Begin to carry, in the running loop."""
-        self._tasks = [asyncio.create_task(watched(way.run)) for way in self._ways]
-
-    async def close(self) -> None:
-        """End the tasks; the connections are the forwarders'."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._pool.shutdown()

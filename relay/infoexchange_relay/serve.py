@@ -6,41 +6,36 @@ import asyncio
 import contextlib
 import fcntl
 import signal
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
-import grpc
 import structlog
 
 from infoexchange import certificates, suites, wire
 from infoexchange.directory import Directory
 from infoexchange.errors import Reason, error
-from infoexchange.home.files import read_key
+from infoexchange.home.files import in_file, read_key
 from infoexchange.ledger import Ledger
-from infoexchange.listing import Party, Roots
+from infoexchange.listing import Roots
 from infoexchange.log import LogKeys
 from infoexchange.node import Node
-from infoexchange.transport import RemoteRelay, open_channel, utc_now
-from infoexchange.transport.witness import RemoteWitness
+from infoexchange.states import Event
+from infoexchange.transport import utc_now
 from infoexchange.witness import WitnessKeys
-from infoexchange_relay import logs
+from infoexchange_relay import expiry, logs
 from infoexchange_relay.batching import Batching
 from infoexchange_relay.config import Config, parse_address
-from infoexchange_relay.forward import Peer, Peers
 from infoexchange_relay.metrics import Metrics
-from infoexchange_relay.recalls import Orders
+from infoexchange_relay.neighbours import Neighbours
+from infoexchange_relay.renewal import Renewal
 from infoexchange_relay.server import Office, Server, server_credentials
 from infoexchange_relay.stores import FileLatch, open_store
-from infoexchange_relay.witnessing import CosigningDesk, Witnessing
+from infoexchange_relay.witnessing import CosigningDesk
 
 # Exit codes, beside those of every command (0 to 3)
 STOPPED = 0  # it was told to
 LOG_STOPPED = 4  # the log took nothing more; what was acknowledged is safe, and a new start checks the data
-
-# Implementation constants
-_CARRY_TIMEOUT = timedelta(seconds=60)  # a full batch on a slow line
-_ASK_TIMEOUT = timedelta(seconds=5)  # an agency waits for the answer
 
 _log = structlog.get_logger()
 
@@ -56,7 +51,7 @@ async def serve(config: Config) -> int:
     logs.configure(config.log_level)
     told = asyncio.Event()
     async with running(config) as relay:
-        with _signals(told):
+        with _signals(told, relay.look_now):
             _log.info("relay_ready", address=relay.address, party=config.name, size=relay.node.ledger.size)
             await _first(told, relay.stopped)
             failed = relay.stopped.is_set()
@@ -72,13 +67,15 @@ class Relay:
         node: Its rules.
         address: Where it listens.
         stopped: Set when its log takes nothing more.
+        look_now: Looks for a newer directory in its file.
     """
 
-    def __init__(self, node: Node, address: str, stopped: asyncio.Event) -> None:
+    def __init__(self, node: Node, address: str, stopped: asyncio.Event, look_now: Callable[[], None]) -> None:
         """Hold what others ask for."""
         self.node = node
         self.address = address
         self.stopped = stopped
+        self.look_now = look_now
 
 
 @contextlib.asynccontextmanager
@@ -91,49 +88,50 @@ async def running(config: Config) -> AsyncIterator[Relay]:
     wire.require_upb()
     suites.probe(())
     key, certificate = _read_key(config.tls_key), _read(config.tls_certificate)
-    directory = Directory.parse(_read(config.directory), roots=Roots.parse(_read(config.roots)))
     keys = LogKeys.parse(_read_key(config.log_keys))
     witness_keys = WitnessKeys.parse(_read_key(config.witness_keys))
-    _check_identity(config, keys, directory, certificate)
-    # What this machine cannot verify must not be found out with the first envelope.
-    suites.probe(number for number in directory.listing.suites if suites.knows(number))
+    check = partial(_check_identity, config, keys, certificate)
+    if not config.store.exists():
+        check(_directory(config, []))  # what cannot start leaves nothing behind
     async with contextlib.AsyncExitStack() as stack:
-        # (1) the data, checked against the latch before anything is signed
+        # (1) the data, checked against the latch before anything is signed, and the directory that follows its own log
         stack.enter_context(_locked(config))
         store = open_store(config.store)
         stack.callback(store.close)
+        directory = _directory(config, store.exhibits(Event.DIRECTORY_VERSION))
+        check(directory)
         node = Node(Ledger(keys, store, FileLatch(config.latch), clock=utc_now), directory, clock=utc_now)
         await asyncio.to_thread(node.start)
         # (2) the writer
-        metrics = Metrics(party.name for party in directory.relays())
-        batching = Batching(node, metrics=metrics)
+        batching = Batching(node, metrics=Metrics(party.name for party in directory.relays()))
         batching.start()
         stack.push_async_callback(batching.close)
-        # (3) the peers
-        others = [party for party in directory.relays() if party.name != config.name and party.address]
-        channels = {party.name: _channel(party, directory, key, certificate) for party in others}
-        peers = Peers([_peer(party, channels[party.name]) for party in others], batching)
-        peers.start()
-        stack.push_async_callback(peers.close)
-        orders = Orders(peers.all, batching)
-        orders.start()
-        stack.push_async_callback(orders.close)
+        # (3) the peers, and newer versions of the directory
+        neighbours = Neighbours(batching, key, certificate, witness_seconds=config.witness_seconds)
+        neighbours.peers.start()
+        stack.push_async_callback(neighbours.peers.close)
+        renewal = Renewal(batching, neighbours, config.directory, config.data)
+        renewal.check = check
         # (4) the port, when all behind it works
         if config.metrics_listen:
-            _export(metrics, config.metrics_listen)
-        credentials = server_credentials(directory, key, certificate)
+            _export(batching.metrics, config.metrics_listen)
+        credentials = server_credentials(lambda: node.directory, key, certificate)
         cosigning = CosigningDesk(witness_keys, node, config.witnessed)
-        server = Server(Office(batching, peers, cosigning), credentials, reflect=config.reflection)
+        office = Office(batching, neighbours.peers, renewal, cosigning)
+        server = Server(office, credentials, reflect=config.reflection)
         port = await server.start(config.listen)
         stack.push_async_callback(server.stop)
-        # (5) the other nations' witnesses
-        witnessing = Witnessing(node, _witnesses(others, channels, node), seconds=config.witness_seconds)
-        witnessing.start()
-        stack.push_async_callback(witnessing.close)
+        # (5) what changes or ends while it runs, and the other nations' witnesses
+        renewal.start()
+        stack.push_async_callback(renewal.close)
+        stack.push_async_callback(_ended, asyncio.create_task(expiry.watch(config, node)))
+        neighbours.witnessing.start()
+        stack.push_async_callback(neighbours.witnessing.close)
         stack.callback(batching.end_bells)
         stack.push_async_callback(server.refuse)
         host, _ = parse_address(config.listen)
-        yield Relay(node, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", batching.stopped)
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        yield Relay(node, address, batching.stopped, renewal.look_now)
 
 
 @contextlib.contextmanager
@@ -165,8 +163,14 @@ def _read(path: Path) -> bytes:
         ) from None
 
 
-def _check_identity(config: Config, keys: LogKeys, directory: Directory, certificate: bytes) -> None:
-    """Raise unless name, log keys and certificate are those of one relay of the directory."""
+def _directory(config: Config, logged: Sequence[bytes]) -> Directory:
+    """Return the version to start with: what the log holds weighs more than what lies beside it."""
+    with in_file(config.directory):
+        return Directory.resume(logged, _read(config.directory), roots=Roots.parse(_read(config.roots)))
+
+
+def _check_identity(config: Config, keys: LogKeys, certificate: bytes, directory: Directory) -> None:
+    """Raise unless name, log keys and certificate are those of one relay of the directory, whose suites work here."""
     now = utc_now()
     party = directory.party(config.name, at=now)
     if keys.relay != config.name:
@@ -175,6 +179,8 @@ def _check_identity(config: Config, keys: LogKeys, directory: Directory, certifi
         name = certificates.verify_leaf(leaf, directory.nation(party.nation).tls_cas, now).name
         if name != config.name:
             raise error(Reason.BAD_CERTIFICATE, field=str(config.tls_certificate), detail=f"it is {name}'s")
+    # What this machine cannot verify must not be found out with the first envelope.
+    suites.probe(number for number in directory.listing.suites if suites.knows(number))
 
 
 def _export(metrics: Metrics, listen: str) -> None:
@@ -187,44 +193,24 @@ def _export(metrics: Metrics, listen: str) -> None:
         raise error(Reason.UNAVAILABLE, field=listen, detail=detail, next_step=next_step) from None
 
 
-def _channel(party: Party, directory: Directory, key: bytes, certificate: bytes) -> grpc.Channel:
-    """Return the connection to another relay; nothing is connected yet."""
-    roots = b"".join(certificates.to_pem(ca) for ca in directory.nation(party.nation).tls_cas)
-    return open_channel(party.address, name=party.name, roots=roots, certificate=certificate, key=key)
-
-
-def _witnesses(others: Sequence[Party], channels: Mapping[str, grpc.Channel], node: Node) -> dict[str, RemoteWitness]:
-    """Return the witnesses of other nations: one of the own nation never counts."""
-    own = node.directory.party(node.name, at=node.clock()).nation
-    return {
-        party.name: RemoteWitness(channels[party.name], timeout=_ASK_TIMEOUT, address=party.address)
-        for party in others
-        if party.nation != own and party.witness_keys
-    }
-
-
-def _peer(party: Party, channel: grpc.Channel) -> Peer:
-    """Return the way to another relay."""
-    return Peer(
-        party,
-        RemoteRelay(channel, timeout=_CARRY_TIMEOUT, address=party.address),
-        RemoteRelay(channel, timeout=_ASK_TIMEOUT, address=party.address, wait_for_ready=True),
-        channel.close,
-    )
-
-
 @contextlib.contextmanager
-def _signals(told: asyncio.Event) -> Iterator[None]:
-    """Set `told` at SIGTERM and SIGINT."""
+def _signals(told: asyncio.Event, look_now: Callable[[], None]) -> Iterator[None]:
+    """Set `told` at SIGTERM and SIGINT, and look for a newer directory at SIGHUP."""
     loop = asyncio.get_running_loop()
-    both = (signal.SIGTERM, signal.SIGINT)
-    for number in both:
-        loop.add_signal_handler(number, told.set)
+    actions = {signal.SIGTERM: told.set, signal.SIGINT: told.set, signal.SIGHUP: look_now}
+    for number, action in actions.items():
+        loop.add_signal_handler(number, action)
     try:
         yield
     finally:
-        for number in both:
+        for number in actions:
             loop.remove_signal_handler(number)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    """End a task that runs for ever."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def _first(*events: asyncio.Event) -> None:

@@ -24,7 +24,8 @@ from infoexchange.transport.witness import WitnessServicer, add_witness
 from infoexchange.witness import Answer
 from infoexchange_relay import edge
 from infoexchange_relay.batching import Batching, Bell
-from infoexchange_relay.forward import Peers
+from infoexchange_relay.peers import Peers
+from infoexchange_relay.renewal import Renewal
 from infoexchange_relay.witnessing import CosigningDesk
 
 # Specification constants
@@ -43,6 +44,7 @@ class Office:
 
     batching: Batching
     peers: Peers
+    renewal: Renewal
     cosigning: CosigningDesk | None = None
 
     def desk_for(self, context: Context) -> PartyDesk:
@@ -70,6 +72,7 @@ class PartyDesk:
         self.caller = caller
         self._batching = office.batching
         self._peers = office.peers
+        self._renewal = office.renewal
         self._node = office.batching.node
 
     async def submit(self, envelopes: Sequence[bytes]) -> Sequence[Result]:
@@ -117,6 +120,10 @@ class PartyDesk:
     async def directories(self, after: int) -> Sequence[bytes]:
         """Return directory versions after `after`."""
         return await self._batching.read(functools.partial(self._node.directories, after))
+
+    async def publish_directory(self, raw: bytes) -> Result:
+        """Take a directory version, whoever brings it."""
+        return await self._renewal.take(raw, self.caller().name)
 
     async def bundles(self, names: Sequence[str]) -> Sequence[KeyBundle]:
         """Return bundles, also of parties behind other relays."""
@@ -194,24 +201,43 @@ class Server:
         await self._server.stop(_GRACE)
 
 
-def server_credentials(directory: Directory, key: bytes, certificate: bytes) -> grpc.ServerCredentials:
-    """Return credentials that demand a client certificate of any nation's TLS CA.
+def server_credentials(current: Callable[[], Directory], key: bytes, certificate: bytes) -> grpc.ServerCredentials:
+    """Return credentials that demand a client certificate of any nation's TLS CA, of the directory in force.
 
     TLS cannot know which CA belongs to which name; `edge.caller` does, for every call.
 
     Args:
-        directory: Where the CAs stand.
+        current: Gives the directory in force; asked for every new connection.
         key: PEM private key of the relay.
         certificate: PEM certificate of the relay.
 
     Raises:
         UntrustedError: `BAD_CERTIFICATE` when the directory lists no TLS CA.
     """
+
+    def configuration(directory: Directory) -> grpc.ServerCertificateConfiguration:
+        return grpc.ssl_server_certificate_configuration([(key, certificate)], _tls_roots(directory))
+
+    used = [current()]
+
+    def changed() -> grpc.ServerCertificateConfiguration | None:
+        directory = current()
+        if directory is used[0]:
+            return None
+        made = configuration(directory)
+        used[0] = directory
+        return made
+
+    # The stubs leave out None, which says that nothing has changed.
+    return grpc.dynamic_ssl_server_credentials(configuration(used[0]), changed, True)  # type: ignore[arg-type]
+
+
+def _tls_roots(directory: Directory) -> bytes:
+    """Return every TLS CA as PEM, or raise `BAD_CERTIFICATE` when there is none."""
     cas = {ca: None for nation in directory.listing.nations for ca in nation.tls_cas}
     if not cas:
         raise error(Reason.BAD_CERTIFICATE, field="directory", detail="no nation has a TLS CA")
-    roots = b"".join(certificates.to_pem(ca) for ca in cas)
-    return grpc.ssl_server_credentials([(key, certificate)], roots, require_client_auth=True)
+    return b"".join(certificates.to_pem(ca) for ca in cas)
 
 
 def _on_bug(bug: Exception) -> None:

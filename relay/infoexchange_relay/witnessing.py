@@ -29,6 +29,7 @@ from infoexchange_relay.stores import FileLatch
 
 # Implementation constants
 _REFRESH_SECONDS = 60.0  # an unchanged checkpoint is cosigned again this often, to show that the log stands still
+_WITNESSES_MAX = 64  # threads, each made when it is first needed: a region has fewer relays
 _RETRY_SECONDS = 5.0  # between two attempts while a witness is missing
 
 _log = structlog.get_logger()
@@ -50,13 +51,17 @@ class Witnessing:
         self._witnesses = witnesses
         self._seconds = seconds
         self._sizes = dict.fromkeys(witnesses, 0)  # what each witness cosigned last
-        self._pool = ThreadPoolExecutor(max(1, len(witnesses)), "witness")
+        self._pool = ThreadPoolExecutor(max(_WITNESSES_MAX, len(witnesses)), "witness")
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin, in the running loop."""
-        if self._witnesses:
-            self._task = asyncio.create_task(self._run())
+        self._task = asyncio.create_task(self._run())
+
+    def renew(self, witnesses: Mapping[str, Witness]) -> None:
+        """Ask others from the next round on; what each has cosigned is asked anew where it is not known."""
+        self._witnesses = witnesses
+        self._sizes = {name: self._sizes.get(name, 0) for name in witnesses}
 
     async def close(self) -> None:
         """End the task and its threads."""
@@ -70,7 +75,7 @@ class Witnessing:
         loop = asyncio.get_running_loop()
         while True:
             note = self._node.ledger.checkpoint()
-            if note and (note != done or loop.time() >= due):
+            if note and self._witnesses and (note != done or loop.time() >= due):
                 try:
                     complete = await self._round(Checkpoint.parse(note))
                 except ExchangeError as problem:
@@ -85,8 +90,9 @@ class Witnessing:
     async def _round(self, checkpoint: Checkpoint) -> bool:
         """Collect cosignatures of one checkpoint; return whether every witness gave them."""
         loop = asyncio.get_running_loop()
-        names = list(self._witnesses)
-        calls = (loop.run_in_executor(self._pool, self._ask, name, checkpoint) for name in names)
+        witnesses = dict(self._witnesses)  # of one directory version, also if another comes meanwhile
+        names = list(witnesses)
+        calls = (loop.run_in_executor(self._pool, self._ask, name, witnesses[name], checkpoint) for name in names)
         answers = await asyncio.gather(*calls, return_exceptions=True)
         lines: list[Signature] = []
         for name, answer in zip(names, answers, strict=True):
@@ -102,11 +108,10 @@ class Witnessing:
             _log.info("witnessed", size=cosigned.size, count=len(lines))
         return not any(isinstance(answer, BaseException) for answer in answers)
 
-    def _ask(self, name: str, checkpoint: Checkpoint) -> list[Signature]:
+    def _ask(self, name: str, witness: Witness, checkpoint: Checkpoint) -> list[Signature]:
         """Return one witness's cosignature lines, starting from the size it remembers; in a thread."""
-        witness = self._witnesses[name]
         for _ in range(2):  # the first answer may only tell the size
-            old_size = self._sizes[name]
+            old_size = self._sizes.get(name, 0)
             proof = self._node.ledger.consistency(old_size, checkpoint.size)
             answer = witness.add_checkpoint(old_size, proof, checkpoint.raw)
             if answer.size > checkpoint.size:

@@ -142,6 +142,11 @@ def _why(problem: Exception) -> str:
     return str(problem).split("(encountered")[0].strip()[:160]
 
 
+def check_ca(der: bytes) -> None:
+    """Raise `BAD_CERTIFICATE` unless a certificate has the form of a national CA's (SPEC section Certificates)."""
+    _check_constrained(load(der))
+
+
 def _check_constrained(anchor: x509.Certificate) -> None:
     """Raise unless a CA is limited to a dNSName suffix by a critical name constraint."""
     try:
@@ -315,9 +320,10 @@ class NationalCa:
         try:
             key = serialization.load_pem_private_key(key_pem, None)
             certificate = x509.load_pem_x509_certificate(certificate_pem)
-        except (ValueError, TypeError, UnsupportedAlgorithm):
+            public = certificate.public_key()
+        except _UNREADABLE:
             raise _bad("not the files of a national CA") from None
-        if not isinstance(key, ec.EllipticCurvePrivateKey) or certificate.public_key() != key.public_key():
+        if not isinstance(key, ec.EllipticCurvePrivateKey) or public != key.public_key():
             raise _bad("the CA's key and certificate do not belong together")
         return cls(key, certificate)
 

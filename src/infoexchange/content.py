@@ -58,6 +58,7 @@ class Beside(TypedDict, total=False):
     in_reply_to: bytes
     groups: tuple[str, ...]
     addressees: tuple[str, ...]
+    origin: bytes
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Content:
         in_reply_to: Digest of the envelope answered, or nothing.
         groups: Working groups that the sender named and the directory expanded.
         addressees: Agencies to which a national gateway is to pass this on; the sender's leave to do so.
+        origin: Exact Origin bytes where another agency's content is passed on, or nothing.
     """
 
     schema: str
@@ -81,6 +83,7 @@ class Content:
     in_reply_to: bytes = b""
     groups: tuple[str, ...] = ()
     addressees: tuple[str, ...] = ()
+    origin: bytes = field(default=b"", repr=False)
 
     @classmethod
     def make(
@@ -125,11 +128,30 @@ class Content:
             in_reply_to=m.in_reply_to,
             groups=tuple(m.groups),
             addressees=tuple(m.addressees),
+            origin=m.origin,
         )
         content._check()
         if raw != content.raw:
             raise error(Reason.NOT_CANONICAL, field="content.padding", detail="padded to another length")
         return content
+
+    @property
+    def bare(self) -> bytes:
+        """Canonical bytes without payload and padding: with the payload they give this content again."""
+        message = content_pb2.Content.FromString(self.raw)
+        message.ClearField("payload")
+        message.ClearField("padding")
+        return wire.canonical(message)
+
+    @classmethod
+    def rebuild(cls, bare: bytes, payload: bytes) -> Content:
+        """Return the content whose `bare` bytes and payload these are; raises as `parse`."""
+        m = wire.parse(content_pb2.Content, bare, size_max=CONTENT_SIZE_MAX, field="content")
+        if m.payload or m.padding:
+            raise error(Reason.BAD_FIELD, field="content.payload", detail="neither payload nor padding belongs here")
+        m.payload = payload
+        m.padding = bytes(_padding_for(m.ByteSize()))
+        return cls.parse(wire.canonical(m))
 
     def _check(self) -> None:
         wire.check_size(self.salt_seed, SALT_SIZE, field="content.salt_seed")
@@ -156,6 +178,7 @@ class Content:
             in_reply_to=self.in_reply_to,
             groups=self.groups,
             addressees=self.addressees,
+            origin=self.origin,
         )
         message.padding = bytes(_padding_for(message.ByteSize()))
         return wire.canonical(message)
@@ -171,6 +194,8 @@ class Content:
             )
         found += [b"G" + name.encode() for name in self.groups]
         found += [b"D" + name.encode() for name in self.addressees]
+        if self.origin:
+            found.append(b"O" + self.origin)
         if len(found) > RECORDS_MAX:
             raise error(Reason.TOO_LARGE, field="payload", detail=f"{len(found)} records, at most {RECORDS_MAX}")
         return tuple(found)

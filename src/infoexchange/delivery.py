@@ -7,14 +7,16 @@ from datetime import UTC, datetime
 
 from google.protobuf.message import DecodeError, Message
 
-from infoexchange import catalogue
+from infoexchange import catalogue, onward
 from infoexchange.catalogue import rules
 from infoexchange.content import Content
 from infoexchange.directory import Directory
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.header import Header
+from infoexchange.origin import Origin
 from infoexchange.states import OpStatus
+from infoexchange.transfer import Transfer
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Delivery:
         content: As it was sealed: schema, exact payload, thread.
         received_at: When it was opened, by this machine's clock.
         repeated: Whether it may have been handed over before without being acknowledged, for example before a crash.
+        origin: Where it was taken from, if the sender passed on what another agency had sent.
     """
 
     message: Message
@@ -36,6 +39,7 @@ class Delivery:
     content: Content = field(repr=False)
     received_at: datetime
     repeated: bool = False
+    origin: Origin | None = field(default=None, repr=False)
 
     @property
     def digest(self) -> bytes:
@@ -71,6 +75,17 @@ class Delivery:
     def recalls(self) -> bytes:
         """Digest of the earlier message of the same sender that this one recalls, if it is a `Recall`."""
         return _named(self.message, "Recall", "recalls")
+
+    @property
+    def chain(self) -> tuple[Transfer, ...]:
+        """Every transfer of the content, each verified: the originator's first, the one that brought it here last."""
+        earlier = self.origin.transfers if self.origin else ()
+        return (*earlier, Transfer.of(self.envelope))
+
+    @property
+    def originator(self) -> str:
+        """Agency whose information it is: it sealed and signed these very bytes first, and its marks bind."""
+        return self.chain[0].sender
 
 
 def _moment(message: Message, name: str) -> datetime | None:
@@ -116,3 +131,22 @@ def read(header: Header, content: Content, directory: Directory, recipient: str,
             raise error(Reason.NOT_PERMITTED, field="handling.domain", detail=f"domain {domain} and {name}")
     rules.check_received(message)
     return message
+
+
+def trace(envelope: Envelope, content: Content, message: Message, directory: Directory) -> Origin | None:
+    """Return where passed-on content comes from, once its whole way has been checked; nothing for the sender's own.
+
+    Spec: section Origin, steps 1 to 7.
+
+    Raises:
+        MalformedError: As `Origin.parse`.
+        UntrustedError: As `Origin.verify`; `BAD_COMMITMENT` when the header names a grant and nothing is passed on.
+        RefusedError: As `Origin.verify`, and `NOT_PERMITTED` when the marks ask for a grant that is not there.
+    """
+    if not content.origin:
+        if envelope.header.grant:
+            raise error(Reason.BAD_COMMITMENT, field="header.grant", detail="a grant for what is not passed on")
+        return None
+    origin = Origin.parse(content.origin)
+    onward.check_way(message, origin.verify(envelope, content, directory), origin.addressees, directory)
+    return origin

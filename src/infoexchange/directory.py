@@ -45,25 +45,78 @@ class Directory:
         listing = Listing.parse(dsse.payload)
         return cls(listing, dsse, listing.roots.check_signed(dsse))
 
+    @classmethod
+    def held(cls, raw: bytes) -> Directory:
+        """Return a version from a place that is trusted itself, such as the own log: its own roots stand for it.
+
+        Raises:
+            UntrustedError: `BAD_SIGNATURE`: a version that its own roots did not sign is nothing to follow.
+        """
+        dsse = Dsse.parse(raw, payload_type=TYPE_DIRECTORY, size_max=DIRECTORY_SIZE_MAX)
+        return cls.parse(raw, roots=Listing.parse(dsse.payload).roots)
+
+    @classmethod
+    def resume(cls, logged: Sequence[bytes], raw: bytes, *, roots: Roots) -> Directory:
+        """Return the version that a relay starts with: the last of those in its own log, or `raw` if that follows it.
+
+        An older version in `raw` that was in force here before changes nothing: newer ones came by other ways.
+
+        Args:
+            logged: Every version that the relay's log holds, ascending.
+            raw: What the operator has put in place.
+            roots: Trust anchor, for a log that holds none.
+
+        Raises:
+            UntrustedError: As `succeed`, or as `parse` where nothing was logged yet.
+        """
+        if not logged:
+            return cls.parse(raw, roots=roots)
+        last = cls.held(logged[-1])
+        if _digest(raw) in map(_digest, logged):
+            return last
+        return last.succeed(raw)
+
     def succeed(self, raw: bytes) -> Directory:
         """Return the next version, signed by enough of this version's roots and following it directly.
 
+        Spec: section Directory, steps 4 and 5. The same version again is no change.
+
         Raises:
-            UntrustedError: `BAD_SIGNATURE`, or `DIRECTORY_ROLLBACK` when the version does not rise by one or does not
-                name this one as its previous.
+            UntrustedError: `BAD_SIGNATURE`, or as `check_next`.
         """
         newer = Directory.parse(raw, roots=self.listing.roots)
         if newer.digest == self.digest:
             return self
-        if newer.version != self.version + 1 or newer.listing.previous != self.digest:
+        self.check_next(newer.listing)
+        return newer
+
+    def check_next(self, listing: Listing) -> None:
+        """Return if a content may follow this version, whoever has signed it so far.
+
+        Raises:
+            UntrustedError: `DIRECTORY_ROLLBACK` when it belongs elsewhere; `LOG_FORK` when it is another history of the
+                same community: a second version of this number, or one that follows a second one.
+        """
+        # (4) the same community, and the next number: versions are taken one after the other
+        if listing.community != self.listing.community:
+            raise error(Reason.DIRECTORY_ROLLBACK, field="community", detail="another community's directory")
+        if listing.version not in (self.version, self.version + 1):
             raise error(
                 Reason.DIRECTORY_ROLLBACK,
                 field="version",
-                detail=f"version {newer.version} does not follow version {self.version}",
+                detail=f"version {listing.version} does not follow version {self.version}, the last one used here",
+                next_step=f"Take version {self.version + 1} first; versions are taken one after the other."
+                if listing.version > self.version
+                else "",
             )
-        if newer.listing.community != self.listing.community:
-            raise error(Reason.DIRECTORY_ROLLBACK, field="community", detail="another community's directory")
-        return newer
+        # (5) one history: it names this very version as the one before
+        if listing.version == self.version or listing.previous != self.digest:
+            raise error(
+                Reason.LOG_FORK,
+                field="version" if listing.version == self.version else "previous",
+                detail=f"there are two versions {self.version}; the one used here is {self.digest.hex()[:16]}",
+                next_step="Keep both files as evidence and tell every party: whoever signed both must explain it.",
+            )
 
     def advance(self, raws: Iterable[bytes]) -> Directory:
         """Return the last of some versions, each having been found to follow the one before; raises as `succeed`."""
@@ -73,19 +126,13 @@ class Directory:
         return directory
 
     def check_follows(self, last_raw: bytes) -> None:
-        """Raise `DIRECTORY_ROLLBACK` unless this is the version in `last_raw`, or the next one.
+        """Raise as `succeed` unless this is the version in `last_raw`, or the next one, signed by enough of its roots.
 
-        Meant for a relay at its start: `last_raw` stands in its own log, which it trusts.
+        Meant for a relay at its start: `last_raw` stands in its own log, which it trusts more than any file beside it.
         """
-        last = Dsse.parse(last_raw, payload_type=TYPE_DIRECTORY, size_max=DIRECTORY_SIZE_MAX)
-        if last.digest not in (self.digest, self.listing.previous):
-            version = Listing.parse(last.payload).version
-            raise error(
-                Reason.DIRECTORY_ROLLBACK,
-                field="directory",
-                detail=f"version {self.version} does not follow version {version}, the last one used here",
-                next_step=f"Start with version {version} or {version + 1}; versions are taken one after the other.",
-            )
+        last = Directory.held(last_raw)
+        if last.digest != self.digest:
+            last.succeed(self.raw)
 
     @staticmethod
     def sign(payload: bytes, signers: Sequence[SigningKey]) -> bytes:
@@ -121,6 +168,13 @@ class Directory:
     def version(self) -> int:
         """Version number."""
         return self.listing.version
+
+    def knows(self, digest: bytes) -> bool:
+        """Whether a digest names this version or the one before, as a log entry does that is just as old.
+
+        Another one is unknown here: a newer version that somebody keeps back, an older one, or one that never was.
+        """
+        return bool(digest) and digest in (self.digest, self.listing.previous)
 
     def check_current(self, now: datetime) -> None:
         """Raise `DIRECTORY_EXPIRED` unless `now` lies before the expiry."""
@@ -171,6 +225,10 @@ class Directory:
             if g.name == group and _within(at, g.valid_from, g.valid_to):
                 return tuple(name for name in g.members if self._takes_part(name, at))
         raise error(Reason.UNKNOWN_PARTY, field="group", detail=f"no group {group!r} at that time")
+
+
+def _digest(raw: bytes) -> bytes:
+    return Dsse.parse(raw, payload_type=TYPE_DIRECTORY, size_max=DIRECTORY_SIZE_MAX).digest
 
 
 def _within(at: datetime, start: datetime | None, end: datetime | None) -> bool:

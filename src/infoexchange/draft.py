@@ -10,11 +10,13 @@ from google.protobuf.message import Message
 
 from infoexchange import catalogue, suites
 from infoexchange.catalogue import rules
+from infoexchange.content import THREAD_ID_SIZE, Content
 from infoexchange.directory import Directory
 from infoexchange.errors import Reason, error
 from infoexchange.header import LIFETIME_DEFAULT
 from infoexchange.listing import Party
-from infoexchange.suites import Suite
+from infoexchange.onward import PassedOn
+from infoexchange.suites import Entropy, Suite
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Draft:
         suite: Algorithms; the default is post-quantum hybrid for secrecy and for signatures.
         blind: Whether recipients and foreign relays are kept from learning who else is addressed.
         addressees: Agencies behind the national gateways named in `to`, which may pass this on to them; sealed.
+        passed_on: Set where the message is another agency's: `Mailbox.pass_on` makes such drafts.
     """
 
     message: Message
@@ -40,6 +43,7 @@ class Draft:
     suite: Suite = suites.DEFAULT_SUITE
     blind: bool = False
     addressees: Sequence[str] = ()
+    passed_on: PassedOn | None = None
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -51,17 +55,15 @@ class Draft:
 
         Raises:
             RefusedError: `RULE_BROKEN`, or `NOT_PERMITTED` when the directory does not permit the domain to the sender
-                or to a recipient.
+                or to a recipient; for what is passed on also as `PassedOn.check`.
             UntrustedError: `UNKNOWN_PARTY`.
         """
-        rules.check(self.message)
+        # What is passed on cannot be changed any more; a newer sender's values travel through.
+        (rules.check_received if self.passed_on else rules.check)(self.message)
         domain = catalogue.domain_of(self.message)
-        names: dict[str, None] = {}
-        for name in self.to:
-            members = (name,) if "." in name else directory.members(name, at=now)
-            names.update(dict.fromkeys(member for member in members if member != sender))
-        if not names:
-            raise error(Reason.BAD_FIELD, field="to", detail="no recipient is named")
+        names = self.names(directory, sender, now=now)
+        if self.passed_on:
+            self.passed_on.check(self.message, sender, [*names, *self.addressees], directory, now=now)
         parties = [directory.party(name, at=now) for name in names]
         behind = [directory.party(name, at=now) for name in self.addressees]
         for party in (directory.party(sender, at=now), *parties, *behind):
@@ -69,3 +71,36 @@ class Draft:
                 label = catalogue.Domain.Name(domain)
                 raise error(Reason.NOT_PERMITTED, field="to", detail=f"{label} is not permitted to {party.name}")
         return parties
+
+    def names(self, directory: Directory, sender: str, *, now: datetime) -> list[str]:
+        """Return the names of the agencies to seal to, each once, groups replaced by their members.
+
+        Raises:
+            MalformedError: `BAD_FIELD` when nobody but the sender is left.
+            UntrustedError: `UNKNOWN_PARTY` when there is no such group.
+        """
+        names: dict[str, None] = {}
+        for name in self.to:
+            members = (name,) if "." in name else directory.members(name, at=now)
+            names.update(dict.fromkeys(member for member in members if member != sender))
+        if not names:
+            raise error(Reason.BAD_FIELD, field="to", detail="no recipient is named")
+        return list(names)
+
+    def content(self, *, entropy: Entropy) -> Content:
+        """Return what is to be sealed, with fresh salts.
+
+        Raises:
+            RefusedError: `TOO_LARGE`.
+        """
+        passed_on = self.passed_on
+        return Content.make(
+            catalogue.schema_of(self.message),
+            passed_on.payload if passed_on else self.message.SerializeToString(deterministic=True),
+            entropy=entropy,
+            thread_id=self.thread_id or entropy(THREAD_ID_SIZE),
+            in_reply_to=self.in_reply_to,
+            groups=self.groups,
+            addressees=tuple(sorted(set(self.addressees))),
+            origin=passed_on.origin.raw if passed_on else b"",
+        )

@@ -24,6 +24,7 @@ TYPE_KEYBUNDLE = "application/vnd.infoexchange.keybundle.v1+protobuf"
 TYPE_DIRECTORY = "application/vnd.infoexchange.directory.v1+protobuf"
 TYPE_ACKNOWLEDGEMENT = "application/vnd.infoexchange.acknowledgement.v1+protobuf"
 TYPE_RECALL = "application/vnd.infoexchange.recall.v1+protobuf"
+TYPE_GRANT = "application/vnd.infoexchange.grant.v1+protobuf"
 SIGNATURE_SIZE_MAX = 8192  # the largest of the registry is below 5 KiB
 KEY_ID_MAX = 64  # a hint: a SHA-256 in hexadecimal at most
 SIGNATURES_MAX = 64  # a directory may be signed by every party of a large community

@@ -19,6 +19,7 @@ from infoexchange.content import CONTENT_SIZE_MAX, Content
 from infoexchange.directory import Directory
 from infoexchange.dsse import BATCH_COUNT_MAX, TYPE_MANIFEST, Dsse, pae
 from infoexchange.errors import Reason, error
+from infoexchange.grant import Grant
 from infoexchange.header import RECIPIENTS_MAX, Header, Recipient
 from infoexchange.keys import EpochKeys, Identity
 from infoexchange.listing import Party
@@ -44,6 +45,7 @@ class Draught:
     payload: bytes = field(repr=False)
     wraps: tuple[Wrap, ...] = field(repr=False)
     body: bytes = field(repr=False)
+    grant: Grant | None = None
 
     @property
     def digest(self) -> bytes:
@@ -59,6 +61,7 @@ class Envelope:
     manifest: Manifest
     wraps: tuple[Wrap, ...] = field(repr=False)
     body: bytes = field(repr=False)
+    grant: Grant | None = None
 
     @classmethod
     def parse(cls, raw: bytes) -> Envelope:
@@ -79,7 +82,8 @@ class Envelope:
         if len(m.wraps) > RECIPIENTS_MAX:
             raise error(Reason.BAD_FIELD, field="envelope.wraps", detail=f"{len(m.wraps)} wraps")
         manifest = Manifest.from_dsse(Dsse.from_wire(m.manifest, payload_type=TYPE_MANIFEST))
-        return cls(raw, manifest, tuple(Wrap.parse(w) for w in m.wraps), m.body)
+        grant = Grant.parse(m.grant) if m.grant else None
+        return cls(raw, manifest, tuple(Wrap.parse(w) for w in m.wraps), m.body, grant)
 
     @classmethod
     def seal(
@@ -90,6 +94,7 @@ class Envelope:
         keys: EpochKeys,
         *,
         entropy: Entropy = secrets.token_bytes,
+        grant: Grant | None = None,
     ) -> Envelope:
         """Return content sealed for the recipients and signed by the sender; its bytes are final.
 
@@ -99,13 +104,15 @@ class Envelope:
             recipients: Their verified bundles, or epoch KEKs shared with them, in the order of the header.
             keys: The sender's keys of the epoch that `header.sender_bundle` publishes.
             entropy: Source of the content key.
+            grant: The originator's consent under which the content is passed on, if it is declared.
 
         Raises:
             RefusedError: `SUITE_NOT_ACCEPTED` when a recipient does not open that suite, `TOO_LARGE`.
             MalformedError: `BAD_FIELD` when header fields do not fit together.
         """
         content_key = entropy(suites.CONTENT_KEY_SIZE)
-        [envelope] = cls.sign([cls.draw_up(content, header, recipients, content_key, entropy=entropy)], keys)
+        draught = cls.draw_up(content, header, recipients, content_key, entropy=entropy, grant=grant)
+        [envelope] = cls.sign([draught], keys)
         return envelope
 
     @classmethod
@@ -117,12 +124,16 @@ class Envelope:
         content_key: bytes,
         *,
         entropy: Entropy = secrets.token_bytes,
+        grant: Grant | None = None,
     ) -> Draught:
         """Return an envelope as `seal` makes it, but for the signature, so that several can be signed at once."""
         suite = suites.suite_of(header.suite)
         listed = () if header.blind else tuple(_addressee(recipient) for recipient in recipients)
         header = replace(
-            header, recipients=listed, content_commitment=content.commitment(header.sender, header.message_id)
+            header,
+            recipients=listed,
+            content_commitment=content.commitment(header.sender, header.message_id),
+            grant=grant.digest if grant else b"",
         )
         header.check()
         header_raw = header.raw
@@ -139,7 +150,7 @@ class Envelope:
         context = _BODY_LABEL + header_digest
         body = suites.encrypt_body(suites.derive(content_key, _BODY_LABEL, header_digest), context, content.raw)
         epoch_wraps = [key.wrap(content_key, header_digest) for key in epoch_keks]
-        return Draught(suite, Manifest.draw_up(header_raw, digests, epoch_wraps, body), wraps, body)
+        return Draught(suite, Manifest.draw_up(header_raw, digests, epoch_wraps, body), wraps, body, grant)
 
     @classmethod
     def sign(cls, draughts: Sequence[Draught], keys: EpochKeys) -> list[Envelope]:
@@ -153,8 +164,8 @@ class Envelope:
                 some = of_suite[start : start + BATCH_COUNT_MAX]
                 manifests = Manifest.sign([draughts[place].payload for place in some], suites.suite_of(number), keys)
                 for place, manifest in zip(some, manifests, strict=True):
-                    wraps, body = draughts[place].wraps, draughts[place].body
-                    signed[place] = cls(_wrapper(manifest, wraps, body), manifest, wraps, body)
+                    parts = draughts[place].wraps, draughts[place].body, draughts[place].grant
+                    signed[place] = cls(_wrapper(manifest, *parts), manifest, *parts)
         return [signed[place] for place in range(len(draughts))]
 
     @property
@@ -189,7 +200,8 @@ class Envelope:
 
         Raises:
             UntrustedError: `UNKNOWN_PARTY`, `BAD_CERTIFICATE`, `REVOKED` or `BAD_SIGNATURE`.
-            RefusedError: `SUITE_NOT_ACCEPTED`, `STALE_BUNDLE`, `NOT_YET_VALID` or `EXPIRED`.
+            RefusedError: `SUITE_NOT_ACCEPTED`, `STALE_BUNDLE`, `NOT_YET_VALID` or `EXPIRED`; `NOT_PERMITTED` when the
+                grant that the header names is missing.
         """
         party = self.manifest.verify(directory, bundle)
         # (5) every part that travels is the part that was signed
@@ -197,6 +209,12 @@ class Envelope:
         if body_digest != self.manifest.body_digest or len(self.body) != self.manifest.body_length:
             raise error(Reason.BAD_SIGNATURE, field="envelope.body", detail="the body is not the one that was signed")
         self._verify_wraps()
+        if self.header.grant and self.grant is None:
+            raise error(
+                Reason.NOT_PERMITTED, field="envelope.grant", detail="the grant that the header names is missing"
+            )
+        if self.grant is not None and self.grant.digest != self.header.grant:
+            raise error(Reason.BAD_SIGNATURE, field="envelope.grant", detail="not the grant that the header names")
         # (6) time
         if self.header.created_at > now + CLOCK_SKEW:
             raise error(Reason.NOT_YET_VALID, field="header.created_ms", detail="more than five minutes in the future")
@@ -301,7 +319,13 @@ class Envelope:
         kept = tuple(w for w in self.wraps if w.recipient in names)
         if kept == self.wraps:
             return self
-        return replace(self, raw=_wrapper(self.manifest, kept, self.body), wraps=kept)
+        return replace(self, raw=_wrapper(self.manifest, kept, self.body, self.grant), wraps=kept)
+
+    @property
+    def signing_bundles(self) -> frozenset[bytes]:
+        """Digests of the bundles without which a next hop cannot verify it: the sender's, and that of its grant."""
+        granted = {self.grant.terms.originator_bundle} if self.grant else set()
+        return frozenset({self.header.sender_bundle, *granted})
 
 
 def _addressee(recipient: KeyBundle | EpochKek) -> Recipient:
@@ -316,8 +340,13 @@ def _padded(digests: Sequence[bytes], entropy: Entropy) -> list[bytes]:
     return sorted([*digests, *(entropy(wire.DIGEST_SIZE) for _ in range(missing))])
 
 
-def _wrapper(manifest: Manifest, wraps: Sequence[Wrap], body: bytes) -> bytes:
+def _wrapper(manifest: Manifest, wraps: Sequence[Wrap], body: bytes, grant: Grant | None) -> bytes:
     """Return the transport form around parts that are final already."""
     return wire.canonical(
-        envelope_pb2.Envelope(manifest=manifest.dsse.to_wire(), wraps=[w.raw for w in wraps], body=body)
+        envelope_pb2.Envelope(
+            manifest=manifest.dsse.to_wire(),
+            wraps=[w.raw for w in wraps],
+            body=body,
+            grant=grant.raw if grant else b"",
+        )
     )

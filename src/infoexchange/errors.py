@@ -126,7 +126,7 @@ NEXT_STEPS: dict[Reason, str] = {
     Reason.BAD_CIPHERTEXT: "Do not use these bytes; ask the sender to seal the message again.",
     Reason.BAD_COMMITMENT: "Do not use the content; tell the sender that what was sealed is not what was signed.",
     Reason.BAD_PROOF: "Do not rely on this proof; fetch it again and report it if it fails again.",
-    Reason.LOG_FORK: "Keep both checkpoints as evidence and tell every other nation's operator.",
+    Reason.LOG_FORK: "Keep both histories as evidence and tell every other nation's operator.",
     Reason.DIRECTORY_EXPIRED: "Fetch the newest directory and check this machine's clock.",
     Reason.DIRECTORY_ROLLBACK: "Keep the newer directory; report who handed out the old one.",
     Reason.NOT_ADDRESSED: "Nothing to do: this envelope is for somebody else.",

@@ -53,6 +53,7 @@ class Header:
     previous: bytes
     content_commitment: bytes
     blind: bool = False
+    grant: bytes = b""
 
     @classmethod
     def parse(cls, raw: bytes) -> Header:
@@ -81,6 +82,7 @@ class Header:
                 m.content_commitment, wire.DIGEST_SIZE, field="header.content_commitment"
             ),
             blind=m.blind_recipients,
+            grant=wire.check_size(m.grant, wire.DIGEST_SIZE, field="header.grant", optional=True),
         )
         header.check()
         return header
@@ -125,6 +127,7 @@ class Header:
                 sequence=self.sequence,
                 previous=self.previous,
                 content_commitment=self.content_commitment,
+                grant=self.grant,
             )
         )
 

@@ -62,9 +62,13 @@ class Keyring:
 
     def sender_of(self, header: Header, bulletin: Bulletin) -> KeyBundle:
         """Return the bundle that a header names, not verified yet; `UNAVAILABLE` while it is not to be had."""
-        self.learn([header.sender], bulletin)
-        for bundle in self._known.get(header.sender, []):
-            if bundle.digest == header.sender_bundle:
+        return self.named(header.sender, header.sender_bundle, bulletin, "header.sender_bundle")
+
+    def named(self, owner: str, digest: bytes, bulletin: Bulletin, where: str) -> KeyBundle:
+        """Return the bundle of a party that the field `where` names, not verified yet; raises as `sender_of`."""
+        self.learn([owner], bulletin)
+        for bundle in self._known.get(owner, []):
+            if bundle.digest == digest:
                 return bundle
-        self._known.pop(header.sender, None)  # it may have been published since; ask again next time
-        raise error(Reason.UNAVAILABLE, field="header.sender_bundle", detail=f"the keys of {header.sender} are missing")
+        self._known.pop(owner, None)  # it may have been published since; ask again next time
+        raise error(Reason.UNAVAILABLE, field=where, detail=f"the keys of {owner} are missing")

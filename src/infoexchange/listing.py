@@ -11,12 +11,12 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from infoexchange import suites, wire
+from infoexchange import certificates, suites, wire
 from infoexchange.dsse import Dsse
 from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.keys import key_id
 from infoexchange.suites import Suite
-from infoexchange.tlog import VerifierKey
+from infoexchange.tlog import Policy, VerifierKey
 from infoexchange.v1 import directory_pb2
 
 # Specification constants
@@ -62,6 +62,9 @@ class Roots:
             raise error(Reason.BAD_FIELD, field="roots.threshold", detail=f"{message.threshold} of {len(message.keys)}")
         for key in message.keys:
             suites.suite_of(key.suite).check_signing_key(key.public_key)
+        # One party with two keys would sign for two.
+        if len({k.holder for k in message.keys}) != len(message.keys) or not all(k.holder for k in message.keys):
+            raise error(Reason.BAD_FIELD, field="roots.holder", detail="each key has a holder of its own, with a name")
         return cls(message.threshold, tuple(RootKey(k.public_key, k.holder, k.suite) for k in message.keys))
 
     def to_wire(self) -> directory_pb2.Roots:
@@ -75,15 +78,30 @@ class Roots:
         """Canonical bytes: the trust-anchor file that a new party is handed."""
         return wire.canonical(self.to_wire())
 
+    def signed_by(self, dsse: Dsse) -> dict[RootKey, int]:
+        """Return the keys that signed a container, each with the place of its first signature.
+
+        A key counts once, however often it signed; signatures of strangers are passed over.
+        """
+        signed: dict[RootKey, int] = {}
+        for place in range(len(dsse.signatures)):
+            key = self.signer_of(dsse, place)
+            if key is not None:
+                signed.setdefault(key, place)
+        return signed
+
+    def signer_of(self, dsse: Dsse, place: int) -> RootKey | None:
+        """Return the key that made the signature at a place of a container; nothing if none of these did."""
+        signature, hint = dsse.signatures[place], dsse.key_ids[place]
+        # The hint only decides which key is tried first.
+        for key in sorted(self.keys, key=lambda k: key_id(k.public) != hint):
+            if _holds(key, dsse.message, signature):
+                return key
+        return None
+
     def check_signed(self, dsse: Dsse) -> tuple[str, ...]:
         """Return the holders that signed, or raise `BAD_SIGNATURE` when they are fewer than the threshold."""
-        signed: dict[bytes, str] = {}
-        for signature, hint in zip(dsse.signatures, dsse.key_ids, strict=True):
-            # The hint only decides which key is tried first.
-            for key in sorted(self.keys, key=lambda k: key_id(k.public) != hint):
-                if key.public not in signed and _holds(key, dsse.message, signature):
-                    signed[key.public] = key.holder
-                    break
+        signed = self.signed_by(dsse)
         if len(signed) < self.threshold:
             raise error(
                 Reason.BAD_SIGNATURE,
@@ -93,7 +111,7 @@ class Roots:
                 if signed
                 else "Check that these root keys are those of the community whose directory this is.",
             )
-        return tuple(signed.values())
+        return tuple(key.holder for key in signed)
 
 
 def _holds(key: RootKey, message: bytes, signature: bytes) -> bool:
@@ -240,9 +258,13 @@ class Listing:
                 raise error(
                     Reason.BAD_FIELD, field="nations.code", detail=f"{n.code[:40]!r} is not such as th or unmas"
                 )
+            for ca in (*n.identity_cas, *n.tls_cas):
+                certificates.check_ca(ca)  # one that cannot be read would stop every relay that takes this version
         keys = [VerifierKey.parse(text) for p in self.parties for text in (*p.log_keys, *p.witness_keys)]
         if len({key.public for key in keys}) != len(keys):
             raise error(Reason.BAD_FIELD, field="relays.log_keys", detail="one key, two relays or two purposes")
+        if self.witness_policy:
+            Policy.parse(self.witness_policy.encode())
         for p in self.parties:
             if len(p.name) > NAME_MAX:
                 raise error(Reason.BAD_FIELD, field="name", detail=f"{len(p.name)} letters, at most {NAME_MAX}")
@@ -252,9 +274,11 @@ class Listing:
             if p.relay not in relays:
                 raise error(Reason.BAD_FIELD, field=p.name, detail=f"relay {p.relay!r} is not in the directory")
         for group in self.groups:
-            unknown = sorted(set(group.members) - names)
+            unknown = sorted(set(group.members) - (names - relays))
             if unknown:
-                raise error(Reason.BAD_FIELD, field=group.name, detail=f"{unknown[0]!r} is not in the directory")
+                raise error(
+                    Reason.BAD_FIELD, field=group.name, detail=f"{unknown[0]!r} is not in the directory as an agency"
+                )
 
 
 def _ms(moment: datetime | None) -> int:

@@ -21,8 +21,9 @@ from infoexchange import wire
 from infoexchange.certificates import CLOCK_SKEW
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
+from infoexchange.grant import Grant
 from infoexchange.header import LIFETIME_MAX
-from infoexchange.ports import Notice, Notified, Origin, Result, Seen, Sent, Standing
+from infoexchange.ports import Known, Notice, Notified, Result, Seen, Sent, Standing
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event, OpStatus
 
@@ -43,7 +44,7 @@ _TABLES = (
         digest BLOB PRIMARY KEY, claim BLOB NOT NULL UNIQUE, expires_ms INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID""",
     "CREATE INDEX infoexchange_expiry ON infoexchange_inbox (expires_ms)",
-    """CREATE TABLE infoexchange_origin (
+    """CREATE TABLE infoexchange_known (
         digest BLOB PRIMARY KEY, sender TEXT NOT NULL, op_status INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID""",
     """CREATE TABLE infoexchange_notice (
@@ -60,6 +61,11 @@ _TABLES = (
         name BLOB PRIMARY KEY, peer TEXT NOT NULL, given INTEGER NOT NULL, ready INTEGER NOT NULL,
         not_after_ms INTEGER NOT NULL, raw BLOB NOT NULL
     ) STRICT""",
+    """CREATE TABLE infoexchange_grant (
+        position INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, origin BLOB NOT NULL, raw BLOB NOT NULL
+    ) STRICT""",
+    "CREATE INDEX infoexchange_granted ON infoexchange_grant (origin)",
+    "CREATE TABLE infoexchange_origin (digest BLOB PRIMARY KEY, raw BLOB NOT NULL) STRICT",
 )
 _UNSAID = f"""
     SELECT digest, state, statement FROM (
@@ -266,8 +272,8 @@ class SqliteSpool:
             row = cursor.fetchone()
             return Sent(*row) if row else None
 
-    def begin(self, digest: bytes, claim: bytes, expires_at: datetime, origin: Origin | None = None) -> Seen:
-        """Record that an envelope is about to be handed over, and its origin; return what was known before.
+    def begin(self, digest: bytes, claim: bytes, expires_at: datetime, known: Known | None = None) -> Seen:
+        """Record that an envelope is about to be handed over, and what to remember; return what was seen before.
 
         Raises:
             RefusedError: `REPLAYED` when the claim belongs to another digest.
@@ -281,17 +287,17 @@ class SqliteSpool:
                 raise error(Reason.REPLAYED, field="header.message_id", detail="another envelope came under this id")
             row = (digest, claim, wire.to_ms(expires_at))
             cursor.execute("INSERT INTO infoexchange_inbox VALUES (?, ?, ?)", row)
-            if origin is not None:
-                known = (digest, origin.sender, int(origin.op_status))
-                cursor.execute("INSERT INTO infoexchange_origin VALUES (?, ?, ?) ON CONFLICT DO NOTHING", known)
+            if known is not None:
+                kept = (digest, known.sender, int(known.op_status))
+                cursor.execute("INSERT INTO infoexchange_known VALUES (?, ?, ?) ON CONFLICT DO NOTHING", kept)
             return Seen.NEW
 
-    def origin(self, digest: bytes) -> Origin | None:
-        """Return the origin of a message that came, however long ago."""
+    def known(self, digest: bytes) -> Known | None:
+        """Return what is remembered of a message that came, however long ago."""
         with self._transaction() as cursor:
-            cursor.execute("SELECT sender, op_status FROM infoexchange_origin WHERE digest = ?", (digest,))
+            cursor.execute("SELECT sender, op_status FROM infoexchange_known WHERE digest = ?", (digest,))
             row = cursor.fetchone()
-            return Origin(row[0], OpStatus(row[1])) if row else None
+            return Known(row[0], OpStatus(row[1])) if row else None
 
     def finish(self, notice: Notice) -> None:
         """Record that the application has it, and keep what is to be said to the relay; a repeat changes nothing."""
@@ -361,3 +367,29 @@ class SqliteSpool:
                 Notified(name, peer, bool(given), bool(ready), wire.from_ms(not_after, field="not_after"), raw)
                 for name, peer, given, ready, not_after, raw in rows
             ]
+
+    def keep_grant(self, grant: Grant) -> None:
+        """Keep a grant that was given or received; a repeat changes nothing."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                "INSERT INTO infoexchange_grant (digest, origin, raw) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                (grant.digest, grant.terms.origin, grant.raw),
+            )
+
+    def grants(self, origin: bytes) -> Sequence[Grant]:
+        """Return the grants for what an originator's envelope held, the one kept last first."""
+        with self._transaction() as cursor:
+            cursor.execute("SELECT raw FROM infoexchange_grant WHERE origin = ? ORDER BY position DESC", (origin,))
+            return [Grant.parse(raw) for (raw,) in cursor]
+
+    def keep_origin(self, digest: bytes, origin: bytes) -> None:
+        """Keep the Origin bytes sealed in an envelope of the outbox; a repeat changes nothing."""
+        with self._transaction() as cursor:
+            cursor.execute("INSERT INTO infoexchange_origin VALUES (?, ?) ON CONFLICT DO NOTHING", (digest, origin))
+
+    def origin(self, digest: bytes) -> bytes:
+        """Return the Origin bytes kept for an envelope of the outbox; nothing for what was not passed on."""
+        with self._transaction() as cursor:
+            cursor.execute("SELECT raw FROM infoexchange_origin WHERE digest = ?", (digest,))
+            row = cursor.fetchone()
+            return bytes(row[0]) if row else b""

@@ -94,7 +94,7 @@ def check_name(name: str, *, field: str) -> str:
 
 def _is_label(label: str) -> bool:
     plain = label.isascii() and label == label.lower() and label.replace("-", "").isalnum()
-    return 1 <= len(label) <= 63 and plain and not label.startswith("-") and not label.endswith("-")
+    return len(label) <= 63 and plain and not label.startswith("-") and not label.endswith("-")
 
 
 def to_ms(moment: datetime) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from infoexchange.cli.endings import endings_data, endings_parts
 from infoexchange.cli.output import FAILED, PASSED, USAGE, Output, Table
 from infoexchange.cli.parser import Parser, add_command, parsed
 from infoexchange_relay.cli.checks import Checks
@@ -78,13 +79,18 @@ def _init(args: argparse.Namespace, out: Output) -> int:
 
 
 def _check(args: argparse.Namespace, out: Output) -> int:
-    config = _config(args)
+    config, now = _config(args), datetime.now(UTC)
     with out.progress("Hashing the audit log again") as progress:
-        findings = Checks(config, progress, now=datetime.now(UTC)).run()
+        checks = Checks(config, progress, now=now)
+        findings = checks.run()
     failed = [finding for finding in findings if finding.problem]
     data = [{"check": f.name, "passed": not f.problem, "detail": f.detail, "next_step": f.next_step} for f in findings]
     rows = [("failed" if f.problem else "ok", f.name, f.detail) for f in findings]
-    out.show({"passed": not failed, "checks": data}, Table(("", "check", "found"), rows))
+    out.show(
+        {"passed": not failed, "checks": data, "endings": endings_data(checks.endings, now)},
+        Table(("", "check", "found"), rows),
+        *endings_parts(checks.endings, now),
+    )
     for finding in failed:
         assert finding.problem
         out.problem(finding.problem)

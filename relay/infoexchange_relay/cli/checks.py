@@ -5,6 +5,7 @@ Each finding stands for itself, so that one run shows all that is wrong; what de
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,14 +19,17 @@ from infoexchange import certificates, suites
 from infoexchange.auditor import Progress, Tree
 from infoexchange.cli.output import of_system
 from infoexchange.directory import Directory
+from infoexchange.endings import Ending
 from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.home.files import check_tls_pair, in_file, missing, read_file, read_key
 from infoexchange.ledger import FIRST_BATCH
 from infoexchange.listing import Party, Role, Roots
 from infoexchange.log import LogKeys, NoteKeys
 from infoexchange.ports import Store
+from infoexchange.states import Event
 from infoexchange.tlog import Checkpoint, merkle
 from infoexchange.witness import WitnessKeys
+from infoexchange_relay import expiry
 from infoexchange_relay.config import Config, parse_address
 from infoexchange_relay.stores import FileLatch, open_store
 
@@ -60,7 +64,11 @@ class Finding:
 
 
 class Checks:
-    """The checks of one relay at one time."""
+    """The checks of one relay at one time.
+
+    Attributes:
+        endings: What ends soon, once `run` has found a directory.
+    """
 
     def __init__(self, config: Config, progress: Progress, *, now: datetime) -> None:
         """Hold what is checked; `progress` is told about the audit log, which may be long."""
@@ -68,6 +76,7 @@ class Checks:
         self._progress = progress
         self._now = now
         self._findings: list[Finding] = []
+        self.endings: list[Ending] = []
 
     def run(self) -> list[Finding]:
         """Return one finding for each check that could be made."""
@@ -97,6 +106,8 @@ class Checks:
             self._try("audit log", lambda: self._log(keys), str)
         if directory:
             self._peers(directory)
+            with contextlib.suppress(OSError, ExchangeError):  # a certificate that cannot be read is a finding already
+                self.endings = expiry.upcoming(self._config, directory, self._now)
         return self._findings
 
     def _try(self, name: str, check: Callable[[], T], found: Callable[[T], str]) -> T | None:
@@ -122,12 +133,16 @@ class Checks:
 
     def _directory(self) -> Directory:
         config = self._config
+        logged: Sequence[bytes] = ()
+        if config.store.exists():
+            # A log that cannot be read is a finding of its own; the file is then judged by the trust anchor.
+            with contextlib.suppress(ExchangeError), open_store(config.store) as store:
+                logged = store.exhibits(Event.DIRECTORY_VERSION)
         with in_file(config.roots):
             roots = Roots.parse(read_file(config.roots, next_step="Put the trust anchor there."))
         with in_file(config.directory):
-            directory = Directory.parse(
-                read_file(config.directory, next_step="Put the signed directory there."), roots=roots
-            )
+            raw = read_file(config.directory, next_step="Put the signed directory there.")
+            directory = Directory.resume(logged, raw, roots=roots)
             directory.check_current(self._now)
         return directory
 

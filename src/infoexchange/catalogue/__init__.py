@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     # What `__getattr__` gives at run time, for type checkers and editors.
     from infoexchange.catalogue.v1.common_pb2 import *  # noqa: F403
+    from infoexchange.catalogue.v1.consent_pb2 import *  # noqa: F403
     from infoexchange.catalogue.v1.cyber_pb2 import *  # noqa: F403
     from infoexchange.catalogue.v1.exchange_pb2 import *  # noqa: F403
     from infoexchange.catalogue.v1.handling_pb2 import *  # noqa: F403
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 PACKAGE = "infoexchange.catalogue.v1"
 
 # Searched in this order; what a file imports stands before it, so that a name never loads more than it must.
-MODULES = ("options", "common", "handling", "exchange", "maritime", "cyber")
+MODULES = ("options", "common", "handling", "exchange", "consent", "maritime", "cyber")
 
 
 def _module(name: str) -> Any:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import csv
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 from infoexchange.errors import Reason, error
 
@@ -36,16 +37,26 @@ def parse(lines: Iterable[str]) -> CodeList:
         MalformedError: `MALFORMED` with the line, where the lines are not a code list.
     """
     reader = csv.reader(lines)
-    head, columns = next(reader, []), next(reader, [])
+    found = _rows(reader)
+    head, columns = next(found, []), next(found, [])
     if len(head) != 3 or not columns or columns[0] != "value":
         detail = "the first two lines are list, version, source and columns"
         raise error(Reason.MALFORMED, field="line 1", detail=detail)
     rows: dict[str, Mapping[str, str]] = {}
-    for row in reader:
+    for row in found:
         if len(row) != len(columns) or not row[0] or row[0].lower() in rows:
             raise error(Reason.MALFORMED, field=f"line {reader.line_num}", detail="a value is missing or stands twice")
         rows[row[0].lower()] = dict(zip(columns, row, strict=True))
     return CodeList(head[0], head[1], head[2], rows)
+
+
+def _rows(reader: Any) -> Iterator[list[str]]:
+    """Give the rows, or say in which line the CSV ends."""
+    try:
+        yield from reader
+    except csv.Error:
+        field = f"line {reader.line_num}"
+        raise error(Reason.MALFORMED, field=field, detail="not CSV, or a cell of more than 128 KiB") from None
 
 
 @functools.cache

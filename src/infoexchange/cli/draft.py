@@ -1,20 +1,27 @@
-"""Draft: the JSON page from which a directory version is made, with every mistake named by its place."""
+"""Draft: the JSON page that a person edits, from which a directory version is made and into which one is written.
+
+What others hand over as a file, a CA's certificate, a relay's registration, the root keys, may stand in the page itself
+or be named as a file beside it.
+"""
 
 from __future__ import annotations
 
-import difflib
+import base64
 import json
-from datetime import UTC, datetime, timedelta
+import re
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from infoexchange import catalogue, certificates, suites
-from infoexchange.errors import ExchangeError, Reason, error
+from infoexchange.cli.fields import Fields, bad, nearest
+from infoexchange.cli.output import one_line
+from infoexchange.differences import ca_words, domain_word, moment
+from infoexchange.errors import Reason, error
 from infoexchange.home.files import in_file, read_file
-from infoexchange.listing import Group, Listing, Nation, Party, Role, Roots
+from infoexchange.listing import Group, Listing, Nation, Party, Role, RootKey, Roots
 from infoexchange.tlog import VerifierKey
-
-T = TypeVar("T")
 
 REGISTRATION_FORM = "infoexchange relay registration 1"
 _DAYS_MAX = 3650  # ten years: a longer life is a typing error
@@ -22,7 +29,7 @@ _DAYS_MAX = 3650  # ten years: a longer life is a typing error
 TEMPLATE = """\
 // Draft of a directory. Lines that begin with // are comments; paths are relative to this file;
 // times are ISO 8601, in UTC where they name no zone.
-// Next: infoexchange directory make DRAFT --out directory.payload
+// Next: infoexchange directory propose DRAFT --out directory.payload
 {
   // Suffix that names the community.
   "community": "exchange.example",
@@ -55,8 +62,20 @@ TEMPLATE = """\
   "groups": [
     {"name": "drugs-desks", "members": ["desk.oncb.th.example"], "valid_from": "2026-01-01"}
   ]
+
+  // Optional: "witness_policy", a list of the lines of a C2SP tlog-policy that replaces the usual rule.
 }
 """
+
+_HEAD = """\
+// Draft of version {next} of the directory of {community}, begun from version {version}, digest
+// {digest}
+// Change what is to change. Lines that begin with // are comments; times are ISO 8601, in UTC where they name no zone.
+// In place of "base64:..." a CA may be the path of its .pem file; in place of an object a relay may be the path of its
+// registration.json, "roots" the path of what `infoexchange directory roots` wrote. Paths are relative to this file.
+// Next: infoexchange directory propose DRAFT --after CURRENT --out directory.payload
+"""
+_INLINE = "base64:"  # no path begins so by accident
 
 
 def parse_draft(path: Path, *, previous: Listing | None, previous_digest: bytes, now: datetime) -> Listing:
@@ -72,24 +91,26 @@ def parse_draft(path: Path, *, previous: Listing | None, previous_digest: bytes,
         MalformedError: `MALFORMED` or `BAD_FIELD`, naming the place.
         UnavailableError: `UNAVAILABLE` when a file that the draft names is missing.
     """
-    draft = _Fields(_load(path), "")
+    draft = Fields(_load(path), "")
     days = draft.take("valid_days", int)
     if not 1 <= days <= _DAYS_MAX:
-        raise _bad("valid_days", f"{days}, not 1 to {_DAYS_MAX}")
-    raw = _read(path, draft.take("roots", str), "roots")
-    with in_file(path.parent / draft.take("roots", str)):
-        roots = Roots.parse(raw)
-    parties = [_relay(path, name, f"relays[{i}]") for i, name in enumerate(draft.texts("relays"))]
+        raise bad("valid_days", f"{days}, not 1 to {_DAYS_MAX}")
+    relays = draft.take("relays", list, [])
+    policy = draft.texts("witness_policy")
     listing = Listing(
         community=draft.take("community", str),
         version=previous.version + 1 if previous else 1,
         issued_at=now,
         expires_at=now + timedelta(days=days),
-        roots=roots,
+        roots=_roots(path, draft),
         nations=tuple(_nation(path, fields) for fields in draft.objects("nations")),
-        parties=(*parties, *(_agency(fields) for fields in draft.objects("agencies"))),
+        parties=(
+            *(_relay(path, value, f"relays[{i}]") for i, value in enumerate(relays)),
+            *(_agency(fields) for fields in draft.objects("agencies")),
+        ),
         groups=tuple(_group(fields) for fields in draft.objects("groups")),
         suites=_suites(draft),
+        witness_policy="".join(f"{line}\n" for line in policy),
         previous=previous_digest,
     )
     draft.close()
@@ -97,12 +118,80 @@ def parse_draft(path: Path, *, previous: Listing | None, previous_digest: bytes,
     return Listing.parse(listing.payload)
 
 
+def write_draft(listing: Listing, digest: bytes) -> str:
+    """Return a draft that, unchanged, makes the version after a listing with the same content."""
+    days = -((listing.issued_at - listing.expires_at) // timedelta(days=1))  # rounded up
+    relays = [p for p in listing.parties if p.role is Role.RELAY]
+    agencies = [p for p in listing.parties if p.role is Role.AGENCY]
+    values: dict[str, object] = {"community": listing.community, "valid_days": days}
+    parts = [f"{json.dumps(key)}: {_json(value)}" for key, value in values.items()]
+    keys = [
+        {"holder": k.holder, "suite": _suite_text(k.suite), "public": base64.b64encode(k.public).decode()}
+        for k in listing.roots.keys
+    ]
+    parts.append(f'"roots": {_json({"threshold": listing.roots.threshold, "keys": keys})}')
+    parts.append(_list("nations", map(_nation_text, listing.nations)))
+    parts.append(_list("relays", (_json(_relay_value(p)) for p in relays)))
+    parts.append(_list("agencies", (_json(_agency_value(p)) for p in agencies)))
+    parts.append(_list("groups", (_json(_group_value(g)) for g in listing.groups)))
+    parts.append(f'"suites": {_json([_suite_text(number) for number in listing.suites])}')
+    if listing.witness_policy:
+        parts.append(f'"witness_policy": {_json(listing.witness_policy.splitlines())}')
+    head = _HEAD.format(
+        next=listing.version + 1, community=listing.community, version=listing.version, digest=digest.hex()
+    )
+    return head + "{\n" + ",\n\n".join(parts) + "\n}\n"
+
+
+def _suite_text(number: int) -> str:
+    return suites.SUITES[number].name if number in suites.SUITES else f"0x{number:04x}"
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _list(key: str, texts: Iterator[str]) -> str:
+    return f'"{key}": [\n' + ",\n".join(texts) + "\n]"
+
+
+def _nation_text(n: Nation) -> str:
+    """Return a nation as JSON, with comments that say in words which CAs stand in it."""
+    comments = [f"// {use} CA of {n.code}: {one_line(ca_words(ca))}\n" for use, ca in _uses(n)]
+    value = {"code": n.code, "suffix": n.suffix} | _times(member_from=n.member_from, member_to=n.member_to)
+    for key, cas in (("identity_cas", n.identity_cas), ("tls_cas", n.tls_cas)):
+        value[key] = [_INLINE + base64.b64encode(ca).decode() for ca in cas]
+    return "".join(comments) + _json(value | {"treaties": n.treaties})
+
+
+def _uses(n: Nation) -> list[tuple[str, bytes]]:
+    return [*(("identity", ca) for ca in n.identity_cas), *(("TLS", ca) for ca in n.tls_cas)]
+
+
+def _relay_value(p: Party) -> dict[str, Any]:
+    plain = {"name": p.name, "nation": p.nation, "address": p.address}
+    return plain | {"log_keys": p.log_keys, "witness_keys": p.witness_keys}
+
+
+def _agency_value(p: Party) -> dict[str, Any]:
+    value = {"name": p.name, "nation": p.nation, "relay": p.relay, "domains": [domain_word(d) for d in p.domains]}
+    return value | ({"title": p.title} if p.title else {}) | _times(member_from=p.member_from, member_to=p.member_to)
+
+
+def _group_value(g: Group) -> dict[str, Any]:
+    return {"name": g.name, "members": g.members} | _times(valid_from=g.valid_from, valid_to=g.valid_to)
+
+
+def _times(**moments: datetime | None) -> dict[str, Any]:
+    return {key: moment(at) for key, at in moments.items() if at is not None}
+
+
 def _load(path: Path) -> object:
     raw = read_file(path, next_step="Print a draft to begin with: infoexchange directory template")
     try:
         # A blank line for each comment keeps the line numbers of messages right.
         lines = ["" if line.lstrip().startswith("//") else line for line in raw.decode().splitlines()]
-        return json.loads("\n".join(lines))
+        return json.loads("\n".join(lines), object_pairs_hook=_once)
     except (ValueError, RecursionError) as problem:
         raise error(
             Reason.MALFORMED,
@@ -112,17 +201,57 @@ def _load(path: Path) -> object:
         ) from None
 
 
-def _suites(draft: _Fields) -> tuple[int, ...]:
-    names = draft.texts("suites") or tuple(suite.name for suite in suites.OFFERED)
+def _suites(draft: Fields) -> tuple[int, ...]:
+    texts = draft.texts("suites") or tuple(suite.name for suite in suites.OFFERED)
+    return tuple(sorted({_suite(text, f"suites[{i}]") for i, text in enumerate(texts)}))
+
+
+def _suite(text: str, where: str) -> int:
+    """Return the number of a suite that is named; one that this program has no name for is given as a number."""
     known = {suite.name: number for number, suite in suites.SUITES.items()}
-    known |= {f"0x{number:04x}": number for number in suites.NATIONAL}
-    for i, name in enumerate(names):
-        if name not in known:
-            raise _bad(f"suites[{i}]", f"no suite {name!r}{_nearest(name, [s.name for s in suites.SUITES.values()])}")
-    return tuple(sorted({known[name] for name in names}))
+    if re.fullmatch(r"0x[0-9a-f]{4}", text) and int(text, 16) not in known.values():
+        return int(text, 16)
+    if text not in known:
+        raise bad(where, f"no suite {text!r}{nearest(text, known)}")
+    return known[text]
 
 
-def _nation(path: Path, fields: _Fields) -> Nation:
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object in which no key stands twice: of two values a reader may see the one that is not taken."""
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"{next(key for key in keys if keys.count(key) > 1)!r} stands twice in one object")
+    return value
+
+
+def _bytes(text: str, where: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        raise bad(where, "not base64") from None
+
+
+def _roots(path: Path, draft: Fields) -> Roots:
+    value = draft.either("roots")
+    if isinstance(value, str):
+        raw = _read(path, value, "roots")
+        with in_file(path.parent / value):
+            return Roots.parse(raw)
+    if not isinstance(value, dict):
+        raise bad("roots", "not a text that names a file, nor an object { }")
+    fields = Fields(value, "roots.")
+    keys = []
+    for key in fields.objects("keys"):
+        public = _bytes(key.take("public", str), f"{key.where}public")
+        keys.append(RootKey(public, key.take("holder", str), _suite(key.take("suite", str), f"{key.where}suite")))
+        key.close()
+    roots = Roots(fields.take("threshold", int), tuple(keys))
+    fields.close()
+    return Roots.parse(roots.raw)
+
+
+def _nation(path: Path, fields: Fields) -> Nation:
     nation = Nation(
         code=fields.take("code", str),
         suffix=fields.take("suffix", str),
@@ -136,23 +265,31 @@ def _nation(path: Path, fields: _Fields) -> Nation:
     return nation
 
 
-def _cas(path: Path, fields: _Fields, key: str) -> tuple[bytes, ...]:
+def _cas(path: Path, fields: Fields, key: str) -> tuple[bytes, ...]:
     ders = []
     for i, name in enumerate(fields.texts(key)):
+        if name.startswith(_INLINE):
+            ders.append(_bytes(name.removeprefix(_INLINE), f"{fields.where}{key}[{i}]"))
+            continue
         raw = _read(path, name, f"{fields.where}{key}[{i}]")
         with in_file(path.parent / name):
             ders += certificates.from_pem(raw)
     return tuple(ders)
 
 
-def _relay(path: Path, name: str, where: str) -> Party:
-    try:
-        value = json.loads(_read(path, name, where))
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict) or value.pop("form", None) != REGISTRATION_FORM:
-        raise _bad(where, f"{name} is not a registration.json of `infoexchange-relay init`")
-    fields = _Fields(value, f"{where}: {name}: ")
+def _relay(path: Path, value: object, where: str) -> Party:
+    """Return a relay that stands in the draft, or in a registration file that the draft names."""
+    file = path
+    if isinstance(value, str):
+        file = path.parent / value
+        value = _registration(_read(path, value, where))
+        if value is None:
+            raise bad(where, f"{file} is not a registration.json of `infoexchange-relay init`")
+    elif isinstance(value, dict):
+        value = {key: part for key, part in value.items() if (key, part) != ("form", REGISTRATION_FORM)}
+    else:
+        raise bad(where, "not a text that names a file, nor an object { }")
+    fields = Fields(value, f"{where}." if file == path else f"{where}: {file}: ")
     relay = Party(
         name=fields.take("name", str),
         nation=fields.take("nation", str),
@@ -162,19 +299,32 @@ def _relay(path: Path, name: str, where: str) -> Party:
         log_keys=fields.texts("log_keys"),
         witness_keys=fields.texts("witness_keys"),
     )
-    with in_file(path.parent / name):
+    with in_file(file):
         for text in (*relay.log_keys, *relay.witness_keys):
             VerifierKey.parse(text)  # the listing carries it as text, and would carry a damaged one
     fields.close()
     return relay
 
 
-def _agency(fields: _Fields) -> Party:
+def _registration(raw: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(value, dict) or value.pop("form", None) != REGISTRATION_FORM:
+        return None
+    return value
+
+
+def _agency(fields: Fields) -> Party:
     known = {name.removeprefix("DOMAIN_").lower(): number for name, number in catalogue.Domain.items() if number}
     domains = []
     for i, word in enumerate(fields.texts("domains")):
+        if word.isascii() and word.isdecimal():  # a domain of a newer catalogue, as `write_draft` writes it
+            domains.append(int(word))
+            continue
         if word not in known:
-            raise _bad(f"{fields.where}domains[{i}]", f"no domain {word!r}{_nearest(word, known)}")
+            raise bad(f"{fields.where}domains[{i}]", f"no domain {word!r}{nearest(word, known)}")
         domains.append(known[word])
     agency = Party(
         name=fields.take("name", str),
@@ -190,7 +340,7 @@ def _agency(fields: _Fields) -> Party:
     return agency
 
 
-def _group(fields: _Fields) -> Group:
+def _group(fields: Fields) -> Group:
     group = Group(
         name=fields.take("name", str),
         members=fields.texts("members"),
@@ -202,69 +352,6 @@ def _group(fields: _Fields) -> Group:
 
 
 def _read(draft: Path, name: str, where: str) -> bytes:
+    if not name.isprintable():  # no NUL and no half of a surrogate pair, which no file system takes
+        raise bad(where, f"{name!r} is not the name of a file")
     return read_file(draft.parent / name, next_step=f"Correct {where} in {draft}; paths are relative to that file.")
-
-
-class _Fields:
-    """One object of the draft, whose every key is asked for or refused."""
-
-    def __init__(self, value: object, where: str) -> None:
-        if not isinstance(value, dict):
-            raise _bad(where.rstrip(".") or "the draft", "not an object { }")
-        self.where = where
-        self._value: dict[str, Any] = value
-        self._asked: set[str] = set()
-
-    def take(self, key: str, kind: type[T], default: T | None = None) -> T:
-        self._asked.add(key)
-        value = self._value.get(key, default)
-        if value is None:
-            raise _bad(self.where + key, "is missing" + self._meant(key))
-        if type(value) is not kind:  # exactly: a JSON true is no number
-            raise _bad(self.where + key, f"not a {_WORDS[kind]}")
-        return value
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        """Return a list of texts, empty where there is none."""
-        values: list[Any] = self.take(key, list, [])
-        for i, value in enumerate(values):
-            if type(value) is not str:
-                raise _bad(f"{self.where}{key}[{i}]", "not a text")
-        return tuple(values)
-
-    def objects(self, key: str) -> list[_Fields]:
-        """Return a list of objects, empty where there is none."""
-        return [_Fields(v, f"{self.where}{key}[{i}].") for i, v in enumerate(self.take(key, list, []))]
-
-    def moment(self, key: str) -> datetime:
-        text = self.take(key, str)
-        try:
-            found = datetime.fromisoformat(text)
-        except ValueError:
-            raise _bad(self.where + key, f"{text!r} is not a date such as 2026-01-31") from None
-        return found if found.tzinfo else found.replace(tzinfo=UTC)
-
-    def moment_or_none(self, key: str) -> datetime | None:
-        self._asked.add(key)
-        return self.moment(key) if key in self._value else None
-
-    def close(self) -> None:
-        """Raise if there is a key that nothing asked for."""
-        for key in self._value.keys() - self._asked:
-            raise _bad(self.where + key, f"no such key{_nearest(key, self._asked)}")
-
-    def _meant(self, key: str) -> str:
-        near = difflib.get_close_matches(key, self._value.keys() - self._asked, 1)
-        return f"; {near[0]!r} stands there" if near else ""
-
-
-_WORDS: dict[type, str] = {str: "text", int: "whole number", list: "list [ ]"}
-
-
-def _nearest(word: str, known: Any) -> str:
-    near = difflib.get_close_matches(word, known, 1)
-    return f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(sorted(known))}"
-
-
-def _bad(where: str, detail: str) -> ExchangeError:
-    return error(Reason.BAD_FIELD, field=where, detail=detail, next_step="Correct it in the draft and run it again.")

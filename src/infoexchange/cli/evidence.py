@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from infoexchange.cli.endings import opened
 from infoexchange.cli.output import FAILED, INDETERMINATE, PASSED, Output, Table, of_system
 from infoexchange.cli.parser import Subparsers, add_command, add_group
 
@@ -70,12 +71,11 @@ def asking_about(digest: bytes) -> Iterator[None]:
 def _make(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.cli.mail import inbox_of
     from infoexchange.envelope import Envelope
-    from infoexchange.home import Home
     from infoexchange.home.files import in_file, read_file, write_new
     from infoexchange.transport import connect
 
     digest = digest_of(args.id)
-    home = Home.open(args.home)
+    home = opened(args.home, out)
     received = inbox_of(args.home, digest) / "envelope.bin"
     envelope = None
     if received.exists():
@@ -179,6 +179,8 @@ def _show(args: argparse.Namespace, out: Output) -> int:
         ("expires", f"{header.expires_at:%Y-%m-%d %H:%M:%S}Z"),
         ("size", f"{evidence.manifest.body_length} bytes, padded and sealed"),
     ]
+    if evidence.transfers:
+        facts.append(("passed on", " to ".join([*(t.sender for t in evidence.transfers), header.sender])))
     absent = [*_NOT_IN_IT, *([] if evidence.envelope else ["ciphertext"])]
     events = [(e.routing.logged_at.strftime("%Y-%m-%d %H:%M:%SZ"), sentence(e), e.index) for e in evidence.events]
     out.show(

@@ -88,6 +88,7 @@ def _keygen_root(holder: str, file: Path, out: Output) -> int:
 
 
 def _enroll(args: argparse.Namespace, out: Output) -> int:
+    from infoexchange.cli.endings import warn
     from infoexchange.home import Home
     from infoexchange.home.files import read_file
 
@@ -100,6 +101,7 @@ def _enroll(args: argparse.Namespace, out: Output) -> int:
         crl=read_file(args.crl, next_step=check) if args.crl else b"",
         now=datetime.now(UTC),
     )
+    out.at_end(lambda: warn(out, home))
     data = {
         "name": home.name,
         "home": str(args.home),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infoexchange.bridges import FORMATS
+from infoexchange.cli.endings import opened
 from infoexchange.cli.output import FAILED, PASSED, Output, Table, UsageError
 from infoexchange.cli.parser import SUITE_NAMES, Parser, Subparsers, add_command
 
@@ -29,7 +30,7 @@ _BATCH = 256  # what one transaction of the relay takes
 _NOTES_SHOWN = 20  # of what a bridge could not carry; programs get all of them
 _SENT = ("id", "entry", "problem")
 _RECEIVED = ("id", "status", "tlp", "from", "type")
-_OUTBOX = "What is there goes out with the next `send` or `receive`; do not send it again."
+OUTBOX = "What is there goes out with the next `send` or `receive`; do not send it again."
 _OUTBOX_COUNTED = 10_000  # an outbox with more waits for a person anyway
 
 
@@ -43,7 +44,7 @@ def register(subparsers: Subparsers) -> None:
     kind.add_argument("--type", metavar="TYPE", help="message type of a JSON file, such as MaritimeIncidentReport")
     kind.add_argument("--format", choices=sorted(FORMATS), help="format of any other file; needs the marks below")
     send.add_argument(
-        "--lifetime", metavar="DAYS", type=_days(90), default=14, help="days delivery is tried (1 to 90; 14)"
+        "--lifetime", metavar="DAYS", type=days_up_to(90), default=14, help="days delivery is tried (1 to 90; 14)"
     )
     send.add_argument("--blind", action="store_true", help="no recipient learns who else is addressed")
     send.add_argument(
@@ -70,11 +71,13 @@ def add_marks(parser: Parser) -> None:
     marks.add_argument(
         "--precedence", choices=("ROUTINE", "PRIORITY", "IMMEDIATE", "FLASH"), help="ROUTINE if not said"
     )
-    marks.add_argument("--purpose", metavar="TEXT", type=_text, help="why it is sent, in words")
-    marks.add_argument("--valid-days", metavar="DAYS", type=_days(3650), help="days it may be acted on (90)")
+    marks.add_argument("--purpose", metavar="TEXT", type=words, help="why it is sent, in words")
+    marks.add_argument("--valid-days", metavar="DAYS", type=days_up_to(3650), help="days it may be acted on (90)")
 
 
-def _days(most: int) -> Callable[[str], int]:
+def days_up_to(most: int) -> Callable[[str], int]:
+    """Return the reader of an argument that is a number of days."""
+
     def days(text: str) -> int:
         if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= most):
             raise argparse.ArgumentTypeError(f"{text!r} is not a number of days from 1 to {most}")
@@ -83,7 +86,8 @@ def _days(most: int) -> Callable[[str], int]:
     return days
 
 
-def _text(text: str) -> str:
+def words(text: str) -> str:
+    """Return an argument that is text for people."""
     if not text.strip() or any("\ud800" <= char <= "\udfff" for char in text):
         raise argparse.ArgumentTypeError("words in UTF-8 are needed")
     return text
@@ -125,11 +129,10 @@ def marks_of(args: argparse.Namespace, now: datetime) -> Handling:
 
 def _send(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.errors import ExchangeError
-    from infoexchange.home import Home
     from infoexchange.transport import connect
 
     check_marks(args)
-    home = Home.open(args.home)
+    home = opened(args.home, out)
     messages, notes = _messages(args)
     earlier: list[Result] = []
     results: list[Result] = []
@@ -163,7 +166,7 @@ def _shared(results: list[Result]) -> ExchangeError | None:
     first = problems[0]
     count = f"{len(problems)} messages" if len(problems) > 1 else "the message"
     if isinstance(first, UnavailableError):
-        detail, next_step = f"{first.detail}; {count} kept in the outbox", _OUTBOX
+        detail, next_step = f"{first.detail}; {count} kept in the outbox", OUTBOX
     else:
         detail, next_step = f"{first.detail}; {count} not sent", first.next_step
     return error(first.reason, field=first.field, detail=detail, next_step=next_step)
@@ -185,7 +188,7 @@ def _show_sent(out: Output, results: list[Result], earlier: list[Receipt], waiti
         *([Table(("message", "log entry", "problem"), rows)] if rows else []),
         *(f"note: {note}" for note in notes[:_NOTES_SHOWN]),
         *([f"note: {more} more; --json gives all"] if more > 0 else []),
-        *([f"In the outbox: {waiting}. {_OUTBOX}"] if waiting else []),
+        *([f"In the outbox: {waiting}. {OUTBOX}"] if waiting else []),
         f"{sent} of {len(rows)} messages are durable at the relay and logged.",
     )
 
@@ -254,10 +257,9 @@ def _result_row(result: Result) -> tuple[str, str, str]:
 
 
 def _receive(args: argparse.Namespace, out: Output) -> int:
-    from infoexchange.home import Home
     from infoexchange.transport import connect
 
-    home = Home.open(args.home)
+    home = opened(args.home, out)
     received: list[dict[str, object]] = []
     shown: list[str | Table] = []
     refused: list[Refusal] = []
@@ -269,7 +271,10 @@ def _receive(args: argparse.Namespace, out: Output) -> int:
                 keep(args.home, delivery)  # durable here before the relay is told to forget it
                 mailbox.acknowledge(delivery)
                 row = dict(zip(_RECEIVED, summary(delivery), strict=True))
-                received.append({**row, "repeated": delivery.repeated})
+                received.append({**row, "repeated": delivery.repeated, "originator": delivery.originator})
+                if delivery.origin:
+                    way = ", ".join(transfer.sender for transfer in delivery.chain)
+                    shown.append(f"{row['id'][:16]} is {delivery.originator}'s; passed on, in this order, by: {way}")
                 if args.show:
                     table = details(delivery.message)
                     received[-1]["fields"] = [dict(zip(table.columns, r, strict=True)) for r in table.rows]
@@ -335,12 +340,19 @@ def keep(home: Path, delivery: Delivery) -> Path:
 
 def _receipts(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.cli.evidence import asking_about, digest_of, sentence
-    from infoexchange.home import Home
     from infoexchange.transport import connect
 
     digest = digest_of(args.id)
-    with connect(Home.open(args.home)) as mailbox, asking_about(digest):
+    home = opened(args.home, out)
+    with connect(home) as mailbox, asking_about(digest):
         history = mailbox.history(digest)
+    others = {e.routing.this_relay for e in history.events if not home.directory.knows(e.subject.directory_digest)}
+    for relay in sorted(others):
+        # The own relay may be keeping a version back; only other relays can show it.
+        out.warn(
+            f"{relay} logged this under another directory version than the one held here, version "
+            f"{home.directory.version}. Ask its nation which is the newest, and compare `infoexchange directory show`."
+        )
     rows = [(f"{e.routing.logged_at:%Y-%m-%d %H:%M:%S}Z", sentence(e), e.index) for e in history.events]
     out.show(
         {"id": digest.hex(), "events": [dict(zip(("at", "what", "entry"), row, strict=True)) for row in rows]},

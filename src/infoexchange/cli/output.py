@@ -61,6 +61,7 @@ class Output:
         self._as_json = as_json
         self._stdout: TextIO = sys.stdout
         self._stderr: TextIO = sys.stderr
+        self._last: list[Callable[[], None]] = []
         for stream in (self._stdout, self._stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")  # a name in Thai is no reason to fail on an old terminal
@@ -92,7 +93,7 @@ class Output:
 
             grid = Grid(box=None, header_style="bold", pad_edge=False)
             for heading in rows[0]:
-                grid.add_column(Text(heading))
+                grid.add_column(Text(heading), overflow="fold")  # what is compared must not end in an ellipsis
             for row in rows[1:]:
                 grid.add_row(*map(Text, row))  # as it is: a name must not be read as markup
             Console(file=self._stdout).print(grid)
@@ -117,6 +118,27 @@ class Output:
             task = bar.add_task(what)
             yield lambda done, total: bar.update(task, completed=done, total=total)
 
+    def check_person(self) -> None:
+        """Raise `UsageError` unless there is somebody at the terminal who can be asked."""
+        if self._as_json or not sys.stdin.isatty():
+            raise UsageError("nobody can be asked here: run it at a terminal, or add --yes")
+
+    def agreed(self, word: str, question: str) -> bool:
+        """Ask whoever sits at the terminal, and return whether exactly `word` was the answer."""
+        print(_printable(question), end=" ", file=self._stderr, flush=True)
+        return sys.stdin.readline().strip() == word
+
+    def at_end(self, remark: Callable[[], None]) -> None:
+        """Have something said after everything else, whatever becomes of the command."""
+        self._last.append(remark)
+
+    def warn(self, text: str) -> None:
+        """Print one line beside the data: nothing is wrong yet, but somebody has to act."""
+        if self._as_json:
+            print(json.dumps({"warning": text}, ensure_ascii=False), file=self._stderr)
+        else:
+            print(f"{self._program}: warning: {one_line(text)}", file=self._stderr)
+
     def problem(self, problem: ExchangeError) -> None:
         """Print what went wrong and what to do about it, in one line."""
         if self._as_json:
@@ -128,7 +150,12 @@ class Output:
     def run(self, command: Callable[[], int]) -> int:
         """Return the exit code of a command; whatever it may meet outside this program becomes one line and a code."""
         try:
-            code = command()
+            try:
+                code = command()
+            finally:
+                for remark in self._last:
+                    with contextlib.suppress(ExchangeError, OSError):  # what the command itself met is told already
+                        remark()
             self._stdout.flush()
         except BrokenPipeError:
             # The reader has seen enough. Python would complain once more when it closes the stream.

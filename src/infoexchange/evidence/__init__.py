@@ -17,13 +17,15 @@ from infoexchange.directory import Directory
 from infoexchange.dsse import TYPE_MANIFEST, Dsse
 from infoexchange.envelope import Envelope
 from infoexchange.errors import Reason, error
-from infoexchange.evidence.inquiry import Inquiry, Parts
+from infoexchange.evidence.inquiry import Inquiry
 from infoexchange.evidence.outcome import Outcome, outcome
+from infoexchange.grant import Grant
 from infoexchange.listing import Roots
 from infoexchange.manifest import Manifest
 from infoexchange.ports import History
 from infoexchange.receipt import Receipt
 from infoexchange.statement import SignedStatement, parse_statement
+from infoexchange.transfer import TRANSFERS_MAX, Transfer
 from infoexchange.v1 import envelope_pb2, evidence_pb2
 from infoexchange.verdict import Report
 
@@ -48,6 +50,8 @@ class Evidence:
     bundles: tuple[KeyBundle, ...] = field(repr=False)
     events: tuple[Receipt, ...] = field(repr=False)
     statements: tuple[SignedStatement, ...] = field(repr=False)
+    grant: Grant | None = None
+    transfers: tuple[Transfer, ...] = ()
 
     @classmethod
     def make(
@@ -56,6 +60,7 @@ class Evidence:
         directory: Directory,
         bundles: Sequence[KeyBundle],
         history: History,
+        transfers: Sequence[Transfer] = (),
     ) -> Evidence:
         """Return the evidence of one message from parts that are verified with it, later and by others.
 
@@ -64,6 +69,7 @@ class Evidence:
             directory: The directory in force.
             bundles: Of the sender, and of whoever signed a statement.
             history: What the relays logged.
+            transfers: Those before it, where it passes another agency's content on under a grant.
         """
         events = {receipt.leaf: receipt for receipt in history.events}
         message = evidence_pb2.Evidence(
@@ -76,6 +82,7 @@ class Evidence:
             crls=sorted({crl for bundle in bundles for crl in bundle.crls}),
             directory=directory.raw,
             statements=sorted(set(history.statements)),
+            transfers=[transfer.to_wire() for transfer in transfers],
         )
         for receipt in events.values():
             message.events.add().ParseFromString(receipt.raw)
@@ -86,6 +93,7 @@ class Evidence:
         message = evidence_pb2.Evidence.FromString(self.raw)
         message.ClearField("envelope")
         message.manifest.CopyFrom(self.manifest.dsse.to_wire())
+        message.grant = self.grant.raw if self.grant else b""
         return Evidence.parse(wire.canonical(message))
 
     @classmethod
@@ -107,6 +115,10 @@ class Evidence:
             raise error(Reason.TOO_LARGE, field="events", detail=f"{len(m.events)} events, at most {EVENTS_MAX}")
         envelope = Envelope.parse(m.envelope) if m.envelope else None
         manifest = envelope.manifest if envelope else _manifest(m.manifest)
+        if (m.envelope and m.grant) or (m.transfers and not manifest.header.grant):
+            raise error(Reason.BAD_FIELD, field="grant", detail="it does not belong here")
+        if len(m.transfers) > TRANSFERS_MAX:
+            raise error(Reason.TOO_LARGE, field="transfers", detail=f"{len(m.transfers)}, at most {TRANSFERS_MAX}")
         # (2) the file speaks of the message it names
         if manifest.digest != m.envelope_digest:
             raise error(Reason.BAD_FIELD, field="envelope_digest", detail="it names another message")
@@ -123,6 +135,8 @@ class Evidence:
             tuple(bundles),
             tuple(Receipt.parse(wire.canonical(event)) for event in m.events),
             tuple(parse_statement(statement) for statement in m.statements),
+            envelope.grant if envelope else Grant.parse(m.grant) if m.grant else None,
+            tuple(Transfer.parse(t.manifest, t.grant, t.accepted, t.wrap) for t in m.transfers),
         )
 
     def directory(self, roots: Roots) -> Directory:
@@ -136,14 +150,13 @@ class Evidence:
     def verify(self, directory: Directory, *, now: datetime) -> Report:
         """Return every finding; nothing is decrypted and nothing is fetched.
 
-        Spec: section Evidence, steps 3 to 9. Times are judged as the log entries give them, not by today's clock.
+        Spec: section Evidence, steps 3 to 10. Times are judged as the log entries give them, not by today's clock.
 
         Args:
             directory: A verified directory: the auditor's own, or the file's under the auditor's roots.
             now: The auditor's clock, used only to refuse cosignatures from the future.
         """
-        parts = Parts(self.digest, self.manifest, self.envelope, self.bundles, self.events, self.statements)
-        return Inquiry(parts, directory, now).report()
+        return Inquiry(self, directory, now).report()
 
 
 def _manifest(message: envelope_pb2.Dsse) -> Manifest:

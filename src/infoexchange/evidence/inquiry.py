@@ -1,11 +1,11 @@
-"""Inquiry: everything an auditor asks of an evidence file, finding by finding (SPEC section Evidence, steps 3 to 9)."""
+"""Inquiry: all that an auditor asks of an evidence file, finding by finding (SPEC section Evidence, steps 3 to 10)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from typing import Protocol
 
 from infoexchange.acknowledgement import Acknowledgement
 from infoexchange.audit import Routing
@@ -15,6 +15,7 @@ from infoexchange.directory import Directory
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.evidence.outcome import Outcome, outcome
+from infoexchange.grant import Grant
 from infoexchange.manifest import Manifest
 from infoexchange.quorum import policy_for
 from infoexchange.recall import RecallOrder
@@ -22,22 +23,51 @@ from infoexchange.receipt import Receipt
 from infoexchange.statement import SignedStatement
 from infoexchange.states import Event
 from infoexchange.suites import suite_of
+from infoexchange.transfer import Transfer, replay
 from infoexchange.verdict import Examination, OpenQuestionError, Report
 
 # Entries about a recall order speak of it alone, because it may come before its envelope.
 _OF_ORDERS = (Event.RECALL_ORDERED, Event.RECALL_FORWARDED, Event.RECALL_FAILED)
 
 
-@dataclass(frozen=True)
-class Parts:
-    """What is asked about: the parts of an evidence file."""
+class Parts(Protocol):
+    """What is asked about: the parts of an evidence file, as `Evidence` has them."""
 
-    digest: bytes
-    manifest: Manifest
-    envelope: Envelope | None = field(repr=False)
-    bundles: tuple[KeyBundle, ...] = field(repr=False)
-    events: tuple[Receipt, ...] = field(repr=False)
-    statements: tuple[SignedStatement, ...] = field(repr=False)
+    @property
+    def digest(self) -> bytes:
+        """Name of the message."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """What was signed."""
+
+    @property
+    def envelope(self) -> Envelope | None:
+        """The envelope, if the file has it."""
+
+    @property
+    def directory_raw(self) -> bytes:
+        """The file's own copy of the directory."""
+
+    @property
+    def bundles(self) -> tuple[KeyBundle, ...]:
+        """Bundles of everybody who signed."""
+
+    @property
+    def events(self) -> tuple[Receipt, ...]:
+        """Log entries."""
+
+    @property
+    def statements(self) -> tuple[SignedStatement, ...]:
+        """Acknowledgements and recall orders."""
+
+    @property
+    def grant(self) -> Grant | None:
+        """The grant under which it was passed on."""
+
+    @property
+    def transfers(self) -> tuple[Transfer, ...]:
+        """The transfers before this one."""
 
 
 class Inquiry:
@@ -77,6 +107,8 @@ class Inquiry:
         for name in self._recalled():
             exam.check(f"recall for {name}", partial(self._check_recall, name))
         exam.check("checkpoints witnessed", self._check_witnesses)
+        if self._header.grant:
+            exam.check("passed on with consent", self._check_consent)
         return exam.report()
 
     def _logged_at(self) -> datetime:
@@ -88,9 +120,15 @@ class Inquiry:
         return self._directory.party(agency, at=self._header.created_at).relay
 
     def _check_directory(self) -> str:
-        # (3) who is who: verified against the auditor's own roots before it came here
+        # (3) who is who: verified against the auditor's own roots before it came here; a second history beside it is a
+        # finding of its own
         directory = self._directory
-        others = {r.routing.this_relay for r in self._parts.events if r.subject.directory_digest != directory.digest}
+        try:
+            directory.succeed(self._parts.directory_raw)
+        except ExchangeError as problem:
+            if problem.reason is Reason.LOG_FORK:
+                raise
+        others = {r.routing.this_relay for r in self._parts.events if not directory.knows(r.subject.directory_digest)}
         if others:
             why = f"not version {directory.version} of this directory was in force at {', '.join(sorted(others))}"
             raise OpenQuestionError("another directory", why)
@@ -139,6 +177,8 @@ class Inquiry:
             raise error(Reason.BAD_PROOF, field="event", detail="the entry speaks of another message")
         home = self._relay_of(header.sender)
         homes = {self._relay_of(name) for name in said.recipients} or {said.next_relay or said.this_relay}
+        if said.event is Event.ACCEPTED and about.statement_digest != header.grant:
+            raise error(Reason.BAD_PROOF, field="event", detail="it was logged with another grant")
         if said.event in (Event.ACCEPTED, Event.RECALL_ORDERED):
             way = {("", home), *((home, relay) for relay in homes - {home})}
             fits = (said.previous_relay, said.this_relay) in way
@@ -274,3 +314,40 @@ class Inquiry:
         if missing or not self._parts.events:
             raise OpenQuestionError("too few witnesses yet", missing[0] if missing else "there is no entry to witness")
         return f"cosigned by {', '.join(sorted(nations))}"
+
+    def _check_consent(self) -> str:
+        # (10) every transfer since the originator's was granted by it, and logged while the grant held
+        parts, directory = self._parts, self._directory
+        if parts.grant is None or not parts.transfers:
+            raise OpenQuestionError(
+                "chain not in the file", "it does not show what was passed on, or under which grant"
+            )
+        if parts.grant.digest != self._header.grant:
+            raise error(Reason.BAD_COMMITMENT, field="grant", detail="not the grant that the header names")
+        last = Transfer.of(parts.envelope) if parts.envelope else Transfer(parts.manifest, parts.grant)
+        transfers = (*parts.transfers, last)
+        logged = {t.digest: at for t in parts.transfers if (at := _logged(t, directory))}
+        unlogged = [t.sender for t in parts.transfers if t.digest not in logged]
+        logged[parts.digest] = self._logged_at()
+        replay(transfers, directory, {bundle.digest: bundle for bundle in parts.bundles}, logged)
+        # Where the header hides the recipients, log entries name those to whom it was handed.
+        to = sorted({*last.recipients, *(name for r in parts.events for name in r.routing.recipients)})
+        parts.grant.check_covers(last.sender, to, at=[])
+        free = [t.sender for t in transfers[1:] if t.grant is None]
+        if free:
+            why = f"{', '.join(free)} named no grant; whether the marks, which are sealed, leave it free is not shown"
+            raise OpenQuestionError("no grant named", why)
+        if unlogged:
+            raise OpenQuestionError("no log entry", f"when {', '.join(unlogged)} sent it is only said by the sender")
+        way = " to ".join([*(t.sender for t in transfers), ", ".join(to)])
+        return f"{way}, consented to by {transfers[0].sender}"
+
+
+def _logged(transfer: Transfer, directory: Directory) -> datetime | None:
+    """Return when an earlier transfer was logged; nothing where the file or this version of the directory lacks it."""
+    try:
+        return transfer.check_accepted(directory)
+    except ExchangeError:
+        if transfer.accepted is None or transfer.accepted.subject.directory_digest == directory.digest:
+            raise
+        return None  # logged under another version, which may have listed other log keys

@@ -18,8 +18,9 @@ from pathlib import Path
 from infoexchange import certificates
 from infoexchange.bundle import KeyBundle
 from infoexchange.directory import Directory
-from infoexchange.errors import ExchangeError, Reason, UntrustedError, error
+from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.header import LIFETIME_MAX
+from infoexchange.home import held
 from infoexchange.home.files import (
     check_tls_pair,
     exclusive,
@@ -45,9 +46,6 @@ TLS_KEY = "tls.key"
 REQUEST = "request.pem"
 CERTIFICATES = "certificates.pem"
 CRL = "crl.der"
-ROOTS = "roots.pb"
-ROOTS_NEXT = "roots.next.pb"
-DIRECTORY = "directory.pb"
 SPOOL = "spool.sqlite3"
 
 
@@ -136,10 +134,10 @@ class Home:
         with _locked(path):
             identity = _identity(path)
             leaves = _checked_leaves(path, certificates_pem, directory, identity, crl, now)
-            held = _held_directory(path)
-            if held:
-                _check_not_older(directory, held)
-            _put_directory(path, directory, roots, held)
+            before = held.read_if_whole(path)
+            if before:
+                held.check_not_older(directory, before)
+            held.put(path, directory, roots, before)
             if crl:
                 write_file(path / CRL, crl)
             write_file(path / CERTIFICATES, b"".join(map(certificates.to_pem, leaves)))
@@ -163,7 +161,7 @@ class Home:
         path = Path(path)
         identity = _identity(path)
         read_key(path / TLS_KEY, next_step=_keygen(path))
-        directory = _directory(path)
+        directory = held.read(path, next_step=_enroll(path))
         bundles = _bundles(path)
         if not bundles:
             raise missing(path / "bundle-1.pb", _enroll(path))
@@ -215,10 +213,14 @@ class Home:
             UntrustedError: `DIRECTORY_ROLLBACK` when it is older than the one held.
         """
         with _locked(self.path):
-            held = _directory(self.path)
-            _check_not_older(directory, held)
-            _put_directory(self.path, directory, directory.listing.roots, held)
+            before = held.read(self.path, next_step=_enroll(self.path))
+            held.check_not_older(directory, before)
+            held.put(self.path, directory, directory.listing.roots, before)
         self.directory = directory
+
+    def save_fork(self, raw: bytes) -> None:
+        """Keep a directory version of a second history, as evidence."""
+        held.put_fork(self.path, raw)
 
     def rotate(self, *, now: datetime, suites: Sequence[Suite] = ()) -> bool:
         """Issue the bundle of a new epoch if the newest one ends within ten days; return whether that was done.
@@ -241,11 +243,11 @@ class Home:
         """Issue the next bundle. The lock is held."""
         older = self.bundles
         epoch = older[0].epoch + 1 if older else 1
-        held = [bundle for bundle in older if now <= bundle.not_after + LIFETIME_MAX + certificates.CLOCK_SKEW]
+        opened = [bundle for bundle in older if now <= bundle.not_after + LIFETIME_MAX + certificates.CLOCK_SKEW]
         # The keys become durable before the bundle that promises them. A crash in between leaves keys without a
         # bundle; the next call makes the bundle of those keys.
         if self.identity.epochs[0].epoch < epoch:
-            kept = {bundle.epoch for bundle in held}
+            kept = {bundle.epoch for bundle in opened}
             before = [keys for keys in self.identity.epochs if keys.epoch in kept]
             offered, closing = suites or self.identity.epochs[0].offered, [s for keys in before for s in keys.offered]
             newest = EpochKeys.make(epoch, suites=offered, closing=closing)
@@ -255,9 +257,9 @@ class Home:
         bundle = KeyBundle.issue(self.identity, leaves[:2], crls, now=now, previous=older[0] if older else None)
         write_file(self.path / f"bundle-{epoch}.pb", bundle.raw)
         for ended in older:
-            if ended not in held:
+            if ended not in opened:
                 (self.path / f"bundle-{ended.epoch}.pb").unlink(missing_ok=True)
-        self.bundles = (bundle, *held)
+        self.bundles = (bundle, *opened)
 
 
 @contextlib.contextmanager
@@ -285,50 +287,6 @@ def _identity(path: Path) -> Identity:
     raw = read_key(path / IDENTITY, next_step=_keygen(path))
     with in_file(path / IDENTITY):
         return Identity.parse(raw)
-
-
-def _directory(path: Path) -> Directory:
-    raw = read_file(path / DIRECTORY, next_step=_enroll(path))
-    try:
-        with in_file(path / DIRECTORY):
-            return Directory.parse(raw, roots=_roots(path / ROOTS))
-    except UntrustedError:
-        if not (path / ROOTS_NEXT).exists():
-            raise
-    with in_file(path / DIRECTORY):
-        return Directory.parse(raw, roots=_roots(path / ROOTS_NEXT))
-
-
-def _roots(file: Path) -> Roots:
-    with in_file(file):
-        return Roots.parse(read_file(file, next_step=_enroll(file.parent)))
-
-
-def _held_directory(path: Path) -> Directory | None:
-    """Return the directory in the folder, or nothing where it is missing or damaged and may be put in again."""
-    try:
-        return _directory(path)
-    except ExchangeError:
-        return None
-
-
-def _put_directory(path: Path, directory: Directory, roots: Roots, held: Directory | None) -> None:
-    """Put a directory and the roots that sign it into the folder; `_directory` finds a pair that fits at every step."""
-    # (1) The held directory is signed by its own roots too, whatever an earlier crash left in the file.
-    if held:
-        write_file(path / ROOTS, held.listing.roots.raw)
-    # (2) New roots lie ready before the directory that needs them, and take their place after it.
-    write_file(path / ROOTS_NEXT, roots.raw)
-    write_file(path / DIRECTORY, directory.raw)
-    (path / ROOTS_NEXT).replace(path / ROOTS)
-
-
-def _check_not_older(directory: Directory, held: Directory) -> None:
-    same = directory.version == held.version and directory.digest == held.digest
-    if not same and directory.version <= held.version:
-        raise error(
-            Reason.DIRECTORY_ROLLBACK, field="version", detail=f"{directory.version}, but {held.version} is held here"
-        )
 
 
 def _leaves(path: Path) -> list[bytes]:

@@ -7,6 +7,7 @@ and nothing that was handed to the application and acknowledged is handed over a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 
 from google.protobuf.message import Message
 
@@ -17,7 +18,10 @@ from infoexchange.draft import Draft
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.evidence import Evidence, Outcome
+from infoexchange.grant import GRANT_LIFETIME_DEFAULT, Grant
+from infoexchange.header import LIFETIME_DEFAULT
 from infoexchange.keys import Identity
+from infoexchange.mailbox import consent
 from infoexchange.mailbox.desk import Desk
 from infoexchange.mailbox.inbox import Inbox
 from infoexchange.mailbox.keks import Keks
@@ -64,7 +68,7 @@ class Mailbox:
         self._outbox = Outbox(self._desk, self._keks)
         self._inbox = Inbox(self._desk, self._keks, self._notices)
         self._recalls = Recalls(self._desk, self._notices)
-        self._tracing = Tracing(self._desk)
+        self._tracing = Tracing(self._desk, self._inbox)
         self._records: Records | None = None
 
     @property
@@ -98,10 +102,12 @@ class Mailbox:
         """Fetch newer directory versions and publish this agency's bundle; each version must follow the one held.
 
         Raises:
-            UntrustedError: `BAD_SIGNATURE`, `DIRECTORY_ROLLBACK` or `DIRECTORY_EXPIRED`.
+            UntrustedError: `BAD_SIGNATURE`, `DIRECTORY_ROLLBACK`, `LOG_FORK` or `DIRECTORY_EXPIRED`.
             UnavailableError: The relay cannot be reached.
         """
-        self._desk.directory = self._desk.directory.advance(self._desk.relay.directories(self._desk.directory.version))
+        held = self._desk.directory
+        # The relay's copy of the version held is asked for as well: another one would be a second history.
+        self._desk.directory = held.advance(self._desk.relay.directories(held.version - 1))
         self._desk.directory.check_current(self._desk.clock())
         for result in self._desk.relay.publish([self._desk.newest]):
             if isinstance(result, ExchangeError):
@@ -126,7 +132,10 @@ class Mailbox:
         """
         answered = in_reply_to.digest if in_reply_to else b""
         thread = in_reply_to.content.thread_id if in_reply_to else b""
-        [result] = self.send_all([Draft(message, to, thread_id=thread, in_reply_to=answered)])
+        return self._send_one(Draft(message, to, thread_id=thread, in_reply_to=answered))
+
+    def _send_one(self, draft: Draft) -> Receipt:
+        [result] = self.send_all([draft])
         if isinstance(result, ExchangeError):
             raise result
         return result
@@ -181,6 +190,71 @@ class Mailbox:
         self._inbox.say_all()
         return results
 
+    # Passing on what is another agency's
+
+    def pass_on(
+        self,
+        delivery: Delivery,
+        to: Sequence[str],
+        *,
+        grant: Grant | None = None,
+        lifetime: timedelta = LIFETIME_DEFAULT,
+    ) -> Receipt:
+        """Pass a received message on, byte for byte and with its marks; raises as `send`.
+
+        Whoever gets it can check that it is what the originator signed, and the way it has come.
+
+        Args:
+            delivery: The message.
+            to: Agency or group names.
+            grant: The originator's consent; if not given, one that came with an OnwardConsentDecision is used.
+            lifetime: How long delivery is tried, at most 90 days.
+
+        Raises:
+            RefusedError: `NOT_PERMITTED` when the marks forbid it or ask for a grant that is not there, `EXPIRED` or
+                `NOT_YET_VALID` when the grant does not hold now, `TOO_LARGE` after more than eight transfers.
+            UntrustedError: `BAD_SIGNATURE` when the originator did not sign the grant.
+        """
+        return self._send_one(consent.pass_on(self._desk, delivery, to, grant=grant, lifetime=lifetime))
+
+    def request_consent(self, delivery: Delivery, to: Sequence[str], *, purpose: str) -> Receipt:
+        """Ask the originator of a received message for its consent to pass it on; raises as `send`.
+
+        The answer comes as an OnwardConsentDecision; `receive` keeps the grant in it for `pass_on`.
+
+        Args:
+            delivery: The message.
+            to: Agency or group names it is to be passed on to.
+            purpose: Why they need it.
+        """
+        return self._send_one(consent.request(self._desk, delivery, to, purpose))
+
+    def grant(
+        self,
+        request: Delivery,
+        *,
+        to: Sequence[str] = (),
+        lifetime: timedelta = GRANT_LIFETIME_DEFAULT,
+        conditions: str = "",
+    ) -> Receipt:
+        """Consent to an OnwardConsentRequest and send the signed grant to the agency that asked; raises as `send`.
+
+        Args:
+            request: The request as it was received.
+            to: Agency names it may be passed on to; the proposed ones if none are given.
+            lifetime: How long it may be used, at most 90 days.
+            conditions: What the agency that asked, and those it passes it on to, must keep to.
+
+        Raises:
+            RefusedError: `NOT_ADDRESSED` when the information was not sent from here, `NOT_PERMITTED` when it was
+                only passed on from here.
+        """
+        return self._send_one(consent.grant(self._desk, request, to, lifetime=lifetime, conditions=conditions))
+
+    def deny(self, request: Delivery, *, explanation: str = "") -> Receipt:
+        """Answer an OnwardConsentRequest with no; raises as `send`."""
+        return self._send_one(consent.deny(request, explanation))
+
     # Receiving
 
     def receive(self) -> Iterator[Delivery]:
@@ -205,6 +279,16 @@ class Mailbox:
         `receive` goes on, when it ends, and with `flush`.
         """
         self._inbox.acknowledge(delivery)
+
+    def reopen(self, raw: bytes) -> Delivery:
+        """Return a message that was received before, from its envelope's bytes, verified as of when it was made.
+
+        Neither the inbox nor the relay hears of it.
+
+        Raises:
+            ExchangeError: As for what comes in; `STALE_BUNDLE` once the keys to open it have been destroyed.
+        """
+        return self._inbox.reopen(raw)
 
     # Keeping
 

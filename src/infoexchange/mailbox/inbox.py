@@ -7,15 +7,16 @@ from collections.abc import Iterator
 from infoexchange import suites
 from infoexchange.acknowledgement import Acknowledgement, Statement
 from infoexchange.bundle import KeyBundle
-from infoexchange.delivery import Delivery, Refusal, read
+from infoexchange.delivery import Delivery, Refusal, read, trace
 from infoexchange.directory import Directory
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, UnavailableError
+from infoexchange.mailbox import consent
 from infoexchange.mailbox.desk import Desk
 from infoexchange.mailbox.keks import Keks
 from infoexchange.mailbox.notices import Notices
 from infoexchange.mailbox.references import check_received, unknown
-from infoexchange.ports import Notice, Origin, Seen
+from infoexchange.ports import Known, Notice, Seen
 from infoexchange.states import Event
 from infoexchange.wrap import EPOCH_KEK_NOTICE
 
@@ -64,16 +65,20 @@ class Inbox:
             # Nobody is shown to have made these bytes, so nobody is told: they stay with the relay until they expire.
             desk.refused.append(Refusal(envelope.digest, header.sender, problem, signed=False))
             return None
+        opened = False
         try:
-            origin = Origin(header.sender, header.op_status)
-            seen = desk.spool.begin(envelope.digest, header.claim, header.expires_at, origin)
+            known = Known(header.sender, header.op_status)
+            seen = desk.spool.begin(envelope.digest, header.claim, header.expires_at, known)
             keks = self._keks.needed(envelope)
             content = envelope.open(desk.identity, desk.own, desk.directory, sender, now=now, epoch_keks=keks)
+            opened = True
             if content.schema == EPOCH_KEK_NOTICE:
                 self._keks.take(envelope, content)
                 self._conclude(envelope, Event.OPENED, commitment=header.content_commitment)
                 return None
             message = read(header, content, desk.directory, desk.identity.name, now=now)
+            origin = trace(envelope, content, message, desk.directory)
+            consent.keep(desk, sender, message)
             if seen is Seen.DONE:  # another process finished it in between
                 self._say_again(envelope.digest)
                 return None
@@ -85,13 +90,14 @@ class Inbox:
             raise  # a disk or database of ours: no fault of the message
         except ExchangeError as problem:
             # Keys that another process of this agency has made since: it, or the next connection, can open it.
-            mine = problem.reason is not Reason.STALE_BUNDLE
+            mine = opened or problem.reason is not Reason.STALE_BUNDLE
             desk.refused.append(Refusal(envelope.digest, header.sender, problem, signed=mine))
             if not mine:
                 return None
             self._conclude(envelope, Event.REFUSED, reason=int(problem.reason))
             return None
-        return Delivery(message, header.sender, envelope, content, received_at=now, repeated=seen is not Seen.NEW)
+        repeated = seen is not Seen.NEW
+        return Delivery(message, header.sender, envelope, content, now, repeated=repeated, origin=origin)
 
     def unlocked(self, delivery: Delivery) -> tuple[bytes, KeyBundle, Directory]:
         """Return the content key of a delivery, and the sender's bundle and the directory it was judged by."""
@@ -100,6 +106,17 @@ class Inbox:
         keks, then = self._keks.needed(envelope), delivery.received_at
         key = envelope.unlock(desk.identity, desk.own, desk.directory, sender, now=then, epoch_keks=keks)
         return key, sender, desk.directory
+
+    def reopen(self, raw: bytes) -> Delivery:
+        """Return a message that was received before; what `Mailbox.reopen` promises."""
+        desk, envelope = self._desk, Envelope.parse(raw)
+        header = envelope.header
+        sender, keks = desk.keyring.sender_of(header, desk.relay), self._keks.needed(envelope)
+        made = header.created_at
+        content = envelope.open(desk.identity, desk.own, desk.directory, sender, now=made, epoch_keks=keks)
+        message = read(header, content, desk.directory, desk.identity.name, now=made)
+        origin = trace(envelope, content, message, desk.directory)
+        return Delivery(message, header.sender, envelope, content, desk.clock(), repeated=True, origin=origin)
 
     def _say_again(self, digest: bytes) -> None:
         """Tell the relay once more of an envelope that is finished here and still waits there."""

@@ -8,7 +8,6 @@ from datetime import datetime
 from functools import partial
 
 from infoexchange import catalogue, suites
-from infoexchange.content import THREAD_ID_SIZE, Content
 from infoexchange.draft import Draft
 from infoexchange.envelope import Draught, Envelope
 from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
@@ -80,15 +79,7 @@ class Outbox:
     def _draw_up(self, draft: Draft, parties: Sequence[Party], now: datetime, after: Standing) -> Draught:
         """Return a draft with everything an envelope has but its signature."""
         desk, handling = self._desk, catalogue.handling_of(draft.message)
-        content = Content.make(
-            catalogue.schema_of(draft.message),
-            draft.message.SerializeToString(deterministic=True),
-            entropy=desk.entropy,
-            thread_id=draft.thread_id or desk.entropy(THREAD_ID_SIZE),
-            in_reply_to=draft.in_reply_to,
-            groups=draft.groups,
-            addressees=tuple(sorted(set(draft.addressees))),
-        )
+        content, content_key = draft.content(entropy=desk.entropy), desk.entropy(suites.CONTENT_KEY_SIZE)
         header = replace(
             desk.header(after, draft.suite, now, draft.lifetime),
             op_status=OpStatus(handling.op_status),
@@ -97,9 +88,11 @@ class Outbox:
         )
         bundles = [desk.keyring.to_seal_to(party, draft.suite, desk.directory, now=now) for party in parties]
         recipients = bundles if draft.blind else [self._keks.instead_of(b, draft.suite, now) for b in bundles]
-        return Envelope.draw_up(
-            content, header, recipients, desk.entropy(suites.CONTENT_KEY_SIZE), entropy=desk.entropy
-        )
+        grant = draft.passed_on.grant if draft.passed_on else None
+        draught = Envelope.draw_up(content, header, recipients, content_key, entropy=desk.entropy, grant=grant)
+        if draft.passed_on:  # its sender cannot open it, and will be asked which way it came
+            desk.spool.keep_origin(draught.digest, draft.passed_on.origin.raw)
+        return draught
 
     def give_keks(self, names: Sequence[str], suite: Suite) -> list[Result]:
         """Return one receipt or error each; what `Mailbox.share_keks` promises."""

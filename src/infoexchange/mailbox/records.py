@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from infoexchange import suites
 from infoexchange.acknowledgement import Acknowledgement, Statement
 from infoexchange.bundle import KeyBundle
-from infoexchange.delivery import Delivery, Refusal, read
+from infoexchange.delivery import Delivery, Refusal, read, trace
 from infoexchange.directory import Directory
 from infoexchange.envelope import Envelope
 from infoexchange.errors import Reason, RefusedError, error
@@ -83,7 +83,8 @@ class Records:
         envelope.verify(directory, kept.bundle, now=then)
         content = envelope.read(content_key)
         message = read(envelope.header, content, directory, self.identity.name, now=then)
-        return Delivery(message, envelope.header.sender, envelope, content, received_at=then, repeated=True)
+        origin = trace(envelope, content, message, directory)
+        return Delivery(message, envelope.header.sender, envelope, content, then, repeated=True, origin=origin)
 
     def verify(self, digest: bytes) -> str:
         """Return the sender of a message, once its original signature has been verified; also after its destruction.

@@ -16,7 +16,7 @@ from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.header import Header
 from infoexchange.mailbox.desk import Desk
-from infoexchange.ports import Origin
+from infoexchange.ports import Known
 from infoexchange.states import OpStatus
 
 # Specification constants
@@ -27,14 +27,14 @@ def check_to_send(desk: Desk, message: Message, in_reply_to: bytes) -> None:
     """Accept a message for sending; raise `NOT_PERMITTED` or `RULE_BROKEN` for a reference that does not hold."""
     me = desk.identity.name
     for reference in _all(message, in_reply_to):
-        origin = _origin(desk, reference.digest)
-        if reference.own and (origin is None or origin.sender != me):
+        known = _known(desk, reference.digest)
+        if reference.own and (known is None or known.sender != me):
             next_step = f"Set {reference.field} to the ID of a message that this agency has sent from this folder."
             raise error(
                 Reason.NOT_PERMITTED, field=reference.field, detail="it is not a message of ours", next_step=next_step
             )
-        if origin is not None:
-            _check_status(reference, origin, OpStatus(catalogue.handling_of(message).op_status))
+        if known is not None:
+            _check_status(reference, known, OpStatus(catalogue.handling_of(message).op_status))
 
 
 def check_received(desk: Desk, header: Header, message: Message, in_reply_to: bytes, *, now: datetime) -> bool:
@@ -45,17 +45,17 @@ def check_received(desk: Desk, header: Header, message: Message, in_reply_to: by
             op_status differs or the message it names has not come within a day.
     """
     for reference in _all(message, in_reply_to):
-        origin = _origin(desk, reference.digest)
-        if origin is None:
+        known = _known(desk, reference.digest)
+        if known is None:
             if reference.own and now <= header.created_at + REFERENCE_WAIT:
                 return False
             if reference.own:
                 raise error(Reason.RULE_BROKEN, field=reference.field, detail="no such message has come")
             continue
-        if reference.own and origin.sender != header.sender:
+        if reference.own and known.sender != header.sender:
             detail = f"{header.sender} did not send that message"
             raise error(Reason.NOT_PERMITTED, field=reference.field, detail=detail)
-        _check_status(reference, origin, header.op_status)
+        _check_status(reference, known, header.op_status)
     return True
 
 
@@ -71,20 +71,20 @@ def _all(message: Message, in_reply_to: bytes) -> list[Reference]:
     return [*found, Reference("in_reply_to", in_reply_to, own=False)] if in_reply_to else found
 
 
-def _origin(desk: Desk, digest: bytes) -> Origin | None:
+def _known(desk: Desk, digest: bytes) -> Known | None:
     """Return whose a message was that came here or left from here."""
     sent = desk.spool.sent(digest)
     if sent is None:
-        return desk.spool.origin(digest)
+        return desk.spool.known(digest)
     header = Envelope.parse(sent.raw).header
-    return Origin(header.sender, header.op_status)
+    return Known(header.sender, header.op_status)
 
 
-def _check_status(reference: Reference, origin: Origin, op_status: OpStatus) -> None:
-    if origin.op_status != op_status:
+def _check_status(reference: Reference, known: Known, op_status: OpStatus) -> None:
+    if known.op_status != op_status:
         raise error(
             Reason.RULE_BROKEN,
             field="handling.op_status",
-            detail=f"{op_status.name}, but the message in {reference.field} is {origin.op_status.name}",
-            next_step=f"Set handling.op_status to {origin.op_status.name}.",
+            detail=f"{op_status.name}, but the message in {reference.field} is {known.op_status.name}",
+            next_step=f"Set handling.op_status to {known.op_status.name}.",
         )

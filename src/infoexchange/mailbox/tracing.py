@@ -10,7 +10,9 @@ from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.evidence import Evidence, Outcome, outcome
 from infoexchange.mailbox.desk import Desk
+from infoexchange.mailbox.inbox import Inbox
 from infoexchange.manifest import Manifest
+from infoexchange.origin import Origin
 from infoexchange.ports import History
 from infoexchange.recall import RecallOrder
 from infoexchange.statement import SignedStatement, parse_statement
@@ -19,9 +21,10 @@ from infoexchange.statement import SignedStatement, parse_statement
 class Tracing:
     """What a mailbox asks about messages that were sent or received."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, inbox: Inbox) -> None:
         """Hold what the mailbox shares."""
         self._desk = desk
+        self._inbox = inbox
 
     def history(self, digest: bytes) -> History:
         """Return what the relays logged; what `Mailbox.history` promises."""
@@ -82,12 +85,25 @@ class Tracing:
             next_step = "Check the ID, or give the envelope that was received."
             detail = f"{digest.hex()[:16]} is not in the outbox"
             raise error(Reason.NOT_ADDRESSED, field="envelope", detail=detail, next_step=next_step)
+        # What was sent cannot be opened here, what came can: the way was kept with the one, and is sealed in the other.
+        origin = self._origin(Envelope.parse(sent.raw) if sent else None, envelope)
         envelope = envelope or Envelope.parse(sent.raw if sent else b"")
         history = self.history(digest)
         statements = [parse_statement(raw) for raw in history.statements]
         header = envelope.header
         bundles = self._bundles(statements, [(header.sender, header.sender_bundle)])
-        return Evidence.make(envelope, self._desk.directory, list(bundles.values()), history)
+        if origin:
+            bundles = {**origin.every_bundle, **bundles}
+        transfers = origin.transfers if origin else ()
+        return Evidence.make(envelope, self._desk.directory, list(bundles.values()), history, transfers)
+
+    def _origin(self, sent: Envelope | None, received: Envelope | Manifest | None) -> Origin | None:
+        """Return the way that an envelope's content had come, where its header names a grant."""
+        if sent and sent.header.grant:
+            return Origin.parse(self._desk.spool.origin(sent.digest))
+        if isinstance(received, Envelope) and received.header.grant:
+            return self._inbox.reopen(received.raw).origin
+        return None
 
 
 def addressees(envelope: Envelope) -> list[str]:

@@ -19,7 +19,7 @@ from infoexchange.ledger import Ledger
 from infoexchange.listing import Party
 from infoexchange.node import bulletin, handover, intake, reading, recalls, statements
 from infoexchange.node.desk import Desk, Job
-from infoexchange.ports import Change, Clock, History, Notice, Result, Waiting
+from infoexchange.ports import Clock, History, Notice, Result, Waiting
 from infoexchange.recall import RecallOrder
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event
@@ -45,7 +45,8 @@ class Node(Desk):
 
         Raises:
             UnavailableError: `LOG_STOPPED` when the data must not be used.
-            UntrustedError: `UNKNOWN_PARTY` when the directory does not list this relay.
+            UntrustedError: `UNKNOWN_PARTY` when the directory does not list this relay; `BAD_SIGNATURE`,
+                `DIRECTORY_ROLLBACK` or `LOG_FORK` when it does not follow the last version in the log.
         """
         self.ledger.load()
         for last in self.store.exhibits(Event.DIRECTORY_VERSION)[-1:]:
@@ -54,7 +55,7 @@ class Node(Desk):
         self.directory.party(self.name, at=now)
         routing = Routing(event=Event.LOG_GENESIS, logged_at=now, this_relay=self.name)
         genesis = self.change(routing, Subject(directory_digest=self.directory.digest), GENESIS)
-        self.ledger.commit([genesis, self.adopt(self.directory)])
+        self.ledger.commit([genesis, bulletin.directory_change(self, self.directory)])
 
     def commit(self, jobs: Sequence[Job]) -> list[Result]:
         """Return the result of each job, all of them durable, logged and signed; raises as `Ledger.commit`."""
@@ -161,9 +162,19 @@ class Node(Desk):
         """
         return bulletin.decide_bundle(self, caller, bundle)
 
-    def adopt(self, directory: Directory) -> Change:
-        """Return the change that logs a directory version; the rules use it from now on."""
-        return bulletin.adopt(self, directory)
+    def decide_directory(self, raw: bytes) -> Job:
+        """Return the job that logs the next directory version, or the one in force again.
+
+        Whoever hands it over: it proves itself. Once the job is committed, `adopt` puts the version in force.
+
+        Raises:
+            ExchangeError: `BAD_SIGNATURE`, `DIRECTORY_ROLLBACK` or `LOG_FORK`, and what the payload is refused for.
+        """
+        return bulletin.decide_directory(self, raw)
+
+    def adopt(self, directory: Directory) -> None:
+        """Follow a directory version from now on; it is in the log already, and no other job is under way."""
+        self.directory = directory
 
     def directories(self, after: int) -> list[bytes]:
         """Return every directory version logged here after version `after`, ascending."""

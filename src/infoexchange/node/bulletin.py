@@ -45,9 +45,13 @@ def decide_bundle(desk: Desk, caller: Party, bundle: KeyBundle) -> Job:
     return Job((replace(change, exhibit=bundle.raw, bundle=bundle),))
 
 
-def adopt(desk: Desk, directory: Directory) -> Change:
-    """Return the change that logs a directory version; the rules use it from now on."""
-    desk.directory = directory
+def decide_directory(desk: Desk, raw: bytes) -> Job:
+    """Return the job that logs the next directory version; what `Node.decide_directory` promises."""
+    return Job((directory_change(desk, desk.directory.succeed(raw)),))
+
+
+def directory_change(desk: Desk, directory: Directory) -> Change:
+    """Return the change that logs a directory version."""
     routing = Routing(event=Event.DIRECTORY_VERSION, logged_at=desk.clock(), this_relay=desk.name)
     change = desk.change(routing, Subject(directory_digest=directory.digest), directory.digest)
     return replace(change, exhibit=directory.raw)

@@ -7,8 +7,10 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
+from infoexchange.audit import Subject
 from infoexchange.envelope import Envelope
 from infoexchange.errors import Reason, error
+from infoexchange.grant import Grant
 from infoexchange.listing import Party, Role
 from infoexchange.node.desk import Desk, Job
 from infoexchange.node.recalls import held, stopped
@@ -35,6 +37,8 @@ def decide(desk: Desk, caller: Party, raw: bytes) -> Job:
     envelope.verify(desk.directory, bundle, now=now)
     if submitted:
         bundle.verify(desk.directory, now=now)  # what a thief dates back fails here
+    if envelope.grant is not None:
+        _check_grant(desk, envelope, envelope.grant, submitted=submitted, now=now)
     # (4) recipients that exist, with a wrap for each that this relay is to serve
     hops = _next_hops(desk, envelope, submitted=submitted, now=now)
     came_from = "" if submitted else caller.name
@@ -52,8 +56,9 @@ def _take(desk: Desk, envelope: Envelope, hops: Collection[str], came_from: str)
     recalled = stopped(desk, manifest, held(desk, manifest), addressed)
     ended = {party for change in recalled for party in change.stops}
     starts = tuple(name for name in hops if name not in ended)
+    subject = Subject(statement_digest=manifest.header.grant)
     accepted = replace(
-        desk.event(Event.ACCEPTED, manifest, came_from=came_from),
+        desk.event(Event.ACCEPTED, manifest, came_from=came_from, subject=subject),
         envelope=envelope,
         starts=starts,
         exhibit=manifest.raw,
@@ -63,6 +68,18 @@ def _take(desk: Desk, envelope: Envelope, hops: Collection[str], came_from: str)
     # One claim for the whole job, so that its entries are refused together.
     claim = manifest.header.claim
     return Job(tuple(replace(change, claim=claim) for change in (accepted, *queued, *recalled)))
+
+
+def _check_grant(desk: Desk, envelope: Envelope, grant: Grant, *, submitted: bool, now: datetime) -> None:
+    """Raise unless the grant that an envelope declares covers it, as far as a relay can see."""
+    bundle = desk.bundle(grant.terms.originator_bundle, "grant.originator_bundle")
+    grant.verify(desk.directory, bundle)
+    times = [envelope.header.created_at]
+    if submitted:  # dating back gains nothing here either, for the holder or for a thief of the originator's keys
+        times.append(now)
+        bundle.revocation_known(desk.directory, at=now)
+    names = {r.name for r in envelope.header.recipients} | {wrap.recipient for wrap in envelope.wraps}
+    grant.check_covers(envelope.header.sender, names, at=times)
 
 
 def _next_hops(desk: Desk, envelope: Envelope, *, submitted: bool, now: datetime) -> tuple[str, ...]:

@@ -46,8 +46,7 @@ class Exchange:
         self.clock = clock or FakeClock()
         self.community = Community.make(agencies, now=self.clock(), suites=suites)
         self.directory = self.community.directory
-        self._latches = {name: MemoryLatch() for name in self.community.log_keys}
-        self.nodes = {name: self._node(name, MemoryStore()) for name in self.community.log_keys}
+        self.nodes = {name: self._node(name) for name in self.community.log_keys}
         self._mailboxes: dict[str, Mailbox] = {}
         self._seen: dict[tuple[str, str], MemoryLatch] = defaultdict(MemoryLatch)
 
@@ -57,10 +56,13 @@ class Exchange:
 
     def restart(self, relay: str) -> None:
         """End a node and start it anew on what it had made durable."""
-        self.nodes[relay] = self._node(relay, self.nodes[relay].store)
+        self.nodes[relay] = self._node(
+            relay, self.nodes[relay].store, MemoryLatch(self.nodes[relay].ledger.checkpoint())
+        )
 
-    def _node(self, name: str, store: Store) -> Node:
-        ledger = Ledger(self.community.log_keys[name], store, self._latches[name], clock=self.clock)
+    def _node(self, name: str, store: Store | None = None, latch: MemoryLatch | None = None) -> Node:
+        keys = self.community.log_keys[name]
+        ledger = Ledger(keys, store or MemoryStore(), latch or MemoryLatch(), clock=self.clock)
         node = Node(ledger, self.directory, clock=self.clock)
         node.start()
         return node
@@ -93,8 +95,8 @@ class Exchange:
             self._forward_orders(node, peer.name, line)
             while waiting := node.store.waiting(peer.name, limit=BATCH_MAX):
                 raws = [node.served(them, item) for item in waiting]
-                senders = {Envelope.parse(raw).header.sender_bundle for raw in raws}
-                line.publish([b for b in map(node.store.bundle, senders) if b is not None])
+                signing = {digest for raw in raws for digest in Envelope.parse(raw).signing_bundles}
+                line.publish([b for b in map(node.store.bundle, signing) if b is not None])
                 jobs = []
                 for item, result in zip(waiting, line.submit(raws), strict=True):
                     if isinstance(result, UnavailableError):
@@ -200,6 +202,13 @@ class DirectRelay:
     def directories(self, after: int) -> Sequence[bytes]:
         """Return every directory version after `after`."""
         return self._node.directories(after)
+
+    def publish_directory(self, raw: bytes) -> Result:
+        """Publish the next directory version, and put it in force at this node."""
+        [result] = self._commit([partial(self._node.decide_directory, raw)])
+        if not isinstance(result, ExchangeError):
+            self._node.adopt(self._node.directory.succeed(raw))
+        return result
 
     def bundles(self, names: Sequence[str]) -> Sequence[KeyBundle]:
         """Return bundles from every node: in one process nothing needs to be fetched first."""

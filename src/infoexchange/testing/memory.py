@@ -16,13 +16,14 @@ from infoexchange.bundle import KeyBundle
 from infoexchange.certificates import CLOCK_SKEW
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
+from infoexchange.grant import Grant
 from infoexchange.header import LIFETIME_MAX
 from infoexchange.ports import (
     Change,
     Head,
+    Known,
     Notice,
     Notified,
-    Origin,
     Parcel,
     Record,
     Result,
@@ -206,9 +207,9 @@ class _Batch:
 class MemoryLatch:
     """A `Latch` that lasts as long as its process."""
 
-    def __init__(self) -> None:
+    def __init__(self, note: bytes = b"") -> None:
         self._lock = threading.Lock()
-        self._note = b""
+        self._note = note
 
     def read(self) -> bytes:
         """Return the signed note, or nothing before the first."""
@@ -233,11 +234,13 @@ class MemorySpool:
         self._sequences: dict[int, bytes] = {}
         self._refusals: dict[bytes, ExchangeError] = {}
         self._inbox: dict[bytes, tuple[bytes, datetime]] = {}
-        self._origins: dict[bytes, Origin] = {}
+        self._known: dict[bytes, Known] = {}
         self._notices: dict[bytes, Notice] = {}
         self._said: set[bytes] = set()
         self._keks: dict[bytes, Notified] = {}
         self._statements: dict[Notice, None] = {}
+        self._grants: dict[bytes, Grant] = {}
+        self._origins: dict[bytes, bytes] = {}
 
     def standing(self) -> Standing:
         """Return the newest sequence number used and its envelope digest; 0 and nothing before the first."""
@@ -285,8 +288,8 @@ class MemorySpool:
         """Return one envelope of the outbox, whatever its result."""
         return self._outbox.get(digest)
 
-    def begin(self, digest: bytes, claim: bytes, expires_at: datetime, origin: Origin | None = None) -> Seen:
-        """Record that an envelope is about to be handed over, and its origin; return what was known before."""
+    def begin(self, digest: bytes, claim: bytes, expires_at: datetime, known: Known | None = None) -> Seen:
+        """Record that an envelope is about to be handed over, and what to remember; return what was seen before."""
         with self._lock:
             if digest in self._notices:
                 return Seen.DONE
@@ -295,13 +298,13 @@ class MemorySpool:
             if any(claim == other for other, _ in self._inbox.values()):
                 raise error(Reason.REPLAYED, field="header.message_id", detail="another envelope came under this id")
             self._inbox[digest] = (claim, expires_at)
-            if origin is not None:
-                self._origins.setdefault(digest, origin)
+            if known is not None:
+                self._known.setdefault(digest, known)
             return Seen.NEW
 
-    def origin(self, digest: bytes) -> Origin | None:
-        """Return the origin of a message that came, however long ago."""
-        return self._origins.get(digest)
+    def known(self, digest: bytes) -> Known | None:
+        """Return what is remembered of a message that came, however long ago."""
+        return self._known.get(digest)
 
     def finish(self, notice: Notice) -> None:
         """Record that the application has it, and keep what is to be said to the relay; a repeat changes nothing."""
@@ -354,3 +357,22 @@ class MemorySpool:
         """Return every epoch KEK kept, the first to end first."""
         with self._lock:
             return sorted(self._keks.values(), key=lambda kek: (kek.not_after, kek.name))
+
+    def keep_grant(self, grant: Grant) -> None:
+        """Keep a grant that was given or received; a repeat changes nothing."""
+        with self._lock:
+            self._grants.setdefault(grant.digest, grant)
+
+    def grants(self, origin: bytes) -> Sequence[Grant]:
+        """Return the grants for what an originator's envelope held, the one kept last first."""
+        with self._lock:
+            return [grant for grant in reversed(self._grants.values()) if grant.terms.origin == origin]
+
+    def keep_origin(self, digest: bytes, origin: bytes) -> None:
+        """Keep the Origin bytes sealed in an envelope of the outbox; a repeat changes nothing."""
+        with self._lock:
+            self._origins.setdefault(digest, origin)
+
+    def origin(self, digest: bytes) -> bytes:
+        """Return the Origin bytes kept for an envelope of the outbox; nothing for what was not passed on."""
+        return self._origins.get(digest, b"")

@@ -29,6 +29,7 @@ LEAVES_MAX = 1024  # leaves in one answer; one is below 128 bytes
 _TIMEOUT = timedelta(seconds=30)
 # Fetching goes at the pace of the application that handles what comes; a relay that went away is noticed by keepalive.
 _FETCH_TIMEOUT = timedelta(minutes=10)
+_DIRECTORIES_MAX = 16 * 1024 * 1024  # bytes; four of the largest versions, thousands of a usual size
 _NAMES_MAX = 32  # bundles of so many parties fit into one answer unless their revocation lists are long
 
 
@@ -146,9 +147,12 @@ class RemoteRelay:
     # Bulletin
 
     def directories(self, after: int) -> Sequence[bytes]:
-        """Return every directory version after `after`, ascending; none of it is verified here."""
+        """Return the directory versions after `after`, ascending; none of it is verified here.
+
+        After 16 MiB the rest is left for the next call, so that a lying relay cannot fill the memory.
+        """
         found: list[bytes] = []
-        while True:
+        while sum(map(len, found)) < _DIRECTORIES_MAX:
             request = relay_pb2.GetDirectoryRequest(after_version=after)
             with calling(self._address):
                 answer = self._bulletin.GetDirectory(request, **self._call).directories
@@ -159,6 +163,13 @@ class RemoteRelay:
             if newest <= after:
                 raise error(Reason.DIRECTORY_ROLLBACK, field=self._address, detail=f"version {newest} after {after}")
             after = newest
+        return found
+
+    def publish_directory(self, raw: bytes) -> Result:
+        """Publish the next directory version; the caller verifies the receipt."""
+        request = relay_pb2.PublishDirectoryRequest(directory=raw)
+        with calling(self._address):
+            return forms.result_from_wire(self._bulletin.PublishDirectory(request, **self._call).result)
 
     def bundles(self, names: Sequence[str]) -> Sequence[KeyBundle]:
         """Return the bundles of the parties named, newest epoch first for each; the caller verifies them."""

@@ -47,6 +47,9 @@ class Desk(Protocol):
     async def directories(self, after: int) -> Sequence[bytes]:
         """Return directory versions after `after`, ascending."""
 
+    async def publish_directory(self, raw: bytes) -> Result:
+        """Publish the next directory version."""
+
     async def bundles(self, names: Sequence[str]) -> Sequence[KeyBundle]:
         """Return bundles of the parties named, newest epoch first for each."""
 
@@ -124,6 +127,14 @@ class BulletinServicer(_Servicer, relay_pb2_grpc.BulletinServiceServicer):
             found = await self._desk(context).directories(request.after_version)
             first = next(forms.frames(found), [])
             return relay_pb2.GetDirectoryResponse(directories=first)
+
+    async def PublishDirectory(
+        self, request: relay_pb2.PublishDirectoryRequest, context: Context
+    ) -> relay_pb2.PublishDirectoryResponse:
+        """Take a directory version."""
+        async with Answering(context, self._on_bug):
+            result = await self._desk(context).publish_directory(request.directory)
+            return relay_pb2.PublishDirectoryResponse(result=forms.result_to_wire(result))
 
     async def GetBundles(self, request: relay_pb2.GetBundlesRequest, context: Context) -> relay_pb2.GetBundlesResponse:
         """Send bundles, for one party as many of the newest as fit."""

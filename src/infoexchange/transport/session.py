@@ -10,7 +10,7 @@ from typing import Protocol
 
 from infoexchange.bundle import KeyBundle
 from infoexchange.directory import Directory
-from infoexchange.errors import UnavailableError
+from infoexchange.errors import Reason, UnavailableError, UntrustedError
 from infoexchange.keys import Identity
 from infoexchange.mailbox import Mailbox
 from infoexchange.ports import Spool
@@ -69,8 +69,25 @@ class Premises(Protocol):
     def save_directory(self, directory: Directory) -> None:
         """Keep a newer directory."""
 
+    def save_fork(self, raw: bytes) -> None:
+        """Keep a directory version of a second history, as evidence."""
+
     def rotate(self, *, now: datetime) -> bool:
         """Issue the bundle of a new epoch when it is time."""
+
+
+@contextlib.contextmanager
+def reach(home: Premises, *, timeout: timedelta = TIMEOUT) -> Iterator[RemoteRelay]:
+    """Give the agency's own relay itself, under whatever directory is held, even one whose time is over.
+
+    Raises:
+        UntrustedError: `UNKNOWN_PARTY` or `BAD_CERTIFICATE`.
+    """
+    relay = home.directory.relay_of(home.directory.party(home.name, at=utc_now()))
+    tls = home.tls
+    channel = open_channel(relay.address, name=relay.name, roots=tls.roots, certificate=tls.chain, key=tls.key)
+    with contextlib.closing(channel):
+        yield RemoteRelay(channel, timeout=timeout, address=relay.address)
 
 
 @contextlib.contextmanager
@@ -85,21 +102,31 @@ def connect(home: Premises, *, timeout: timedelta = TIMEOUT) -> Iterator[Mailbox
 
     Raises:
         UnavailableError: The relay cannot be reached, or another program uses the folder; nothing was changed.
-        UntrustedError: `DIRECTORY_EXPIRED`, `DIRECTORY_ROLLBACK`, `UNKNOWN_PARTY` or `BAD_CERTIFICATE`.
+        UntrustedError: `DIRECTORY_EXPIRED`, `DIRECTORY_ROLLBACK`, `LOG_FORK`, `UNKNOWN_PARTY` or `BAD_CERTIFICATE`.
     """
-    now = utc_now()
-    relay = home.directory.relay_of(home.directory.party(home.name, at=now))
-    tls = home.tls
-    channel = open_channel(relay.address, name=relay.name, roots=tls.roots, certificate=tls.chain, key=tls.key)
-    with contextlib.closing(channel), home.in_use(), home.spool() as spool:
-        remote = RemoteRelay(channel, timeout=timeout, address=relay.address)
+    with reach(home, timeout=timeout) as remote, home.in_use(), home.spool() as spool:
         # The directory first: after a long absence nothing else can be judged, not even the own keys.
-        directory = home.directory.advance(remote.directories(home.directory.version))
-        if directory is not home.directory:
-            home.save_directory(directory)
-        home.rotate(now=now)
+        _follow(home, remote)
+        home.rotate(now=utc_now())
         mailbox = Mailbox(home.identity, home.bundles, home.directory, remote, spool, clock=utc_now)
         mailbox.refresh()
         yield mailbox
         with contextlib.suppress(UnavailableError):  # what is not said now is kept, and said at the next connection
             mailbox.flush()
+
+
+def _follow(home: Premises, remote: RemoteRelay) -> None:
+    """Take every newer directory version, one after the other; what shows a second history is kept as evidence.
+
+    The relay's copy of the version held here is asked for as well: it must be the same.
+    """
+    directory = home.directory
+    for raw in remote.directories(directory.version - 1):
+        try:
+            directory = directory.succeed(raw)
+        except UntrustedError as problem:
+            if problem.reason is Reason.LOG_FORK:
+                home.save_fork(raw)
+            raise
+    if directory is not home.directory:
+        home.save_directory(directory)

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from infoexchange.v1 import bundle_pb2 as _bundle_pb2
 from infoexchange.v1 import envelope_pb2 as _envelope_pb2
 import builtins as _builtins
 import sys
@@ -32,6 +33,7 @@ class Content(_message.Message):
     IN_REPLY_TO_FIELD_NUMBER: _builtins.int
     ATTACHMENTS_FIELD_NUMBER: _builtins.int
     ATTESTATIONS_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
     GROUPS_FIELD_NUMBER: _builtins.int
     ADDRESSEES_FIELD_NUMBER: _builtins.int
     PADDING_FIELD_NUMBER: _builtins.int
@@ -45,6 +47,8 @@ class Content(_message.Message):
     """16 bytes or empty; sealed, as the case is."""
     in_reply_to: _builtins.bytes
     """Envelope digest answered, or empty."""
+    origin: _builtins.bytes
+    """Exact Origin bytes, or empty; set where another agency's content is passed on."""
     padding: _builtins.bytes
     """Zeros up to the Padme length."""
     @_builtins.property
@@ -73,13 +77,14 @@ class Content(_message.Message):
         in_reply_to: _builtins.bytes = ...,
         attachments: _abc.Iterable[Global___AttachmentMeta] | None = ...,
         attestations: _abc.Iterable[_envelope_pb2.Dsse] | None = ...,
+        origin: _builtins.bytes = ...,
         groups: _abc.Iterable[_builtins.str] | None = ...,
         addressees: _abc.Iterable[_builtins.str] | None = ...,
         padding: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addressees", b"addressees", "attachments", b"attachments", "attestations", b"attestations", "groups", b"groups", "in_reply_to", b"in_reply_to", "padding", b"padding", "payload", b"payload", "salt_seed", b"salt_seed", "schema", b"schema", "thread_id", b"thread_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addressees", b"addressees", "attachments", b"attachments", "attestations", b"attestations", "groups", b"groups", "in_reply_to", b"in_reply_to", "origin", b"origin", "padding", b"padding", "payload", b"payload", "salt_seed", b"salt_seed", "schema", b"schema", "thread_id", b"thread_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -122,6 +127,50 @@ class AttachmentMeta(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AttachmentMeta: _TypeAlias = AttachmentMeta  # noqa: Y015
+
+@_typing.final
+class Origin(_message.Message):
+    """The envelope from which passed-on content was taken, with all that proves it; nested, back to the originator's."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MANIFEST_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    GRANT_FIELD_NUMBER: _builtins.int
+    ACCEPTED_FIELD_NUMBER: _builtins.int
+    BUNDLES_FIELD_NUMBER: _builtins.int
+    WRAP_FIELD_NUMBER: _builtins.int
+    manifest: _builtins.bytes
+    """Exact Dsse bytes of that envelope's manifest."""
+    content: _builtins.bytes
+    """Exact Content bytes of that envelope without payload and padding; its own origin is the step before."""
+    grant: _builtins.bytes
+    """Exact Dsse bytes of the Grant that the manifest's header names, or empty."""
+    accepted: _builtins.bytes
+    """Exact Receipt bytes: the sender's relay accepted that envelope; or empty."""
+    wrap: _builtins.bytes
+    """Exact RecipientWrap bytes of who passed it on, where that envelope's header hides the recipients; else empty."""
+    @_builtins.property
+    def bundles(self) -> _containers.RepeatedCompositeFieldContainer[_bundle_pb2.SignedBundle]:
+        """Bundles that signed manifest and grants and that no inner Origin holds, by ascending bundle bytes."""
+
+    def __init__(
+        self,
+        *,
+        manifest: _builtins.bytes = ...,
+        content: _builtins.bytes = ...,
+        grant: _builtins.bytes = ...,
+        accepted: _builtins.bytes = ...,
+        bundles: _abc.Iterable[_bundle_pb2.SignedBundle] | None = ...,
+        wrap: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "bundles", b"bundles", "content", b"content", "grant", b"grant", "manifest", b"manifest", "wrap", b"wrap"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Origin: _TypeAlias = Origin  # noqa: Y015
 
 @_typing.final
 class EpochKekNotice(_message.Message):

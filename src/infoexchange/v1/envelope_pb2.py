@@ -24,35 +24,35 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1einfoexchange/v1/envelope.proto\x12\x0finfoexchange.v1\"\x83\x01\n\x08\x45nvelope\x12\x31\n\x08manifest\x18\x01 \x01(\x0b\x32\x15.infoexchange.v1.DsseR\x08manifest\x12\x14\n\x05wraps\x18\x03 \x03(\x0cR\x05wraps\x12\x12\n\x04\x62ody\x18\x04 \x01(\x0cR\x04\x62ody\x12\x14\n\x05hints\x18\x05 \x03(\x0cR\x05hintsJ\x04\x08\x02\x10\x03\"\xb2\x01\n\x04\x44sse\x12\x18\n\x07payload\x18\x01 \x01(\x0cR\x07payload\x12!\n\x0cpayload_type\x18\x02 \x01(\tR\x0bpayloadType\x12:\n\nsignatures\x18\x03 \x03(\x0b\x32\x1a.infoexchange.v1.SignatureR\nsignatures\x12\x31\n\x05\x62\x61tch\x18\x04 \x01(\x0b\x32\x1b.infoexchange.v1.BatchProofR\x05\x62\x61tch\"3\n\tSignature\x12\x10\n\x03sig\x18\x01 \x01(\x0cR\x03sig\x12\x14\n\x05keyid\x18\x02 \x01(\tR\x05keyid\"L\n\nBatchProof\x12\x14\n\x05\x63ount\x18\x01 \x01(\rR\x05\x63ount\x12\x14\n\x05index\x18\x02 \x01(\rR\x05index\x12\x12\n\x04path\x18\x03 \x03(\x0cR\x04path\"\xea\x01\n\x08Manifest\x12\x16\n\x06header\x18\x01 \x01(\x0cR\x06header\x12!\n\x0cwrap_digests\x18\x02 \x03(\x0cR\x0bwrapDigests\x12\x1f\n\x0b\x62ody_digest\x18\x03 \x01(\x0cR\nbodyDigest\x12\x1f\n\x0b\x62ody_length\x18\x04 \x01(\x04R\nbodyLength\x12@\n\x0b\x61ttachments\x18\x05 \x03(\x0b\x32\x1e.infoexchange.v1.AttachmentRefR\x0b\x61ttachments\x12\x1f\n\x0b\x65poch_wraps\x18\x06 \x03(\x0cR\nepochWraps\"\x89\x01\n\rAttachmentRef\x12#\n\rattachment_id\x18\x01 \x01(\x0cR\x0c\x61ttachmentId\x12\x1b\n\tct_length\x18\x02 \x01(\x04R\x08\x63tLength\x12\x1d\n\nblock_log2\x18\x03 \x01(\rR\tblockLog2\x12\x17\n\x07\x63t_root\x18\x04 \x01(\x0cR\x06\x63tRoot\"\x95\x04\n\x06Header\x12\x18\n\x07version\x18\x01 \x01(\rR\x07version\x12\x14\n\x05suite\x18\x02 \x01(\rR\x05suite\x12\x1d\n\nmessage_id\x18\x03 \x01(\x0cR\tmessageId\x12\x16\n\x06sender\x18\x04 \x01(\tR\x06sender\x12#\n\rsender_bundle\x18\x05 \x01(\x0cR\x0csenderBundle\x12:\n\nrecipients\x18\x06 \x03(\x0b\x32\x1a.infoexchange.v1.RecipientR\nrecipients\x12)\n\x10\x62lind_recipients\x18\x07 \x01(\x08R\x0f\x62lindRecipients\x12\x36\n\top_status\x18\x08 \x01(\x0e\x32\x19.infoexchange.v1.OpStatusR\x08opStatus\x12;\n\nprecedence\x18\t \x01(\x0e\x32\x1b.infoexchange.v1.PrecedenceR\nprecedence\x12\x1d\n\ncreated_ms\x18\n \x01(\x03R\tcreatedMs\x12\x1d\n\nexpires_ms\x18\x0b \x01(\x03R\texpiresMs\x12\x1a\n\x08sequence\x18\x0c \x01(\x04R\x08sequence\x12\x1a\n\x08previous\x18\r \x01(\x0cR\x08previous\x12-\n\x12\x63ontent_commitment\x18\x0e \x01(\x0cR\x11\x63ontentCommitment\"T\n\tRecipient\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n\x06\x62undle\x18\x02 \x01(\x0cR\x06\x62undle\x12\x1b\n\tepoch_kek\x18\x03 \x01(\x0cR\x08\x65pochKek\"\x85\x01\n\rRecipientWrap\x12\x1c\n\trecipient\x18\x01 \x01(\tR\trecipient\x12\x16\n\x06\x62undle\x18\x02 \x01(\x0cR\x06\x62undle\x12\x1b\n\tkey_index\x18\x03 \x01(\rR\x08keyIndex\x12\x15\n\x06\x65nc_ct\x18\x04 \x01(\x0cR\x05\x65ncCtJ\x04\x08\x05\x10\x06J\x04\x08\x06\x10\x07*}\n\x08OpStatus\x12\x19\n\x15OP_STATUS_UNSPECIFIED\x10\x00\x12\x14\n\x10OP_STATUS_ACTUAL\x10\x01\x12\x16\n\x12OP_STATUS_EXERCISE\x10\x02\x12\x12\n\x0eOP_STATUS_TEST\x10\x03\x12\x14\n\x10OP_STATUS_SYSTEM\x10\x04*\x89\x01\n\nPrecedence\x12\x1a\n\x16PRECEDENCE_UNSPECIFIED\x10\x00\x12\x16\n\x12PRECEDENCE_ROUTINE\x10\x01\x12\x17\n\x13PRECEDENCE_PRIORITY\x10\x02\x12\x18\n\x14PRECEDENCE_IMMEDIATE\x10\x03\x12\x14\n\x10PRECEDENCE_FLASH\x10\x04*\xe8\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTATE_ACCEPTED\x10\x01\x12\x13\n\x0fSTATE_FORWARDED\x10\x02\x12\x10\n\x0cSTATE_QUEUED\x10\x03\x12\x13\n\x0fSTATE_DELIVERED\x10\x04\x12\x10\n\x0cSTATE_OPENED\x10\x05\x12\x11\n\rSTATE_REFUSED\x10\x06\x12\x12\n\x0eSTATE_RECALLED\x10\x07\x12\x11\n\rSTATE_EXPIRED\x10\x08\x12\x17\n\x13STATE_UNDELIVERABLE\x10\t\x12\x13\n\x0fSTATE_DESTROYED\x10\nb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1einfoexchange/v1/envelope.proto\x12\x0finfoexchange.v1\"\x99\x01\n\x08\x45nvelope\x12\x31\n\x08manifest\x18\x01 \x01(\x0b\x32\x15.infoexchange.v1.DsseR\x08manifest\x12\x14\n\x05wraps\x18\x03 \x03(\x0cR\x05wraps\x12\x12\n\x04\x62ody\x18\x04 \x01(\x0cR\x04\x62ody\x12\x14\n\x05hints\x18\x05 \x03(\x0cR\x05hints\x12\x14\n\x05grant\x18\x06 \x01(\x0cR\x05grantJ\x04\x08\x02\x10\x03\"\xb2\x01\n\x04\x44sse\x12\x18\n\x07payload\x18\x01 \x01(\x0cR\x07payload\x12!\n\x0cpayload_type\x18\x02 \x01(\tR\x0bpayloadType\x12:\n\nsignatures\x18\x03 \x03(\x0b\x32\x1a.infoexchange.v1.SignatureR\nsignatures\x12\x31\n\x05\x62\x61tch\x18\x04 \x01(\x0b\x32\x1b.infoexchange.v1.BatchProofR\x05\x62\x61tch\"3\n\tSignature\x12\x10\n\x03sig\x18\x01 \x01(\x0cR\x03sig\x12\x14\n\x05keyid\x18\x02 \x01(\tR\x05keyid\"L\n\nBatchProof\x12\x14\n\x05\x63ount\x18\x01 \x01(\rR\x05\x63ount\x12\x14\n\x05index\x18\x02 \x01(\rR\x05index\x12\x12\n\x04path\x18\x03 \x03(\x0cR\x04path\"\xea\x01\n\x08Manifest\x12\x16\n\x06header\x18\x01 \x01(\x0cR\x06header\x12!\n\x0cwrap_digests\x18\x02 \x03(\x0cR\x0bwrapDigests\x12\x1f\n\x0b\x62ody_digest\x18\x03 \x01(\x0cR\nbodyDigest\x12\x1f\n\x0b\x62ody_length\x18\x04 \x01(\x04R\nbodyLength\x12@\n\x0b\x61ttachments\x18\x05 \x03(\x0b\x32\x1e.infoexchange.v1.AttachmentRefR\x0b\x61ttachments\x12\x1f\n\x0b\x65poch_wraps\x18\x06 \x03(\x0cR\nepochWraps\"\x89\x01\n\rAttachmentRef\x12#\n\rattachment_id\x18\x01 \x01(\x0cR\x0c\x61ttachmentId\x12\x1b\n\tct_length\x18\x02 \x01(\x04R\x08\x63tLength\x12\x1d\n\nblock_log2\x18\x03 \x01(\rR\tblockLog2\x12\x17\n\x07\x63t_root\x18\x04 \x01(\x0cR\x06\x63tRoot\"\xab\x04\n\x06Header\x12\x18\n\x07version\x18\x01 \x01(\rR\x07version\x12\x14\n\x05suite\x18\x02 \x01(\rR\x05suite\x12\x1d\n\nmessage_id\x18\x03 \x01(\x0cR\tmessageId\x12\x16\n\x06sender\x18\x04 \x01(\tR\x06sender\x12#\n\rsender_bundle\x18\x05 \x01(\x0cR\x0csenderBundle\x12:\n\nrecipients\x18\x06 \x03(\x0b\x32\x1a.infoexchange.v1.RecipientR\nrecipients\x12)\n\x10\x62lind_recipients\x18\x07 \x01(\x08R\x0f\x62lindRecipients\x12\x36\n\top_status\x18\x08 \x01(\x0e\x32\x19.infoexchange.v1.OpStatusR\x08opStatus\x12;\n\nprecedence\x18\t \x01(\x0e\x32\x1b.infoexchange.v1.PrecedenceR\nprecedence\x12\x1d\n\ncreated_ms\x18\n \x01(\x03R\tcreatedMs\x12\x1d\n\nexpires_ms\x18\x0b \x01(\x03R\texpiresMs\x12\x1a\n\x08sequence\x18\x0c \x01(\x04R\x08sequence\x12\x1a\n\x08previous\x18\r \x01(\x0cR\x08previous\x12-\n\x12\x63ontent_commitment\x18\x0e \x01(\x0cR\x11\x63ontentCommitment\x12\x14\n\x05grant\x18\x0f \x01(\x0cR\x05grant\"T\n\tRecipient\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n\x06\x62undle\x18\x02 \x01(\x0cR\x06\x62undle\x12\x1b\n\tepoch_kek\x18\x03 \x01(\x0cR\x08\x65pochKek\"\x85\x01\n\rRecipientWrap\x12\x1c\n\trecipient\x18\x01 \x01(\tR\trecipient\x12\x16\n\x06\x62undle\x18\x02 \x01(\x0cR\x06\x62undle\x12\x1b\n\tkey_index\x18\x03 \x01(\rR\x08keyIndex\x12\x15\n\x06\x65nc_ct\x18\x04 \x01(\x0cR\x05\x65ncCtJ\x04\x08\x05\x10\x06J\x04\x08\x06\x10\x07*}\n\x08OpStatus\x12\x19\n\x15OP_STATUS_UNSPECIFIED\x10\x00\x12\x14\n\x10OP_STATUS_ACTUAL\x10\x01\x12\x16\n\x12OP_STATUS_EXERCISE\x10\x02\x12\x12\n\x0eOP_STATUS_TEST\x10\x03\x12\x14\n\x10OP_STATUS_SYSTEM\x10\x04*\x89\x01\n\nPrecedence\x12\x1a\n\x16PRECEDENCE_UNSPECIFIED\x10\x00\x12\x16\n\x12PRECEDENCE_ROUTINE\x10\x01\x12\x17\n\x13PRECEDENCE_PRIORITY\x10\x02\x12\x18\n\x14PRECEDENCE_IMMEDIATE\x10\x03\x12\x14\n\x10PRECEDENCE_FLASH\x10\x04*\xe8\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTATE_ACCEPTED\x10\x01\x12\x13\n\x0fSTATE_FORWARDED\x10\x02\x12\x10\n\x0cSTATE_QUEUED\x10\x03\x12\x13\n\x0fSTATE_DELIVERED\x10\x04\x12\x10\n\x0cSTATE_OPENED\x10\x05\x12\x11\n\rSTATE_REFUSED\x10\x06\x12\x12\n\x0eSTATE_RECALLED\x10\x07\x12\x11\n\rSTATE_EXPIRED\x10\x08\x12\x17\n\x13STATE_UNDELIVERABLE\x10\t\x12\x13\n\x0fSTATE_DESTROYED\x10\nb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'infoexchange.v1.envelope_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_OPSTATUS']._serialized_start=1632
-  _globals['_OPSTATUS']._serialized_end=1757
-  _globals['_PRECEDENCE']._serialized_start=1760
-  _globals['_PRECEDENCE']._serialized_end=1897
-  _globals['_STATE']._serialized_start=1900
-  _globals['_STATE']._serialized_end=2132
+  _globals['_OPSTATUS']._serialized_start=1676
+  _globals['_OPSTATUS']._serialized_end=1801
+  _globals['_PRECEDENCE']._serialized_start=1804
+  _globals['_PRECEDENCE']._serialized_end=1941
+  _globals['_STATE']._serialized_start=1944
+  _globals['_STATE']._serialized_end=2176
   _globals['_ENVELOPE']._serialized_start=52
-  _globals['_ENVELOPE']._serialized_end=183
-  _globals['_DSSE']._serialized_start=186
-  _globals['_DSSE']._serialized_end=364
-  _globals['_SIGNATURE']._serialized_start=366
-  _globals['_SIGNATURE']._serialized_end=417
-  _globals['_BATCHPROOF']._serialized_start=419
-  _globals['_BATCHPROOF']._serialized_end=495
-  _globals['_MANIFEST']._serialized_start=498
-  _globals['_MANIFEST']._serialized_end=732
-  _globals['_ATTACHMENTREF']._serialized_start=735
-  _globals['_ATTACHMENTREF']._serialized_end=872
-  _globals['_HEADER']._serialized_start=875
-  _globals['_HEADER']._serialized_end=1408
-  _globals['_RECIPIENT']._serialized_start=1410
-  _globals['_RECIPIENT']._serialized_end=1494
-  _globals['_RECIPIENTWRAP']._serialized_start=1497
-  _globals['_RECIPIENTWRAP']._serialized_end=1630
+  _globals['_ENVELOPE']._serialized_end=205
+  _globals['_DSSE']._serialized_start=208
+  _globals['_DSSE']._serialized_end=386
+  _globals['_SIGNATURE']._serialized_start=388
+  _globals['_SIGNATURE']._serialized_end=439
+  _globals['_BATCHPROOF']._serialized_start=441
+  _globals['_BATCHPROOF']._serialized_end=517
+  _globals['_MANIFEST']._serialized_start=520
+  _globals['_MANIFEST']._serialized_end=754
+  _globals['_ATTACHMENTREF']._serialized_start=757
+  _globals['_ATTACHMENTREF']._serialized_end=894
+  _globals['_HEADER']._serialized_start=897
+  _globals['_HEADER']._serialized_end=1452
+  _globals['_RECIPIENT']._serialized_start=1454
+  _globals['_RECIPIENT']._serialized_end=1538
+  _globals['_RECIPIENTWRAP']._serialized_start=1541
+  _globals['_RECIPIENTWRAP']._serialized_end=1674
 # @@protoc_insertion_point(module_scope)

@@ -149,8 +149,11 @@ class Envelope(_message.Message):
     WRAPS_FIELD_NUMBER: _builtins.int
     BODY_FIELD_NUMBER: _builtins.int
     HINTS_FIELD_NUMBER: _builtins.int
+    GRANT_FIELD_NUMBER: _builtins.int
     body: _builtins.bytes
     """Cobblestone-256 ciphertext of Content, at most 1 MiB."""
+    grant: _builtins.bytes
+    """Exact Dsse bytes of the Grant that the header names, or empty."""
     @_builtins.property
     def manifest(self) -> Global___Dsse:
         """The signed Manifest."""
@@ -170,10 +173,11 @@ class Envelope(_message.Message):
         wraps: _abc.Iterable[_builtins.bytes] | None = ...,
         body: _builtins.bytes = ...,
         hints: _abc.Iterable[_builtins.bytes] | None = ...,
+        grant: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["manifest", b"manifest"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "hints", b"hints", "manifest", b"manifest", "wraps", b"wraps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "grant", b"grant", "hints", b"hints", "manifest", b"manifest", "wraps", b"wraps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -377,6 +381,7 @@ class Header(_message.Message):
     SEQUENCE_FIELD_NUMBER: _builtins.int
     PREVIOUS_FIELD_NUMBER: _builtins.int
     CONTENT_COMMITMENT_FIELD_NUMBER: _builtins.int
+    GRANT_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """1; any new field is a new version."""
     suite: _builtins.int
@@ -403,6 +408,8 @@ class Header(_message.Message):
     """Envelope digest of sequence - 1; empty for the first."""
     content_commitment: _builtins.bytes
     """32 bytes; commits to the plaintext."""
+    grant: _builtins.bytes
+    """SHA-256 of the exact Dsse bytes of the Grant under which content is passed on, or empty."""
     @_builtins.property
     def recipients(self) -> _containers.RepeatedCompositeFieldContainer[Global___Recipient]:
         """In wrap order, no duplicates; empty when blind."""
@@ -424,10 +431,11 @@ class Header(_message.Message):
         sequence: _builtins.int = ...,
         previous: _builtins.bytes = ...,
         content_commitment: _builtins.bytes = ...,
+        grant: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blind_recipients", b"blind_recipients", "content_commitment", b"content_commitment", "created_ms", b"created_ms", "expires_ms", b"expires_ms", "message_id", b"message_id", "op_status", b"op_status", "precedence", b"precedence", "previous", b"previous", "recipients", b"recipients", "sender", b"sender", "sender_bundle", b"sender_bundle", "sequence", b"sequence", "suite", b"suite", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blind_recipients", b"blind_recipients", "content_commitment", b"content_commitment", "created_ms", b"created_ms", "expires_ms", b"expires_ms", "grant", b"grant", "message_id", b"message_id", "op_status", b"op_status", "precedence", b"precedence", "previous", b"previous", "recipients", b"recipients", "sender", b"sender", "sender_bundle", b"sender_bundle", "sequence", b"sequence", "suite", b"suite", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

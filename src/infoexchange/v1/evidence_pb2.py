@@ -26,7 +26,7 @@ from infoexchange.v1 import audit_pb2 as infoexchange_dot_v1_dot_audit__pb2
 from infoexchange.v1 import envelope_pb2 as infoexchange_dot_v1_dot_envelope__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1einfoexchange/v1/evidence.proto\x12\x0finfoexchange.v1\x1a\x1binfoexchange/v1/audit.proto\x1a\x1einfoexchange/v1/envelope.proto\"\xea\x02\n\x08\x45vidence\x12\x18\n\x07version\x18\x01 \x01(\rR\x07version\x12\'\n\x0f\x65nvelope_digest\x18\x02 \x01(\x0cR\x0e\x65nvelopeDigest\x12\x1a\n\x08\x65nvelope\x18\x03 \x01(\x0cR\x08\x65nvelope\x12\x31\n\x08manifest\x18\x04 \x01(\x0b\x32\x15.infoexchange.v1.DsseR\x08manifest\x12\"\n\x0c\x63\x65rtificates\x18\x06 \x03(\x0cR\x0c\x63\x65rtificates\x12\x18\n\x07\x62undles\x18\x07 \x03(\x0cR\x07\x62undles\x12\x12\n\x04\x63rls\x18\x08 \x03(\x0cR\x04\x63rls\x12\x1c\n\tdirectory\x18\t \x01(\x0cR\tdirectory\x12\x30\n\x06\x65vents\x18\n \x03(\x0b\x32\x18.infoexchange.v1.ReceiptR\x06\x65vents\x12\x1e\n\nstatements\x18\x0b \x03(\x0cR\nstatementsJ\x04\x08\x05\x10\x06J\x04\x08\x0c\x10\x11\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1einfoexchange/v1/evidence.proto\x12\x0finfoexchange.v1\x1a\x1binfoexchange/v1/audit.proto\x1a\x1einfoexchange/v1/envelope.proto\"\xb9\x03\n\x08\x45vidence\x12\x18\n\x07version\x18\x01 \x01(\rR\x07version\x12\'\n\x0f\x65nvelope_digest\x18\x02 \x01(\x0cR\x0e\x65nvelopeDigest\x12\x1a\n\x08\x65nvelope\x18\x03 \x01(\x0cR\x08\x65nvelope\x12\x31\n\x08manifest\x18\x04 \x01(\x0b\x32\x15.infoexchange.v1.DsseR\x08manifest\x12\"\n\x0c\x63\x65rtificates\x18\x06 \x03(\x0cR\x0c\x63\x65rtificates\x12\x18\n\x07\x62undles\x18\x07 \x03(\x0cR\x07\x62undles\x12\x12\n\x04\x63rls\x18\x08 \x03(\x0cR\x04\x63rls\x12\x1c\n\tdirectory\x18\t \x01(\x0cR\tdirectory\x12\x30\n\x06\x65vents\x18\n \x03(\x0b\x32\x18.infoexchange.v1.ReceiptR\x06\x65vents\x12\x1e\n\nstatements\x18\x0b \x03(\x0cR\nstatements\x12\x14\n\x05grant\x18\x11 \x01(\x0cR\x05grant\x12\x37\n\ttransfers\x18\x12 \x03(\x0b\x32\x19.infoexchange.v1.TransferR\ttransfersJ\x04\x08\x05\x10\x06J\x04\x08\x0c\x10\x11\"l\n\x08Transfer\x12\x1a\n\x08manifest\x18\x01 \x01(\x0cR\x08manifest\x12\x14\n\x05grant\x18\x02 \x01(\x0cR\x05grant\x12\x1a\n\x08\x61\x63\x63\x65pted\x18\x03 \x01(\x0cR\x08\x61\x63\x63\x65pted\x12\x12\n\x04wrap\x18\x04 \x01(\x0cR\x04wrapb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,5 +34,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'infoexchange.v1.evidence_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EVIDENCE']._serialized_start=113
-  _globals['_EVIDENCE']._serialized_end=475
+  _globals['_EVIDENCE']._serialized_end=554
+  _globals['_TRANSFER']._serialized_start=556
+  _globals['_TRANSFER']._serialized_end=664
 # @@protoc_insertion_point(module_scope)

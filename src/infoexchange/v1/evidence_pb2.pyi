@@ -36,6 +36,8 @@ class Evidence(_message.Message):
     DIRECTORY_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
     STATEMENTS_FIELD_NUMBER: _builtins.int
+    GRANT_FIELD_NUMBER: _builtins.int
+    TRANSFERS_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """1."""
     envelope_digest: _builtins.bytes
@@ -44,6 +46,8 @@ class Evidence(_message.Message):
     """Exact Envelope bytes, or empty."""
     directory: _builtins.bytes
     """Exact Dsse bytes of the directory in force."""
+    grant: _builtins.bytes
+    """As in Envelope; empty where the envelope is in the file."""
     @_builtins.property
     def manifest(self) -> _envelope_pb2.Dsse:
         """Without envelope: authorship can be checked, there is no ciphertext."""
@@ -68,6 +72,10 @@ class Evidence(_message.Message):
     def statements(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Exact Dsse bytes of recipients' acknowledgements and of the sender's recall orders."""
 
+    @_builtins.property
+    def transfers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Transfer]:
+        """Of content that was passed on: every earlier transfer, the originator's first."""
+
     def __init__(
         self,
         *,
@@ -81,11 +89,47 @@ class Evidence(_message.Message):
         directory: _builtins.bytes = ...,
         events: _abc.Iterable[_audit_pb2.Receipt] | None = ...,
         statements: _abc.Iterable[_builtins.bytes] | None = ...,
+        grant: _builtins.bytes = ...,
+        transfers: _abc.Iterable[Global___Transfer] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["manifest", b"manifest"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundles", b"bundles", "certificates", b"certificates", "crls", b"crls", "directory", b"directory", "envelope", b"envelope", "envelope_digest", b"envelope_digest", "events", b"events", "manifest", b"manifest", "statements", b"statements", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundles", b"bundles", "certificates", b"certificates", "crls", b"crls", "directory", b"directory", "envelope", b"envelope", "envelope_digest", b"envelope_digest", "events", b"events", "grant", b"grant", "manifest", b"manifest", "statements", b"statements", "transfers", b"transfers", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Evidence: _TypeAlias = Evidence  # noqa: Y015
+
+@_typing.final
+class Transfer(_message.Message):
+    """One step of the way that passed-on content has come."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MANIFEST_FIELD_NUMBER: _builtins.int
+    GRANT_FIELD_NUMBER: _builtins.int
+    ACCEPTED_FIELD_NUMBER: _builtins.int
+    WRAP_FIELD_NUMBER: _builtins.int
+    manifest: _builtins.bytes
+    """Exact Dsse bytes of the manifest."""
+    grant: _builtins.bytes
+    """Exact Dsse bytes of the Grant that its header names, or empty."""
+    accepted: _builtins.bytes
+    """Exact Receipt bytes: the sender's relay accepted it; or empty."""
+    wrap: _builtins.bytes
+    """Exact RecipientWrap bytes of who passed it on, where the header hides the recipients; else empty."""
+    def __init__(
+        self,
+        *,
+        manifest: _builtins.bytes = ...,
+        grant: _builtins.bytes = ...,
+        accepted: _builtins.bytes = ...,
+        wrap: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "grant", b"grant", "manifest", b"manifest", "wrap", b"wrap"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Transfer: _TypeAlias = Transfer  # noqa: Y015

@@ -27,7 +27,7 @@ from infoexchange.v1 import bundle_pb2 as infoexchange_dot_v1_dot_bundle__pb2
 from infoexchange.v1 import envelope_pb2 as infoexchange_dot_v1_dot_envelope__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1binfoexchange/v1/relay.proto\x12\x0finfoexchange.v1\x1a\x1binfoexchange/v1/audit.proto\x1a\x1cinfoexchange/v1/bundle.proto\x1a\x1einfoexchange/v1/envelope.proto\"-\n\rSubmitRequest\x12\x1c\n\tenvelopes\x18\x01 \x03(\x0cR\tenvelopes\"C\n\x0eSubmitResponse\x12\x31\n\x07results\x18\x01 \x03(\x0b\x32\x17.infoexchange.v1.ResultR\x07results\"p\n\x06Result\x12\x32\n\x07receipt\x18\x01 \x01(\x0b\x32\x18.infoexchange.v1.ReceiptR\x07receipt\x12\x32\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x18.infoexchange.v1.FailureR\x07\x66\x61ilure\"O\n\x07\x46\x61ilure\x12\x16\n\x06reason\x18\x01 \x01(\rR\x06reason\x12\x14\n\x05\x66ield\x18\x02 \x01(\tR\x05\x66ield\x12\x16\n\x06\x64\x65tail\x18\x03 \x01(\tR\x06\x64\x65tail\"&\n\x0c\x46\x65tchRequest\x12\x16\n\x06\x66ollow\x18\x01 \x01(\x08R\x06\x66ollow\"-\n\rFetchResponse\x12\x1c\n\tenvelopes\x18\x01 \x03(\x0cR\tenvelopes\"b\n\x12\x41\x63knowledgeRequest\x12L\n\x10\x61\x63knowledgements\x18\x01 \x03(\x0b\x32 .infoexchange.v1.AcknowledgementR\x10\x61\x63knowledgements\"\x86\x01\n\x0f\x41\x63knowledgement\x12\'\n\x0f\x65nvelope_digest\x18\x01 \x01(\x0cR\x0e\x65nvelopeDigest\x12,\n\x05state\x18\x02 \x01(\x0e\x32\x16.infoexchange.v1.StateR\x05state\x12\x1c\n\tstatement\x18\x03 \x01(\x0cR\tstatement\"H\n\x13\x41\x63knowledgeResponse\x12\x31\n\x07results\x18\x01 \x03(\x0b\x32\x17.infoexchange.v1.ResultR\x07results\":\n\x13GetDirectoryRequest\x12#\n\rafter_version\x18\x01 \x01(\x04R\x0c\x61\x66terVersion\"8\n\x14GetDirectoryResponse\x12 \n\x0b\x64irectories\x18\x01 \x03(\x0cR\x0b\x64irectories\")\n\x11GetBundlesRequest\x12\x14\n\x05names\x18\x01 \x03(\tR\x05names\"M\n\x12GetBundlesResponse\x12\x37\n\x07\x62undles\x18\x01 \x03(\x0b\x32\x1d.infoexchange.v1.SignedBundleR\x07\x62undles\"P\n\x15PublishBundlesRequest\x12\x37\n\x07\x62undles\x18\x01 \x03(\x0b\x32\x1d.infoexchange.v1.SignedBundleR\x07\x62undles\"K\n\x16PublishBundlesResponse\x12\x31\n\x07results\x18\x01 \x03(\x0b\x32\x17.infoexchange.v1.ResultR\x07results\"\x16\n\x14GetCheckpointRequest\"7\n\x15GetCheckpointResponse\x12\x1e\n\ncheckpoint\x18\x01 \x01(\x0cR\ncheckpoint\">\n\x10GetLeavesRequest\x12\x14\n\x05start\x18\x01 \x01(\x04R\x05start\x12\x14\n\x05\x63ount\x18\x02 \x01(\rR\x05\x63ount\"+\n\x11GetLeavesResponse\x12\x16\n\x06leaves\x18\x01 \x03(\x0cR\x06leaves\";\n\x10GetEventsRequest\x12\'\n\x0f\x65nvelope_digest\x18\x01 \x01(\x0cR\x0e\x65nvelopeDigest\"e\n\x11GetEventsResponse\x12\x30\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x18.infoexchange.v1.ReceiptR\x06\x65vents\x12\x1e\n\nstatements\x18\x02 \x03(\x0cR\nstatements\"g\n\x14\x41\x64\x64\x43heckpointRequest\x12\x19\n\x08old_size\x18\x01 \x01(\x04R\x07oldSize\x12\x14\n\x05proof\x18\x02 \x03(\x0cR\x05proof\x12\x1e\n\ncheckpoint\x18\x03 \x01(\x0cR\ncheckpoint\"O\n\x15\x41\x64\x64\x43heckpointResponse\x12\"\n\x0c\x63osignatures\x18\x01 \x01(\x0cR\x0c\x63osignatures\x12\x12\n\x04size\x18\x02 \x01(\x04R\x04size2\x81\x02\n\x0cRelayService\x12M\n\x06Submit\x12\x1e.infoexchange.v1.SubmitRequest\x1a\x1f.infoexchange.v1.SubmitResponse(\x01\x30\x01\x12H\n\x05\x46\x65tch\x12\x1d.infoexchange.v1.FetchRequest\x1a\x1e.infoexchange.v1.FetchResponse0\x01\x12X\n\x0b\x41\x63knowledge\x12#.infoexchange.v1.AcknowledgeRequest\x1a$.infoexchange.v1.AcknowledgeResponse2\xa8\x02\n\x0f\x42ulletinService\x12[\n\x0cGetDirectory\x12$.infoexchange.v1.GetDirectoryRequest\x1a%.infoexchange.v1.GetDirectoryResponse\x12U\n\nGetBundles\x12\".infoexchange.v1.GetBundlesRequest\x1a#.infoexchange.v1.GetBundlesResponse\x12\x61\n\x0ePublishBundles\x12&.infoexchange.v1.PublishBundlesRequest\x1a\'.infoexchange.v1.PublishBundlesResponse2\x96\x02\n\x0c\x41uditService\x12^\n\rGetCheckpoint\x12%.infoexchange.v1.GetCheckpointRequest\x1a&.infoexchange.v1.GetCheckpointResponse\x12R\n\tGetLeaves\x12!.infoexchange.v1.GetLeavesRequest\x1a\".infoexchange.v1.GetLeavesResponse\x12R\n\tGetEvents\x12!.infoexchange.v1.GetEventsRequest\x1a\".infoexchange.v1.GetEventsResponse2p\n\x0eWitnessService\x12^\n\rAddCheckpoint\x12%.infoexchange.v1.AddCheckpointRequest\x1a&.infoexchange.v1.AddCheckpointResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1binfoexchange/v1/relay.proto\x12\x0finfoexchange.v1\x1a\x1binfoexchange/v1/audit.proto\x1a\x1cinfoexchange/v1/bundle.proto\x1a\x1einfoexchange/v1/envelope.proto\"-\n\rSubmitRequest\x12\x1c\n\tenvelopes\x18\x01 \x03(\x0cR\tenvelopes\"C\n\x0eSubmitResponse\x12\x31\n\x07results\x18\x01 \x03(\x0b\x32\x17.infoexchange.v1.ResultR\x07results\"p\n\x06Result\x12\x32\n\x07receipt\x18\x01 \x01(\x0b\x32\x18.infoexchange.v1.ReceiptR\x07receipt\x12\x32\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x18.infoexchange.v1.FailureR\x07\x66\x61ilure\"O\n\x07\x46\x61ilure\x12\x16\n\x06reason\x18\x01 \x01(\rR\x06reason\x12\x14\n\x05\x66ield\x18\x02 \x01(\tR\x05\x66ield\x12\x16\n\x06\x64\x65tail\x18\x03 \x01(\tR\x06\x64\x65tail\"&\n\x0c\x46\x65tchRequest\x12\x16\n\x06\x66ollow\x18\x01 \x01(\x08R\x06\x66ollow\"-\n\rFetchResponse\x12\x1c\n\tenvelopes\x18\x01 \x03(\x0cR\tenvelopes\"b\n\x12\x41\x63knowledgeRequest\x12L\n\x10\x61\x63knowledgements\x18\x01 \x03(\x0b\x32 .infoexchange.v1.AcknowledgementR\x10\x61\x63knowledgements\"\x86\x01\n\x0f\x41\x63knowledgement\x12\'\n\x0f\x65nvelope_digest\x18\x01 \x01(\x0cR\x0e\x65nvelopeDigest\x12,\n\x05state\x18\x02 \x01(\x0e\x32\x16.infoexchange.v1.StateR\x05state\x12\x1c\n\tstatement\x18\x03 \x01(\x0cR\tstatement\"H\n\x13\x41\x63knowledgeResponse\x12\x31\n\x07results\x18\x01 \x03(\x0b\x32\x17.infoexchange.v1.ResultR\x07results\":\n\x13GetDirectoryRequest\x12#\n\rafter_version\x18\x01 \x01(\x04R\x0c\x61\x66terVersion\"8\n\x14GetDirectoryResponse\x12 \n\x0b\x64irectories\x18\x01 \x03(\x0cR\x0b\x64irectories\"7\n\x17PublishDirectoryRequest\x12\x1c\n\tdirectory\x18\x01 \x01(\x0cR\tdirectory\"K\n\x18PublishDirectoryResponse\x12/\n\x06result\x18\x01 \x01(\x0b\x32\x17.infoexchange.v1.ResultR\x06result\")\n\x11GetBundlesRequest\x12\x14\n\x05names\x18\x01 \x03(\tR\x05names\"M\n\x12GetBundlesResponse\x12\x37\n\x07\x62undles\x18\x01 \x03(\x0b\x32\x1d.infoexchange.v1.SignedBundleR\x07\x62undles\"P\n\x15PublishBundlesRequest\x12\x37\n\x07\x62undles\x18\x01 \x03(\x0b\x32\x1d.infoexchange.v1.SignedBundleR\x07\x62undles\"K\n\x16PublishBundlesResponse\x12\x31\n\x07results\x18\x01 \x03(\x0b\x32\x17.infoexchange.v1.ResultR\x07results\"\x16\n\x14GetCheckpointRequest\"7\n\x15GetCheckpointResponse\x12\x1e\n\ncheckpoint\x18\x01 \x01(\x0cR\ncheckpoint\">\n\x10GetLeavesRequest\x12\x14\n\x05start\x18\x01 \x01(\x04R\x05start\x12\x14\n\x05\x63ount\x18\x02 \x01(\rR\x05\x63ount\"+\n\x11GetLeavesResponse\x12\x16\n\x06leaves\x18\x01 \x03(\x0cR\x06leaves\";\n\x10GetEventsRequest\x12\'\n\x0f\x65nvelope_digest\x18\x01 \x01(\x0cR\x0e\x65nvelopeDigest\"e\n\x11GetEventsResponse\x12\x30\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x18.infoexchange.v1.ReceiptR\x06\x65vents\x12\x1e\n\nstatements\x18\x02 \x03(\x0cR\nstatements\"g\n\x14\x41\x64\x64\x43heckpointRequest\x12\x19\n\x08old_size\x18\x01 \x01(\x04R\x07oldSize\x12\x14\n\x05proof\x18\x02 \x03(\x0cR\x05proof\x12\x1e\n\ncheckpoint\x18\x03 \x01(\x0cR\ncheckpoint\"O\n\x15\x41\x64\x64\x43heckpointResponse\x12\"\n\x0c\x63osignatures\x18\x01 \x01(\x0cR\x0c\x63osignatures\x12\x12\n\x04size\x18\x02 \x01(\x04R\x04size2\x81\x02\n\x0cRelayService\x12M\n\x06Submit\x12\x1e.infoexchange.v1.SubmitRequest\x1a\x1f.infoexchange.v1.SubmitResponse(\x01\x30\x01\x12H\n\x05\x46\x65tch\x12\x1d.infoexchange.v1.FetchRequest\x1a\x1e.infoexchange.v1.FetchResponse0\x01\x12X\n\x0b\x41\x63knowledge\x12#.infoexchange.v1.AcknowledgeRequest\x1a$.infoexchange.v1.AcknowledgeResponse2\x91\x03\n\x0f\x42ulletinService\x12[\n\x0cGetDirectory\x12$.infoexchange.v1.GetDirectoryRequest\x1a%.infoexchange.v1.GetDirectoryResponse\x12g\n\x10PublishDirectory\x12(.infoexchange.v1.PublishDirectoryRequest\x1a).infoexchange.v1.PublishDirectoryResponse\x12U\n\nGetBundles\x12\".infoexchange.v1.GetBundlesRequest\x1a#.infoexchange.v1.GetBundlesResponse\x12\x61\n\x0ePublishBundles\x12&.infoexchange.v1.PublishBundlesRequest\x1a\'.infoexchange.v1.PublishBundlesResponse2\x96\x02\n\x0c\x41uditService\x12^\n\rGetCheckpoint\x12%.infoexchange.v1.GetCheckpointRequest\x1a&.infoexchange.v1.GetCheckpointResponse\x12R\n\tGetLeaves\x12!.infoexchange.v1.GetLeavesRequest\x1a\".infoexchange.v1.GetLeavesResponse\x12R\n\tGetEvents\x12!.infoexchange.v1.GetEventsRequest\x1a\".infoexchange.v1.GetEventsResponse2p\n\x0eWitnessService\x12^\n\rAddCheckpoint\x12%.infoexchange.v1.AddCheckpointRequest\x1a&.infoexchange.v1.AddCheckpointResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -56,36 +56,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETDIRECTORYREQUEST']._serialized_end=906
   _globals['_GETDIRECTORYRESPONSE']._serialized_start=908
   _globals['_GETDIRECTORYRESPONSE']._serialized_end=964
-  _globals['_GETBUNDLESREQUEST']._serialized_start=966
-  _globals['_GETBUNDLESREQUEST']._serialized_end=1007
-  _globals['_GETBUNDLESRESPONSE']._serialized_start=1009
-  _globals['_GETBUNDLESRESPONSE']._serialized_end=1086
-  _globals['_PUBLISHBUNDLESREQUEST']._serialized_start=1088
-  _globals['_PUBLISHBUNDLESREQUEST']._serialized_end=1168
-  _globals['_PUBLISHBUNDLESRESPONSE']._serialized_start=1170
-  _globals['_PUBLISHBUNDLESRESPONSE']._serialized_end=1245
-  _globals['_GETCHECKPOINTREQUEST']._serialized_start=1247
-  _globals['_GETCHECKPOINTREQUEST']._serialized_end=1269
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=1271
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=1326
-  _globals['_GETLEAVESREQUEST']._serialized_start=1328
-  _globals['_GETLEAVESREQUEST']._serialized_end=1390
-  _globals['_GETLEAVESRESPONSE']._serialized_start=1392
-  _globals['_GETLEAVESRESPONSE']._serialized_end=1435
-  _globals['_GETEVENTSREQUEST']._serialized_start=1437
-  _globals['_GETEVENTSREQUEST']._serialized_end=1496
-  _globals['_GETEVENTSRESPONSE']._serialized_start=1498
-  _globals['_GETEVENTSRESPONSE']._serialized_end=1599
-  _globals['_ADDCHECKPOINTREQUEST']._serialized_start=1601
-  _globals['_ADDCHECKPOINTREQUEST']._serialized_end=1704
-  _globals['_ADDCHECKPOINTRESPONSE']._serialized_start=1706
-  _globals['_ADDCHECKPOINTRESPONSE']._serialized_end=1785
-  _globals['_RELAYSERVICE']._serialized_start=1788
-  _globals['_RELAYSERVICE']._serialized_end=2045
-  _globals['_BULLETINSERVICE']._serialized_start=2048
-  _globals['_BULLETINSERVICE']._serialized_end=2344
-  _globals['_AUDITSERVICE']._serialized_start=2347
-  _globals['_AUDITSERVICE']._serialized_end=2625
-  _globals['_WITNESSSERVICE']._serialized_start=2627
-  _globals['_WITNESSSERVICE']._serialized_end=2739
+  _globals['_PUBLISHDIRECTORYREQUEST']._serialized_start=966
+  _globals['_PUBLISHDIRECTORYREQUEST']._serialized_end=1021
+  _globals['_PUBLISHDIRECTORYRESPONSE']._serialized_start=1023
+  _globals['_PUBLISHDIRECTORYRESPONSE']._serialized_end=1098
+  _globals['_GETBUNDLESREQUEST']._serialized_start=1100
+  _globals['_GETBUNDLESREQUEST']._serialized_end=1141
+  _globals['_GETBUNDLESRESPONSE']._serialized_start=1143
+  _globals['_GETBUNDLESRESPONSE']._serialized_end=1220
+  _globals['_PUBLISHBUNDLESREQUEST']._serialized_start=1222
+  _globals['_PUBLISHBUNDLESREQUEST']._serialized_end=1302
+  _globals['_PUBLISHBUNDLESRESPONSE']._serialized_start=1304
+  _globals['_PUBLISHBUNDLESRESPONSE']._serialized_end=1379
+  _globals['_GETCHECKPOINTREQUEST']._serialized_start=1381
+  _globals['_GETCHECKPOINTREQUEST']._serialized_end=1403
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=1405
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=1460
+  _globals['_GETLEAVESREQUEST']._serialized_start=1462
+  _globals['_GETLEAVESREQUEST']._serialized_end=1524
+  _globals['_GETLEAVESRESPONSE']._serialized_start=1526
+  _globals['_GETLEAVESRESPONSE']._serialized_end=1569
+  _globals['_GETEVENTSREQUEST']._serialized_start=1571
+  _globals['_GETEVENTSREQUEST']._serialized_end=1630
+  _globals['_GETEVENTSRESPONSE']._serialized_start=1632
+  _globals['_GETEVENTSRESPONSE']._serialized_end=1733
+  _globals['_ADDCHECKPOINTREQUEST']._serialized_start=1735
+  _globals['_ADDCHECKPOINTREQUEST']._serialized_end=1838
+  _globals['_ADDCHECKPOINTRESPONSE']._serialized_start=1840
+  _globals['_ADDCHECKPOINTRESPONSE']._serialized_end=1919
+  _globals['_RELAYSERVICE']._serialized_start=1922
+  _globals['_RELAYSERVICE']._serialized_end=2179
+  _globals['_BULLETINSERVICE']._serialized_start=2182
+  _globals['_BULLETINSERVICE']._serialized_end=2583
+  _globals['_AUDITSERVICE']._serialized_start=2586
+  _globals['_AUDITSERVICE']._serialized_end=2864
+  _globals['_WITNESSSERVICE']._serialized_start=2866
+  _globals['_WITNESSSERVICE']._serialized_end=2978
 # @@protoc_insertion_point(module_scope)

@@ -300,6 +300,52 @@ class GetDirectoryResponse(_message.Message):
 Global___GetDirectoryResponse: _TypeAlias = GetDirectoryResponse  # noqa: Y015
 
 @_typing.final
+class PublishDirectoryRequest(_message.Message):
+    """Publishes a directory version. It proves itself, so any party may hand it over."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIRECTORY_FIELD_NUMBER: _builtins.int
+    directory: _builtins.bytes
+    """Exact Dsse bytes, at most 4 MiB."""
+    def __init__(
+        self,
+        *,
+        directory: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["directory", b"directory"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PublishDirectoryRequest: _TypeAlias = PublishDirectoryRequest  # noqa: Y015
+
+@_typing.final
+class PublishDirectoryResponse(_message.Message):
+    """What became of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def result(self) -> Global___Result:
+        """Receipt of the DIRECTORY_VERSION entry, or why it was not taken."""
+
+    def __init__(
+        self,
+        *,
+        result: Global___Result | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PublishDirectoryResponse: _TypeAlias = PublishDirectoryResponse  # noqa: Y015
+
+@_typing.final
 class GetBundlesRequest(_message.Message):
     """Asks for bundles."""
 

@@ -204,6 +204,11 @@ class BulletinServiceStub(object):
                 request_serializer=infoexchange_dot_v1_dot_relay__pb2.GetDirectoryRequest.SerializeToString,
                 response_deserializer=infoexchange_dot_v1_dot_relay__pb2.GetDirectoryResponse.FromString,
                 _registered_method=True)
+        self.PublishDirectory = channel.unary_unary(
+                '/infoexchange.v1.BulletinService/PublishDirectory',
+                request_serializer=infoexchange_dot_v1_dot_relay__pb2.PublishDirectoryRequest.SerializeToString,
+                response_deserializer=infoexchange_dot_v1_dot_relay__pb2.PublishDirectoryResponse.FromString,
+                _registered_method=True)
         self.GetBundles = channel.unary_unary(
                 '/infoexchange.v1.BulletinService/GetBundles',
                 request_serializer=infoexchange_dot_v1_dot_relay__pb2.GetBundlesRequest.SerializeToString,
@@ -222,6 +227,13 @@ class BulletinServiceServicer(object):
 
     def GetDirectory(self, request, context):
         """Returns every directory version after the caller's.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PublishDirectory(self, request, context):
+        """Publishes the next directory version; it becomes a log entry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -248,6 +260,11 @@ def add_BulletinServiceServicer_to_server(servicer, server):
                     servicer.GetDirectory,
                     request_deserializer=infoexchange_dot_v1_dot_relay__pb2.GetDirectoryRequest.FromString,
                     response_serializer=infoexchange_dot_v1_dot_relay__pb2.GetDirectoryResponse.SerializeToString,
+            ),
+            'PublishDirectory': grpc.unary_unary_rpc_method_handler(
+                    servicer.PublishDirectory,
+                    request_deserializer=infoexchange_dot_v1_dot_relay__pb2.PublishDirectoryRequest.FromString,
+                    response_serializer=infoexchange_dot_v1_dot_relay__pb2.PublishDirectoryResponse.SerializeToString,
             ),
             'GetBundles': grpc.unary_unary_rpc_method_handler(
                     servicer.GetBundles,
@@ -288,6 +305,33 @@ class BulletinService(object):
             '/infoexchange.v1.BulletinService/GetDirectory',
             infoexchange_dot_v1_dot_relay__pb2.GetDirectoryRequest.SerializeToString,
             infoexchange_dot_v1_dot_relay__pb2.GetDirectoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PublishDirectory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/infoexchange.v1.BulletinService/PublishDirectory',
+            infoexchange_dot_v1_dot_relay__pb2.PublishDirectoryRequest.SerializeToString,
+            infoexchange_dot_v1_dot_relay__pb2.PublishDirectoryResponse.FromString,
             options,
             channel_credentials,
             insecure,

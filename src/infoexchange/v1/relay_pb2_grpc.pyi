@@ -90,6 +90,8 @@ class BulletinServiceStub:
     def __new__(cls, channel: _aio.Channel) -> BulletinServiceAsyncStub: ...
     GetDirectory: _grpc.UnaryUnaryMultiCallable[_relay_pb2.GetDirectoryRequest, _relay_pb2.GetDirectoryResponse]
     """Returns every directory version after the caller's."""
+    PublishDirectory: _grpc.UnaryUnaryMultiCallable[_relay_pb2.PublishDirectoryRequest, _relay_pb2.PublishDirectoryResponse]
+    """Publishes the next directory version; it becomes a log entry."""
     GetBundles: _grpc.UnaryUnaryMultiCallable[_relay_pb2.GetBundlesRequest, _relay_pb2.GetBundlesResponse]
     """Returns the usable key bundles of the parties named."""
     PublishBundles: _grpc.UnaryUnaryMultiCallable[_relay_pb2.PublishBundlesRequest, _relay_pb2.PublishBundlesResponse]
@@ -102,6 +104,8 @@ class BulletinServiceAsyncStub(BulletinServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetDirectory: _aio.UnaryUnaryMultiCallable[_relay_pb2.GetDirectoryRequest, _relay_pb2.GetDirectoryResponse]  # type: ignore[assignment]
     """Returns every directory version after the caller's."""
+    PublishDirectory: _aio.UnaryUnaryMultiCallable[_relay_pb2.PublishDirectoryRequest, _relay_pb2.PublishDirectoryResponse]  # type: ignore[assignment]
+    """Publishes the next directory version; it becomes a log entry."""
     GetBundles: _aio.UnaryUnaryMultiCallable[_relay_pb2.GetBundlesRequest, _relay_pb2.GetBundlesResponse]  # type: ignore[assignment]
     """Returns the usable key bundles of the parties named."""
     PublishBundles: _aio.UnaryUnaryMultiCallable[_relay_pb2.PublishBundlesRequest, _relay_pb2.PublishBundlesResponse]  # type: ignore[assignment]
@@ -117,6 +121,14 @@ class BulletinServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_relay_pb2.GetDirectoryResponse, _abc.Awaitable[_relay_pb2.GetDirectoryResponse]]:
         """Returns every directory version after the caller's."""
+
+    @_abc_1.abstractmethod
+    def PublishDirectory(
+        self,
+        request: _relay_pb2.PublishDirectoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_relay_pb2.PublishDirectoryResponse, _abc.Awaitable[_relay_pb2.PublishDirectoryResponse]]:
+        """Publishes the next directory version; it becomes a log entry."""
 
     @_abc_1.abstractmethod
     def GetBundles(

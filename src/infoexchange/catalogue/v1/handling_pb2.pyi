@@ -103,7 +103,7 @@ class _RestrictionKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Restr
     RESTRICTION_KIND_NO_JUDICIAL_USE: _RestrictionKind.ValueType  # 2
     """Not in judicial proceedings without the provider's permission."""
     RESTRICTION_KIND_NO_ONWARD: _RestrictionKind.ValueType  # 3
-    """Not passed on without the provider's permission."""
+    """Not passed on; whom the provider wants to have it, it tells itself."""
     RESTRICTION_KIND_OTHER: _RestrictionKind.ValueType  # 4
     """As `text` says."""
 
@@ -117,7 +117,7 @@ RESTRICTION_KIND_USE_LIMITATION: RestrictionKind.ValueType  # 1
 RESTRICTION_KIND_NO_JUDICIAL_USE: RestrictionKind.ValueType  # 2
 """Not in judicial proceedings without the provider's permission."""
 RESTRICTION_KIND_NO_ONWARD: RestrictionKind.ValueType  # 3
-"""Not passed on without the provider's permission."""
+"""Not passed on; whom the provider wants to have it, it tells itself."""
 RESTRICTION_KIND_OTHER: RestrictionKind.ValueType  # 4
 """As `text` says."""
 Global___RestrictionKind: _TypeAlias = RestrictionKind  # noqa: Y015

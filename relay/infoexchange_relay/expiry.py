@@ -1,0 +1,46 @@
+"""Expiry: says in time what of this relay's papers ends soon: the directory, its certificates, its membership."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+
+import structlog
+
+from infoexchange import certificates, endings
+from infoexchange.directory import Directory
+from infoexchange.endings import Ending
+from infoexchange.errors import ExchangeError
+from infoexchange.node import Node
+from infoexchange_relay.config import Config
+
+# Implementation constants
+_DAY = 24 * 3600.0  # seconds: once a day is often enough to be seen, and seldom enough to be read
+
+_log = structlog.get_logger()
+
+
+def upcoming(config: Config, directory: Directory, now: datetime) -> list[Ending]:
+    """Return what ends for this relay within thirty days, or has ended, soonest first.
+
+    Raises:
+        OSError: The certificate cannot be read.
+        UntrustedError: `BAD_CERTIFICATE`.
+    """
+    step = "Have the national CA issue a certificate for `request.pem` again, put it in place and start the relay anew."
+    own = certificates.from_pem(config.tls_certificate.read_bytes())[:1]
+    found = endings.of_directory(directory.listing, now, party=config.name)
+    return endings.upcoming([*found, *endings.of_leaves(own, ["TLS"], step)], now)
+
+
+async def watch(config: Config, node: Node) -> None:
+    """Log once a day what ends soon: as a warning, and as an error from a week before."""
+    while True:
+        now = node.clock()
+        try:
+            for ending in await asyncio.to_thread(upcoming, config, node.directory, now):
+                say = _log.error if ending.is_urgent(now) else _log.warning
+                say("ends_soon", what=ending.what, until=f"{ending.at:%Y-%m-%dT%H:%MZ}", days=ending.days(now))
+        except (OSError, ExchangeError) as problem:
+            _log.error("endings_unknown", reason=type(problem).__name__)
+        await asyncio.sleep(_DAY)

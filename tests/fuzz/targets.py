@@ -1,0 +1,383 @@
+"""Targets: every reader of outside bytes, with real objects to begin from and the way to spoil them.
+
+A new `parse` needs one entry in a list below; a test names the one that has none.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from fuzz import changing
+from fuzz.world import RECIPIENT, SENDER, World
+from infoexchange import catalogue, certificates, delivery, wire
+from infoexchange.acknowledgement import Acknowledgement
+from infoexchange.audit import Routing, Subject, commit
+from infoexchange.bridges import stix, tables
+from infoexchange.bundle import KeyBundle
+from infoexchange.catalogue import codes, examples, text
+from infoexchange.cli import draft, rootkey
+from infoexchange.content import Content
+from infoexchange.directory import Directory
+from infoexchange.dsse import TYPE_MANIFEST, Dsse
+from infoexchange.envelope import Envelope, Wrap
+from infoexchange.errors import ExchangeError
+from infoexchange.evidence import Evidence
+from infoexchange.header import Header
+from infoexchange.keys import Identity
+from infoexchange.listing import Listing, Roots
+from infoexchange.log import LogKeys
+from infoexchange.manifest import Manifest
+from infoexchange.receipt import Receipt
+from infoexchange.tlog import Checkpoint, Cosignature, Note, Policy, Proof, VerifierKey, tiles
+from infoexchange.tlog import text as tlog_text
+from infoexchange.tlog.note import Signature
+from infoexchange.v1 import audit_pb2, content_pb2, directory_pb2, envelope_pb2, evidence_pb2
+from infoexchange.witness import WitnessKeys
+from infoexchange_relay import config
+from infoexchange_relay.cli.folder import TEMPLATE
+from messages import handling, officer_acknowledgement
+
+Change = Callable[[bytes, Sequence[bytes], random.Random], bytes]
+SIZE_MAX = 1 << 20  # bytes of one input
+
+
+@dataclass(frozen=True)
+class Target:
+    """A reader of bytes.
+
+    Attributes:
+        name: What it reads.
+        covers: Names of the functions it exercises.
+        read: The reader; returns an object or raises.
+        seeds: Real bytes.
+        change: How to spoil what they mean; without it only the bytes themselves are.
+        mend: What is done to spoilt bytes so that the reader's first check lets them through.
+        allowed: What it may raise.
+        raw: The bytes of what was read, where they must be those that came in.
+    """
+
+    name: str
+    covers: tuple[str, ...]
+    read: Callable[[bytes], Any]
+    seeds: tuple[bytes, ...]
+    change: Change | None = None
+    mend: changing.Mend | None = None
+    allowed: tuple[type[Exception], ...] = (ExchangeError,)
+    raw: Callable[[Any], bytes] | None = None
+
+    def changed(self, raw: bytes, rng: random.Random) -> bytes:
+        """Return spoilt bytes of at most `SIZE_MAX`."""
+        if self.change is None or rng.random() < 0.3:
+            made = changing.plain(raw, self.seeds, rng)
+        else:
+            made = self.change(raw, self.seeds, rng)
+        if self.mend is not None and rng.random() < 0.8:
+            made = self.mend(made)
+        return made[:SIZE_MAX]
+
+
+def qualified(reader: Callable[..., Any]) -> str:
+    """Return the name of a function as the code has it."""
+    return f"{reader.__module__}.{reader.__qualname__}"
+
+
+def _of(name: str, reader: Any, seeds: Iterable[bytes], **how: Any) -> Target:
+    """Return the target of a class or function that reads bytes."""
+    parse = getattr(reader, "parse", reader)
+    how.setdefault("raw", (lambda found: found.raw) if hasattr(reader, "raw") else None)
+    return Target(name, (qualified(parse),), how.pop("read", parse), tuple(seeds), **how)
+
+
+def _message(name: str, reader: Any, kind: Any, seeds: Iterable[bytes], **how: Any) -> Target:
+    """Return the target of a class whose bytes are a protobuf message."""
+    return _of(name, reader, seeds, change=changing.fields(kind), **how)
+
+
+# Mending
+
+
+def _recommitted(raw: bytes) -> bytes:
+    """A receipt whose leaf commits to the groups it shows."""
+    message = audit_pb2.Receipt.FromString(raw)
+    leaf = audit_pb2.AuditLeaf.FromString(message.leaf)
+    leaf.c_routing = commit("routing", message.routing_salt, message.routing)
+    leaf.c_message = commit("message", message.message_salt, message.message)
+    if message.operational_salt:
+        leaf.c_operational = commit("operational", message.operational_salt, message.operational)
+    message.leaf = wire.canonical(leaf)
+    return wire.canonical(message)
+
+
+def _repadded(raw: bytes) -> bytes:
+    """A content padded to the one length it may have."""
+    m = content_pb2.Content.FromString(raw)
+    return Content(m.schema, m.payload, m.salt_seed, m.thread_id, m.in_reply_to).raw
+
+
+def _renamed(raw: bytes) -> bytes:
+    """Evidence that names the message it holds."""
+    m = evidence_pb2.Evidence.FromString(raw)
+    inner = envelope_pb2.Envelope.FromString(m.envelope).manifest if m.envelope else m.manifest
+    m.envelope_digest = Dsse(inner.payload_type, inner.payload, ()).digest
+    for event in m.events:
+        event.ParseFromString(_recommitted(event.SerializeToString()))
+    return wire.canonical(m)
+
+
+def _lenient(mend: changing.Mend) -> changing.Mend:
+    """Mend what can be mended."""
+
+    def mended(raw: bytes) -> bytes:
+        try:
+            return mend(raw)
+        except (DecodeError, ValueError):
+            return raw
+
+    return mended
+
+
+# Readers that need more than bytes
+
+
+def _received(world: World, raw: bytes) -> Any:
+    content = Content(catalogue.schema_of(officer_acknowledgement()), raw, bytes(32))
+    header = world.envelopes[0].header
+    return delivery.read(header, content, world.exchange.directory, RECIPIENT, now=world.now)
+
+
+def _bridged(module: Any, world: World, raw: bytes) -> list[Any]:
+    return list(module.read(raw, handling(domain=0), now=world.now))
+
+
+def _opened(world: World, raw: bytes) -> Any:
+    """All that a recipient does with an envelope from the network."""
+    members = world.exchange.community.members
+    envelope, bundle = Envelope.parse(raw), members[RECIPIENT].bundle
+    own = {bundle.digest: bundle}
+    return envelope.open(
+        members[RECIPIENT].identity, own, world.exchange.directory, members[SENDER].bundle, now=world.now
+    )
+
+
+def _examined(world: World, raw: bytes) -> Any:
+    """All that an auditor does with a file from anybody."""
+    evidence = Evidence.parse(raw)
+    return evidence.verify(world.exchange.directory, now=world.now)
+
+
+def _proven(world: World, raw: bytes) -> Any:
+    """All that is done with a bundle somebody publishes."""
+    bundle = world.bundles[0]
+    return KeyBundle.parse(raw, bundle.certificates, bundle.crls).verify(world.exchange.directory, now=world.now)
+
+
+def _in_file(read: Callable[[Path], Any], folder: Path, name: str, beside: Mapping[str, bytes]) -> Callable[..., Any]:
+    """Return a reader of bytes from a reader of a file, with what stands beside the file."""
+    for place, content in beside.items():
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        (folder / place).write_bytes(content)
+
+    def reader(raw: bytes) -> Any:
+        (folder / name).write_bytes(raw)
+        return read(folder / name)
+
+    return reader
+
+
+def _protobuf(world: World) -> list[Target]:
+    e, envelopes, manifests = envelope_pb2, world.envelopes, [m.manifest.raw for m in world.envelopes]
+    statements = [s.raw for s in world.evidence[0].statements]
+    wraps, receipts = [w.raw for m in envelopes for w in m.wraps], [r.raw for r in world.receipts]
+    routings, subjects = ([getattr(r, part).raw for r in world.receipts] for part in ("routing", "subject"))
+    bundles, directory = [bundle.raw for bundle in world.bundles], world.directory
+    dsse = functools.partial(Dsse.parse, payload_type=TYPE_MANIFEST, size_max=SIZE_MAX)
+    header = functools.partial(wire.parse, e.Header, size_max=SIZE_MAX, field="header")
+    resigned = _lenient(lambda raw: world.signed_directory(e.Dsse.FromString(raw).payload))
+    payload = (directory.listing.payload,)
+    return [
+        _message("Envelope", Envelope, e.Envelope, [m.raw for m in envelopes]),
+        _message("Manifest", Manifest, e.Dsse, manifests),
+        _message("Dsse", Dsse, e.Dsse, manifests, read=dsse),
+        _message("Header", Header, e.Header, [m.header.raw for m in envelopes]),
+        _message("Wrap", Wrap, e.RecipientWrap, wraps),
+        _message("Content", Content, content_pb2.Content, [c.raw for c in world.contents], mend=_lenient(_repadded)),
+        _message("KeyBundle", KeyBundle, e.Dsse, bundles),
+        _message("Listing", Listing, directory_pb2.Directory, payload, raw=lambda found: found.payload),
+        _message("Roots", Roots, directory_pb2.Roots, [world.exchange.community.roots.raw, world.roots.raw]),
+        _message(
+            "Directory", Directory, e.Dsse, [directory.raw], mend=resigned,
+            read=functools.partial(Directory.parse, roots=world.roots),
+        ),
+        _message("Acknowledgement", Acknowledgement, e.Dsse, statements),
+        _message("Routing", Routing, audit_pb2.AuditRouting, routings),
+        _message("Subject", Subject, audit_pb2.AuditMessage, subjects),
+        _message("Receipt", Receipt, audit_pb2.Receipt, receipts, mend=_lenient(_recommitted)),
+        _message("Evidence", Evidence, evidence_pb2.Evidence, [v.raw for v in world.evidence], mend=_lenient(_renamed)),
+        _message("canonical form", wire.parse, e.Header, [m.header.raw for m in envelopes], read=header),
+        _of("records", wire.top_level_records, [c.payload for c in world.contents],
+            read=lambda raw: list(wire.top_level_records(raw))),
+    ]  # fmt: skip
+
+
+def _used(world: World) -> list[Target]:
+    """What is read and then used at once: the object that passed its reader must not trip what comes next."""
+    e, message = envelope_pb2, officer_acknowledgement()
+    opened, examined, proven, received = (
+        functools.partial(use, world) for use in (_opened, _examined, _proven, _received)
+    )
+    mine = tuple(m.raw for m in world.envelopes if any(wrap.recipient == RECIPIENT for wrap in m.wraps))
+    return [
+        Target("Envelope, opened", (), opened, mine, changing.fields(e.Envelope)),
+        Target(
+            "Evidence, verified", (), examined, tuple(v.raw for v in world.evidence),
+            changing.fields(evidence_pb2.Evidence), _lenient(_renamed),
+        ),
+        Target("KeyBundle, verified", (), proven, (world.bundles[0].raw,), changing.fields(e.Dsse)),
+        Target(
+            "message, received", (qualified(delivery.read),), received,
+            (message.SerializeToString(deterministic=True),), changing.fields(type(message)),
+        ),
+    ]  # fmt: skip
+
+
+def _log(world: World) -> list[Target]:
+    community, proofs = world.exchange.community, world.proofs
+    notes = [proof.checkpoint.raw for proof in proofs]
+    keys = [str(key).encode() for half in (community.log_keys, community.witness_keys) for pair in half.values()
+            for key in pair.verifier_keys]  # fmt: skip
+    signatures = [line.raw for proof in proofs for line in proof.checkpoint.note.signatures]
+    cosigned = [line for line in signatures if b"/witness " in line]
+    paths = [tiles.tile_path(0, 0), tiles.tile_path(2, 1234067, 8), tiles.tile_path(tiles.ENTRIES, 5)]
+    entries = [tiles.write_entries([b"one", b"", b"x" * 300]), tiles.write_entries([b""] * 3)]
+    base64 = [line.rsplit(b" ", 1)[1].strip() for line in signatures] + [b"", b"AA==", b"AAA="]
+
+    def lined(name: str, reader: Any, seeds: Iterable[bytes], **how: Any) -> Target:
+        return _of(name, reader, seeds, change=changing.lines, **how)
+
+    return [
+        lined("Note", Note, notes),
+        lined("Checkpoint", Checkpoint, notes),
+        lined("Proof", Proof, [proof.raw for proof in proofs]),
+        lined("Policy", Policy, [*world.policies, b"# nobody\nquorum none\n"]),
+        lined("VerifierKey", VerifierKey, keys, read=lambda raw: VerifierKey.parse(_decoded(raw)),
+              raw=lambda key: str(key).encode()),
+        lined("Signature", Signature, signatures),
+        lined("Cosignature", Cosignature, cosigned),
+        lined("cosignature lines", Cosignature.parse_all, [b"".join(cosigned[:4])]),
+        lined("Tile", tiles.Tile, map(str.encode, paths), read=lambda raw: tiles.Tile.parse(_decoded(raw)),
+              raw=lambda tile: tile.path.encode()),
+        lined("tile path", tiles.parse_tile_path, map(str.encode, paths),
+              read=lambda raw: tiles.parse_tile_path(_decoded(raw))),
+        _of("tile", tiles.parse_tile, [bytes(96)], read=lambda raw: tiles.parse_tile(raw, 3)),
+        _of("entries", tiles.parse_entries, entries, read=lambda raw: tiles.parse_entries(raw, 3)),
+        _of("decimal", tlog_text.parse_decimal, [b"0", b"9223372036854775807", b"42"],
+            read=lambda raw: tlog_text.parse_decimal(raw, field="number"), raw=lambda number: b"%d" % number),
+        _of("base64", tlog_text.parse_base64, base64, raw=tlog_text.write_base64,
+            read=lambda raw: tlog_text.parse_base64(raw, field="base64")),
+        _of("hash", tlog_text.parse_hash, [tlog_text.write_base64(bytes(range(32)))], raw=tlog_text.write_base64,
+            read=lambda raw: tlog_text.parse_hash(raw, field="hash")),
+        lined("lines", tlog_text.parse_lines, notes, read=lambda raw: tlog_text.parse_lines(raw, field="lines")),
+    ]  # fmt: skip
+
+
+def _files(world: World, folder: Path) -> list[Target]:
+    """Files that people keep, edit or hand to one another."""
+    community = world.exchange.community
+    root = community.root_keys[0]
+    secret, public = rootkey.write_secret(root, "party 1"), rootkey.write_public(root, "party 1")
+    ca = community.cas["th"]
+    settings = TEMPLATE.format(name='"relay.th.example"', listen='"127.0.0.1:7443"').encode()
+    drafted = functools.partial(draft.parse_draft, previous=None, previous_digest=b"", now=world.now)
+    template = "\n".join(line for line in draft.TEMPLATE.splitlines() if not line.lstrip().startswith("//"))
+    log, witness = community.log_keys["relay.th.example"], community.witness_keys["relay.th.example"]
+    registration = {
+        "form": draft.REGISTRATION_FORM,
+        "name": "relay.th.example",
+        "nation": "th",
+        "address": "127.0.0.1:7443",
+        "log_keys": [str(key) for key in log.verifier_keys],
+        "witness_keys": [str(key) for key in witness.verifier_keys],
+    }
+    named = {
+        "roots.pb": community.roots.raw,
+        "th/ca.pem": certificates.to_pem(ca.certificate),
+        "th/registration.json": json.dumps(registration).encode(),
+    }
+
+    def treed(name: str, reader: Any, seeds: Iterable[bytes], **how: Any) -> Target:
+        return _of(name, reader, seeds, change=changing.tree, raw=None, **how)
+
+    return [
+        treed("Identity", Identity, [identity.raw for identity in world.identities]),
+        treed("LogKeys", LogKeys, [keys.raw for keys in community.log_keys.values()]),
+        treed("WitnessKeys", WitnessKeys, [keys.raw for keys in community.witness_keys.values()]),
+        treed("root key", rootkey.parse_secret, [secret], read=lambda raw: rootkey.parse_secret(raw, field="file")),
+        treed("root public key", rootkey.parse_public, [public],
+              read=lambda raw: rootkey.parse_public(raw, field="file")),
+        treed("draft", draft.parse_draft, [template.encode()], allowed=(ExchangeError, OSError),
+              read=_in_file(drafted, folder / "draft", "draft.json", named)),
+        treed("relay registration", draft.parse_draft, [named["th/registration.json"]],
+              read=_in_file(lambda file: drafted(file.parent.parent / "draft.json"), folder / "registration",
+                            "th/registration.json", {**named, "draft.json": template.encode()})),
+        _of("relay configuration", config.load, [settings], change=changing.lines, allowed=(config.ConfigError,),
+            read=_in_file(lambda file: config.load(file, {}), folder, "relay.toml", {"relay.toml": b""})),
+        _of("relay address", config.parse_address, [b"127.0.0.1:7443", b"[::1]:0"], allowed=(ValueError,),
+            read=lambda raw: config.parse_address(_decoded(raw))),
+        _of("certificate", certificates.load, community.members[SENDER].certificates,
+            read=lambda raw: certificates.name_of(certificates.load(raw))),
+        _of("leaf certificate", certificates.verify_leaf, community.members[SENDER].certificates,
+            read=lambda raw: certificates.verify_leaf(raw, (ca.certificate,), world.now)),
+        _of("revocation list", certificates.newest_list, [community.members[SENDER].crl],
+            read=lambda raw: certificates.newest_list([raw], [ca.certificate])),
+        _of("PEM certificates", certificates.from_pem, [certificates.to_pem(ca.certificate)]),
+        _of("CA certificate file", certificates.NationalCa, [certificates.to_pem(ca.certificate)],
+            read=lambda raw: certificates.NationalCa.parse(ca.key_pem, raw), raw=None),
+        _of("CA key file", certificates.NationalCa, [ca.key_pem],
+            read=lambda raw: certificates.NationalCa.parse(raw, certificates.to_pem(ca.certificate)), raw=None),
+        _of("signing request", certificates.NationalCa.issue, _requests(world),
+            read=lambda raw: ca.issue(raw, now=world.now)),
+    ]  # fmt: skip
+
+
+def _requests(world: World) -> Sequence[bytes]:
+    identity = world.identities[0]
+    return certificates.identity_requests(identity.name, identity.key.ed25519, identity.key.mldsa65)
+
+
+def _foreign(world: World) -> list[Target]:
+    """Formats of others, and messages as JSON."""
+    written = json.loads(text.to_json(officer_acknowledgement()))
+    schema = catalogue.schema_of(officer_acknowledgement())
+    listed = b"pirates,1,source\nvalue,meaning\nboarded,BOARDED\nfired upon,FIRED_UPON\n"
+
+    def message(raw: bytes) -> Any:
+        return text.from_json(schema, _decoded(raw))
+
+    return [
+        _of("STIX bundle", stix.read, [examples.read("indicators.stix.json")], change=changing.tree,
+            read=functools.partial(_bridged, stix, world)),
+        _of("table of attacks", tables.read, [examples.read("piracy.csv")], change=changing.lines,
+            read=functools.partial(_bridged, tables, world)),
+        _of("message as JSON", text.from_json, [json.dumps(written).encode()], change=changing.tree, read=message),
+        _of("code list", codes.parse, [listed], change=changing.lines,
+            read=lambda raw: codes.parse(_decoded(raw).splitlines())),
+    ]  # fmt: skip
+
+
+def _decoded(raw: bytes) -> str:
+    """Any bytes as a text, as Python gives what it cannot read."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def all_targets(world: World, folder: Path) -> dict[str, Target]:
+    """Return every target by name; readers of files get theirs in `folder`."""
+    found = [*_protobuf(world), *_used(world), *_log(world), *_files(world, folder), *_foreign(world)]
+    return {target.name: target for target in found}

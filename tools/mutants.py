@@ -1,0 +1,308 @@
+"""Mutants: put one small fault after another into the code that verifies, and see whether a test notices.
+
+A fault that no test notices is a missing test, a needless line, or means the same: then it stands in tests/mutants.txt
+with the reason. Fails below 95 % noticed, on a survivor that is not listed, and on a listed one that is none.
+
+Use: python tools/mutants.py [--processes N] [--only TEXT] [MODULE ...]     for example: wire tlog.merkle
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import functools
+import json
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType
+
+from mutant_tests import ROOT, SOURCE, TESTS, Outcome, Running, Test, preload, start, tests_of
+from mutations import Mutation, mutated, mutations
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+PACKAGE = SOURCE / "infoexchange"
+BUILD = ROOT / "build" / "mutants"
+LISTED = TESTS / "mutants.txt"
+# The code that decides whether something may be believed; a folder stands for the modules in it.
+VERIFYING = (
+    "wire",
+    "dsse",
+    "suites",
+    "keys",
+    "header",
+    "manifest",
+    "envelope",
+    "bundle",
+    "listing",
+    "directory",
+    "tlog",
+)
+KILLED_MIN = 0.95
+# Tests of programs take minutes and say little of single lines: formats have their own.
+_PROGRAMS = (
+    "batching", "cli", "demo", "fuzz", "home", "latch", "layout", "mutants", "processes", "readme", "relay",
+    "simulation", "spool", "store", "transport",
+)  # fmt: skip
+_SECONDS_MAX = 5.0  # a test that takes longer is none of a line
+_TOTAL_MAX = 20.0  # seconds of tests for one mutation; what only a later one would notice has no test of its own
+
+
+@dataclass(frozen=True)
+class Result:
+    """A mutation of a module and how it ended."""
+
+    module: str
+    mutation: Mutation
+    outcome: Outcome
+    tests: int
+
+    @property
+    def id(self) -> str:
+        """The name by which a survivor is listed."""
+        return f"{self.module}.{self.mutation.id}"
+
+
+def modules(names: Sequence[str]) -> dict[str, Path]:
+    """Return the verifying modules, or those named, by dotted name below the library."""
+    found = {}
+    for name in names or VERIFYING:
+        place = PACKAGE / name.replace(".", "/")
+        paths = sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
+        if not all(path.is_file() for path in paths):
+            sys.exit(f"there is no module {name} in {PACKAGE.relative_to(ROOT)}")
+        for path in paths:
+            dotted = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+            found[dotted.removesuffix(".__init__")] = path
+    return found
+
+
+def reasons() -> list[str]:
+    """Return the names of the closed list of reasons, in order."""
+    tree = ast.parse((PACKAGE / "errors.py").read_text(encoding="utf-8"))
+    (closed,) = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Reason")
+    return [node.targets[0].id for node in closed.body if isinstance(node, ast.Assign)]  # type: ignore[attr-defined]
+
+
+def mutants_of(path: Path) -> list[Mutation]:
+    """Return every mutation of a module."""
+    return mutations(path.read_text(encoding="utf-8"), reasons())
+
+
+def listed(text: str) -> dict[str, str]:
+    """Return the accepted survivors with their reasons: a line each, and indented lines that say why below it."""
+    found: dict[str, str] = {}
+    name = ""
+    for line in text.splitlines():
+        if not line.strip() or line.startswith("#"):
+            continue
+        if not line.startswith(" "):
+            name = line
+            if name in found:
+                raise ValueError(f"listed twice: {name}")
+            found[name] = ""
+        elif name:
+            found[name] = f"{found[name]} {line.strip()}".strip()
+    silent = [name for name, why in found.items() if not why]
+    if silent:
+        raise ValueError(f"no reason given: {silent[0]}")
+    return found
+
+
+class Selection:
+    """Which tests can notice a mutation: those that run its line, in the module's own file and then the quickest."""
+
+    def __init__(self, tests: Iterable[Test]) -> None:
+        self._tests = sorted((t for t in tests if t.seconds <= _SECONDS_MAX), key=lambda test: test.seconds)
+
+    def of(self, path: Path, mutation: Mutation) -> list[Test]:
+        """Return the tests, in the order in which they run."""
+        file, own = str(path.relative_to(SOURCE)), f"_{path.stem}.py"
+        if not mutation.name:
+            exact = self._running({file: frozenset({mutation.line})}, own)
+            # A line of a statement over several lines may not count as run itself.
+            return exact or self._running({file: frozenset(range(mutation.body[0], mutation.body[1] + 1))}, own)
+        return self._running(_uses(mutation.name), own) or self._running({file: frozenset(range(1, 10**6))}, own)
+
+    def of_all(self, work: Iterable[tuple[str, Path, Mutation]]) -> list[Test]:
+        """Return the tests of any of these mutations."""
+        needed = {test.name for _, path, mutation in work for test in self.of(path, mutation)}
+        return [test for test in self._tests if test.name in needed]
+
+    def _running(self, lines: Mapping[str, frozenset[int]], own: str) -> list[Test]:
+        found, total = [], 0.0
+        for test in self._tests:
+            if any(not lines[file].isdisjoint(test.lines.get(file, ())) for file in lines):
+                total += test.seconds
+                if total > _TOTAL_MAX:
+                    break
+                found.append(test)
+        costs = Counter[str]()
+        for test in found:
+            costs[test.file] += test.seconds
+        return sorted(found, key=lambda test: (not test.file.endswith(own), costs[test.file], test.file, test.seconds))
+
+
+@functools.cache
+def _uses(name: str) -> dict[str, frozenset[int]]:
+    """Return the lines inside functions that speak of a name, by file, directly or through another constant."""
+    found: dict[str, set[int]] = {}
+    for path, tree in _parsed().items():
+        for function in ast.walk(tree):
+            if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            for node in ast.walk(function):
+                said = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+                if said == name or (isinstance(node, ast.keyword) and node.arg == name):
+                    found.setdefault(path, set()).add(node.lineno if hasattr(node, "lineno") else node.value.lineno)
+    return {path: frozenset(lines) for path, lines in found.items()}
+
+
+@functools.cache
+def _parsed() -> dict[str, ast.Module]:
+    return {
+        str(path.relative_to(SOURCE)): ast.parse(path.read_text(encoding="utf-8"))
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if not path.name.endswith("_pb2.py")
+    }
+
+
+def results(work: Sequence[tuple[str, Path, Mutation]], selection: Selection, processes: int) -> Iterator[Result]:
+    """Run the tests against every mutation, some at a time."""
+    waiting = iter(work)
+    running: dict[int, tuple[str, Mutation, int, Running]] = {}
+    while True:
+        while len(running) < processes:
+            item = next(waiting, None)
+            if item is None:
+                break
+            module, path, mutation = item
+            tests = selection.of(path, mutation)
+            if not tests:
+                yield Result(module, mutation, Outcome(False, "no test runs it", 0.0), 0)
+                continue
+            run = start(f"infoexchange.{module}", code_of(path, mutation), tests)
+            running[run.process] = (module, mutation, len(tests), run)
+        if not running:
+            return
+        process, status, usage = os.wait4(-1, os.WNOHANG)
+        if process == 0:
+            for *_, late in running.values():
+                if time.perf_counter() > late.deadline:
+                    os.kill(late.process, signal.SIGKILL)
+            time.sleep(0.005)
+            continue
+        module, mutation, count, run = running.pop(process)
+        yield Result(module, mutation, run.outcome(status, usage), count)
+
+
+def code_of(path: Path, mutation: Mutation) -> CodeType:
+    """Return the code of a module with a fault in it."""
+    tree = mutated(path.read_text(encoding="utf-8"), mutation, reasons())
+    return compile(tree, str(path), "exec", dont_inherit=True)
+
+
+def check_sound(tests: Sequence[Test]) -> None:
+    """Stop unless every test passes in such a run as it is: else nothing would be learnt from one that fails."""
+    run = start("infoexchange", None, tests)
+    _, status, usage = os.wait4(run.process, 0)
+    outcome = run.outcome(status, usage)
+    if outcome.killed:
+        sys.exit(f"without any fault the tests already fail: {outcome.by}")
+
+
+def report(console: Console, found: Sequence[Result], seconds: float, allowed: Mapping[str, str]) -> bool:
+    """Print the table and the survivors, and write both down; return whether all is well."""
+    names = list(dict.fromkeys(result.module for result in found))
+    table = Table("module", "mutants", "killed", "%", "listed", "unlisted", "seconds each")
+    well = True
+    for name in names:
+        mine = [result for result in found if result.module == name]
+        alive = [result for result in mine if not result.outcome.killed]
+        known = [result for result in alive if result.id in allowed]
+        share = 1 - len(alive) / len(mine) if mine else 1.0
+        well = well and share >= KILLED_MIN and len(known) == len(alive)
+        each = sum(result.outcome.seconds for result in mine) / max(1, len(mine))
+        numbers = (len(mine), len(mine) - len(alive), f"{100 * share:.1f}", len(known), len(alive) - len(known))
+        table.add_row(name, *map(str, numbers), f"{each:.2f}")
+        _write(name, mine, allowed)
+    console.print(table)
+    for result in found:
+        if not result.outcome.killed and result.id not in allowed:
+            console.print(f"{result.mutation.line}: {result.id}   ({result.tests} tests)", markup=False, soft_wrap=True)
+    here = {result.id for result in found}
+    alive_ids = {result.id for result in found if not result.outcome.killed}
+    for name in allowed:
+        if name in here and name not in alive_ids:
+            console.print(f"listed, and killed now: {name}", markup=False, soft_wrap=True)
+            well = False
+    console.print(f"{len(found)} mutants in {seconds:.0f} s")
+    return well
+
+
+def _write(module: str, mine: Sequence[Result], allowed: Mapping[str, str]) -> None:
+    rows = [
+        {
+            "id": result.id,
+            "line": result.mutation.line,
+            "killed": result.outcome.killed,
+            "by": result.outcome.by,
+            "seconds": round(result.outcome.seconds, 3),
+            "tests": result.tests,
+            "reason": allowed.get(result.id, ""),
+        }
+        for result in mine
+    ]
+    BUILD.mkdir(parents=True, exist_ok=True)
+    (BUILD / f"{module}.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
+
+
+def main() -> int:
+    """Run and report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("modules", nargs="*")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--only", default="", help="mutations whose name holds this text")
+    parser.add_argument("--list", action="store_true", help="print the mutations and run nothing")
+    arguments = parser.parse_args()
+    chosen = modules(arguments.modules)
+    work = [(name, path, mutation) for name, path in chosen.items() for mutation in mutants_of(path)]
+    work = [item for item in work if arguments.only in f"{item[0]}.{item[2].id}"]
+    console = Console()
+    if arguments.list:
+        for name, _, mutation in work:
+            console.print(f"{name}.{mutation.id}", markup=False, soft_wrap=True)
+        return 0
+    preload()
+    files = [f for f in sorted(TESTS.glob("test_*.py")) if not f.stem.split("_")[1].startswith(_PROGRAMS)]
+    bar = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    found: list[Result] = []
+    begin = time.perf_counter()
+    with Progress(*bar, console=console) as progress:
+        task = progress.add_task("what tests run", total=len(files))
+        tests = tests_of(files, BUILD / "lines", lambda name: progress.advance(task))
+        selection = Selection(tests)
+        check_sound(selection.of_all(work))
+        task = progress.add_task("mutants", total=len(work))
+        begin = time.perf_counter()
+        for result in results(work, selection, arguments.processes):
+            found.append(result)
+            alive = sum(not result.outcome.killed for result in found)
+            progress.update(task, advance=1, description=f"mutants, {alive} alive")
+            if not console.is_terminal and len(found) % 100 == 0:
+                console.print(
+                    f"{len(found)} of {len(work)} mutants, {alive} alive, {time.perf_counter() - begin:.0f} s"
+                )
+    allowed = listed(LISTED.read_text(encoding="utf-8")) if LISTED.is_file() else {}
+    return 0 if report(console, found, time.perf_counter() - begin, allowed) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
