@@ -52,7 +52,7 @@ _PROGRAMS = (
     "simulation", "spool", "store", "transport",
 )  # fmt: skip
 _SECONDS_MAX = 5.0  # a test that takes longer is none of a line
-_TOTAL_MAX = 20.0  # seconds of tests for one mutation; what only a later one would notice has no test of its own
+_TOTAL_MAX = 12.0  # seconds of tests for one mutation; what only a later one would notice has no test of its own
 
 
 @dataclass(frozen=True)
@@ -117,26 +117,26 @@ def listed(text: str) -> dict[str, str]:
 
 
 class Selection:
-    """Which tests can notice a mutation: those that run its line, in the module's own file and then the quickest."""
+    """Which tests can notice a mutation: those that run its line, the quickest first."""
 
     def __init__(self, tests: Iterable[Test]) -> None:
         self._tests = sorted((t for t in tests if t.seconds <= _SECONDS_MAX), key=lambda test: test.seconds)
 
     def of(self, path: Path, mutation: Mutation) -> list[Test]:
         """Return the tests, in the order in which they run."""
-        file, own = str(path.relative_to(SOURCE)), f"_{path.stem}.py"
+        file = str(path.relative_to(SOURCE))
         if not mutation.name:
-            exact = self._running({file: frozenset({mutation.line})}, own)
+            exact = self._running({file: frozenset({mutation.line})})
             # A line of a statement over several lines may not count as run itself.
-            return exact or self._running({file: frozenset(range(mutation.body[0], mutation.body[1] + 1))}, own)
-        return self._running(_uses(mutation.name), own) or self._running({file: frozenset(range(1, 10**6))}, own)
+            return exact or self._running({file: frozenset(range(mutation.body[0], mutation.body[1] + 1))})
+        return self._running(_uses(mutation.name)) or self._running({file: frozenset(range(1, 10**6))})
 
     def of_all(self, work: Iterable[tuple[str, Path, Mutation]]) -> list[Test]:
         """Return the tests of any of these mutations."""
         needed = {test.name for _, path, mutation in work for test in self.of(path, mutation)}
         return [test for test in self._tests if test.name in needed]
 
-    def _running(self, lines: Mapping[str, frozenset[int]], own: str) -> list[Test]:
+    def _running(self, lines: Mapping[str, frozenset[int]]) -> list[Test]:
         found, total = [], 0.0
         for test in self._tests:
             if any(not lines[file].isdisjoint(test.lines.get(file, ())) for file in lines):
@@ -144,10 +144,7 @@ class Selection:
                 if total > _TOTAL_MAX:
                     break
                 found.append(test)
-        costs = Counter[str]()
-        for test in found:
-            costs[test.file] += test.seconds
-        return sorted(found, key=lambda test: (not test.file.endswith(own), costs[test.file], test.file, test.seconds))
+        return found
 
 
 @functools.cache
@@ -178,6 +175,7 @@ def results(work: Sequence[tuple[str, Path, Mutation]], selection: Selection, pr
     """Run the tests against every mutation, some at a time."""
     waiting = iter(work)
     running: dict[int, tuple[str, Mutation, int, Running]] = {}
+    guess = _Guess()
     while True:
         while len(running) < processes:
             item = next(waiting, None)
@@ -188,7 +186,7 @@ def results(work: Sequence[tuple[str, Path, Mutation]], selection: Selection, pr
             if not tests:
                 yield Result(module, mutation, Outcome(False, "no test runs it", 0.0), 0)
                 continue
-            run = start(f"infoexchange.{module}", code_of(path, mutation), tests)
+            run = start(f"infoexchange.{module}", code_of(path, mutation), guess.stages(module, path, mutation, tests))
             running[run.process] = (module, mutation, len(tests), run)
         if not running:
             return
@@ -200,7 +198,39 @@ def results(work: Sequence[tuple[str, Path, Mutation]], selection: Selection, pr
             time.sleep(0.005)
             continue
         module, mutation, count, run = running.pop(process)
-        yield Result(module, mutation, run.outcome(status, usage), count)
+        outcome = run.outcome(status, usage)
+        guess.learn(module, outcome.by)
+        yield Result(module, mutation, outcome, count)
+
+
+class _Guess:
+    """Which tests are likely to notice a mutation: each file that is not loaded in vain saves time."""
+
+    def __init__(self) -> None:
+        self._before: dict[str, dict[str, str]] = {}
+        self._files: dict[str, Counter[str]] = {}
+
+    def stages(self, module: str, path: Path, mutation: Mutation, tests: Sequence[Test]) -> list[list[Test]]:
+        """Return the tests in the order of the hope put into them: who noticed it last, the likely files, the rest."""
+        if module not in self._before:
+            file = BUILD / f"{module}.json"
+            rows = json.loads(file.read_bytes()) if file.is_file() else []
+            self._before[module] = {row["id"]: row["by"] for row in rows}
+        last = self._before[module].get(f"{module}.{mutation.id}", "")
+        noticed = self._files.get(module, Counter())
+        found = [[test for test in tests if test.name == last]]
+        rest = [test for test in tests if test.name != last]
+        names = {test.file for test in rest}
+        own = [name for name in names if name.endswith(f"_{path.stem}.py")]
+        likely = [name for name, _ in noticed.most_common() if name in names and name not in own][:2]
+        found += [[test for test in rest if test.file == name] for name in (*own, *likely)]
+        found.append([test for test in rest if test.file not in (*own, *likely)])
+        return [stage for stage in found if stage]
+
+    def learn(self, module: str, by: str) -> None:
+        """Remember where a mutation was noticed."""
+        if "::" in by:
+            self._files.setdefault(module, Counter())[by.partition("::")[0]] += 1
 
 
 def code_of(path: Path, mutation: Mutation) -> CodeType:
@@ -211,7 +241,7 @@ def code_of(path: Path, mutation: Mutation) -> CodeType:
 
 def check_sound(tests: Sequence[Test]) -> None:
     """Stop unless every test passes in such a run as it is: else nothing would be learnt from one that fails."""
-    run = start("infoexchange", None, tests)
+    run = start("infoexchange", None, [tests])
     _, status, usage = os.wait4(run.process, 0)
     outcome = run.outcome(status, usage)
     if outcome.killed:

@@ -14,7 +14,7 @@ from typing import Any
 from google.protobuf.message import DecodeError, Message
 
 from infoexchange import dsse
-from infoexchange.v1 import audit_pb2, bundle_pb2, directory_pb2, envelope_pb2
+from infoexchange.v1 import audit_pb2, bundle_pb2, content_pb2, directory_pb2, envelope_pb2, grant_pb2
 
 Mend = Callable[[bytes], bytes]
 
@@ -37,6 +37,19 @@ INNER: dict[tuple[str, str], Any] = {
     ("Receipt", "routing"): audit_pb2.AuditRouting,
     ("Receipt", "message"): audit_pb2.AuditMessage,
     ("Receipt", "operational"): audit_pb2.AuditOperational,
+    ("Envelope", "grant"): envelope_pb2.Dsse,
+    ("Content", "origin"): content_pb2.Origin,
+    ("Origin", "manifest"): envelope_pb2.Dsse,
+    ("Origin", "content"): content_pb2.Content,
+    ("Origin", "grant"): envelope_pb2.Dsse,
+    ("Origin", "accepted"): audit_pb2.Receipt,
+    ("Origin", "wrap"): envelope_pb2.RecipientWrap,
+    ("SignedBundle", "bundle"): envelope_pb2.Dsse,
+    ("Transfer", "manifest"): envelope_pb2.Dsse,
+    ("Transfer", "grant"): envelope_pb2.Dsse,
+    ("Transfer", "accepted"): audit_pb2.Receipt,
+    ("Transfer", "wrap"): envelope_pb2.RecipientWrap,
+    ("Evidence", "grant"): envelope_pb2.Dsse,
     ("Evidence", "envelope"): envelope_pb2.Envelope,
     ("Evidence", "bundles"): envelope_pb2.Dsse,
     ("Evidence", "directory"): envelope_pb2.Dsse,
@@ -46,6 +59,7 @@ PAYLOADS: dict[str, Any] = {
     dsse.TYPE_MANIFEST: envelope_pb2.Manifest,
     dsse.TYPE_KEYBUNDLE: bundle_pb2.KeyBundle,
     dsse.TYPE_DIRECTORY: directory_pb2.Directory,
+    dsse.TYPE_GRANT: grant_pb2.Grant,
     dsse.TYPE_ACKNOWLEDGEMENT: audit_pb2.RecipientAcknowledgement,
 }
 

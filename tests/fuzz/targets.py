@@ -6,6 +6,7 @@ A new `parse` needs one entry in a list below; a test names the one that has non
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,21 +25,24 @@ from infoexchange.bridges import stix, tables
 from infoexchange.bundle import KeyBundle
 from infoexchange.catalogue import codes, examples, text
 from infoexchange.cli import draft, rootkey
-from infoexchange.content import Content
+from infoexchange.content import Content, _padding_for
 from infoexchange.directory import Directory
 from infoexchange.dsse import TYPE_MANIFEST, Dsse
 from infoexchange.envelope import Envelope, Wrap
 from infoexchange.errors import ExchangeError
 from infoexchange.evidence import Evidence
+from infoexchange.grant import Grant
 from infoexchange.header import Header
 from infoexchange.keys import Identity
 from infoexchange.listing import Listing, Roots
 from infoexchange.log import LogKeys
 from infoexchange.manifest import Manifest
+from infoexchange.origin import Origin
 from infoexchange.receipt import Receipt
 from infoexchange.tlog import Checkpoint, Cosignature, Note, Policy, Proof, VerifierKey, tiles
 from infoexchange.tlog import text as tlog_text
 from infoexchange.tlog.note import Signature
+from infoexchange.transfer import Transfer
 from infoexchange.v1 import audit_pb2, content_pb2, directory_pb2, envelope_pb2, evidence_pb2
 from infoexchange.witness import WitnessKeys
 from infoexchange_relay import config
@@ -119,7 +123,9 @@ def _recommitted(raw: bytes) -> bytes:
 def _repadded(raw: bytes) -> bytes:
     """A content padded to the one length it may have."""
     m = content_pb2.Content.FromString(raw)
-    return Content(m.schema, m.payload, m.salt_seed, m.thread_id, m.in_reply_to).raw
+    m.ClearField("padding")
+    m.padding = bytes(_padding_for(m.ByteSize()))
+    return wire.canonical(m)
 
 
 def _renamed(raw: bytes) -> bytes:
@@ -130,6 +136,24 @@ def _renamed(raw: bytes) -> bytes:
     for event in m.events:
         event.ParseFromString(_recommitted(event.SerializeToString()))
     return wire.canonical(m)
+
+
+def _regranted(raw: bytes) -> bytes:
+    """An origin whose manifest names the grant that it holds."""
+    m = content_pb2.Origin.FromString(raw)
+    container = envelope_pb2.Dsse.FromString(m.manifest)
+    payload = envelope_pb2.Manifest.FromString(container.payload)
+    header = envelope_pb2.Header.FromString(payload.header)
+    header.grant = hashlib.sha256(m.grant).digest() if m.grant else b""
+    payload.header = wire.canonical(header)
+    container.payload = wire.canonical(payload)
+    m.manifest = wire.canonical(container)
+    return wire.canonical(m)
+
+
+def _transfer(raw: bytes) -> Any:
+    m = evidence_pb2.Transfer.FromString(raw)
+    return Transfer.parse(m.manifest, m.grant, m.accepted, m.wrap)
 
 
 def _lenient(mend: changing.Mend) -> changing.Mend:
@@ -202,6 +226,11 @@ def _protobuf(world: World) -> list[Target]:
     header = functools.partial(wire.parse, e.Header, size_max=SIZE_MAX, field="header")
     resigned = _lenient(lambda raw: world.signed_directory(e.Dsse.FromString(raw).payload))
     payload = (directory.listing.payload,)
+    origins = [step.raw for step in world.onward.origin()]
+    transfers = [wire.canonical(step.transfer.to_wire()) for step in world.onward.origin()]
+    transfers += [
+        wire.canonical(Transfer.of(m).to_wire()) for m in envelopes if len(m.wraps) == 1 or not m.header.blind
+    ]
     return [
         _message("Envelope", Envelope, e.Envelope, [m.raw for m in envelopes]),
         _message("Manifest", Manifest, e.Dsse, manifests),
@@ -217,6 +246,10 @@ def _protobuf(world: World) -> list[Target]:
             read=functools.partial(Directory.parse, roots=world.roots),
         ),
         _message("Acknowledgement", Acknowledgement, e.Dsse, statements),
+        _message("Grant", Grant, e.Dsse, [world.onward.grant.raw]),
+        _message("Origin", Origin, content_pb2.Origin, origins, mend=_lenient(_regranted)),
+        _message("Transfer", Transfer, evidence_pb2.Transfer, transfers, read=_transfer, raw=None,
+                 allowed=(ExchangeError, DecodeError)),
         _message("Routing", Routing, audit_pb2.AuditRouting, routings),
         _message("Subject", Subject, audit_pb2.AuditMessage, subjects),
         _message("Receipt", Receipt, audit_pb2.Receipt, receipts, mend=_lenient(_recommitted)),

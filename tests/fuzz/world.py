@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from infoexchange.bundle import KeyBundle
 from infoexchange.content import Content
 from infoexchange.directory import Directory
+from infoexchange.draft import Draft
 from infoexchange.dsse import TYPE_DIRECTORY, Dsse
 from infoexchange.envelope import Envelope
 from infoexchange.evidence import Evidence
 from infoexchange.header import Header
 from infoexchange.keys import Identity, SigningKey
 from infoexchange.listing import RootKey, Roots
+from infoexchange.mailbox import Mailbox
+from infoexchange.ports import Sent
 from infoexchange.quorum import policy_for
 from infoexchange.receipt import Receipt
 from infoexchange.states import OpStatus, Precedence
@@ -21,6 +25,7 @@ from infoexchange.suites import HYBRID, HYBRID_KEM, OFFERED
 from infoexchange.testing import Exchange
 from infoexchange.tlog import Proof
 from messages import officer_acknowledgement
+from onward_case import Case
 
 SENDER, RECIPIENT, SECOND = "desk.oncb.th.example", "intel.c04.vn.example", "duty.guard.vn.example"
 
@@ -31,14 +36,16 @@ class World:
 
     Attributes:
         exchange: The community and its nodes.
-        envelopes: In every suite, to one and to two, and one pruned.
-        evidence: A whole file, and one without ciphertext.
+        envelopes: In every suite, to one and to two, one pruned, one blind, one under an epoch KEK, some of a batch.
+        onward: Three transfers under grants, in an exchange of its own.
+        evidence: A whole file, one without ciphertext, and one of what was passed on.
         root: A root key that alone may sign `roots`' directory: signing again after a change must be quick.
         roots: The trust anchor of that one key.
     """
 
     exchange: Exchange
     envelopes: tuple[Envelope, ...]
+    onward: Case
     evidence: tuple[Evidence, ...]
     root: SigningKey
     roots: Roots
@@ -59,7 +66,9 @@ class World:
         sealed += [_sealed(exchange, HYBRID.number, (RECIPIENT,)), sealed[0].prune({SECOND})]
         root = SigningKey.make(HYBRID_KEM)
         roots = Roots(1, (RootKey(root.public, "one alone", HYBRID_KEM.number),))
-        return cls(exchange, tuple(sealed), (evidence, evidence.sealed()), root, roots)
+        onward = Case()
+        files = (evidence, evidence.sealed(), onward.proven())
+        return cls(exchange, (*sealed, *_sent(exchange)), onward, files, root, roots)
 
     @property
     def now(self) -> datetime:
@@ -98,6 +107,7 @@ class World:
             Content.make("a.B", b"\x0a\x03abc", thread_id=bytes(16), in_reply_to=bytes(32)),
             Content.make("a.B", b""),
             Content.make("infoexchange.catalogue.v1.OfficerAcknowledgement", _payload()),
+            Content.make("a.B", b"\x0a\x03abc", origin=self.onward.origin().raw, addressees=[SECOND]),
         )
 
     def signed_directory(self, payload: bytes) -> bytes:
@@ -115,6 +125,33 @@ class World:
 def _payload() -> bytes:
     payload: bytes = officer_acknowledgement().SerializeToString(deterministic=True)
     return payload
+
+
+def _sent(exchange: Exchange) -> list[Envelope]:
+    """Envelopes that a mailbox makes in its own ways: blind, several under one signature, under a shared key."""
+    sender, message = exchange.mailbox(SENDER), officer_acknowledgement()
+    before = sender.spool.standing().sequence
+    sender.send_all([Draft(message, [RECIPIENT, SECOND], blind=True)])
+    sender.send_all([Draft(message, [RECIPIENT])] * 3)
+    sender.share_keks([RECIPIENT])
+    list(exchange.mailbox(RECIPIENT).receive())
+    sender.refresh()
+    sender.send_all([Draft(message, [RECIPIENT, SECOND])])
+    newest = [Envelope.parse(sent.raw) for sent in _newest(sender, sender.spool.standing().sequence - before)]
+    assert any(envelope.header.blind for envelope in newest)
+    assert any(envelope.manifest.epoch_wraps for envelope in newest)
+    assert any(envelope.manifest.dsse.batch for envelope in newest)
+    return newest
+
+
+def _newest(sender: Mailbox, count: int) -> Iterator[Sent]:
+    """The last envelopes of an outbox, each of which names the one before."""
+    digest = sender.spool.standing().digest
+    for _ in range(count):
+        sent = sender.spool.sent(digest)
+        assert sent is not None
+        yield sent
+        digest = Envelope.parse(sent.raw).header.previous
 
 
 def _sealed(exchange: Exchange, suite: int, names: tuple[str, ...]) -> Envelope:

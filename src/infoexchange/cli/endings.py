@@ -36,6 +36,8 @@ def warn(out: Output, home: Home) -> None:
     leaves = certificates.from_pem(read_file(home.path / CERTIFICATES, next_step="Enroll again."))
     found = endings.of_directory(home.directory.listing, now, party=home.name)
     for ending in endings.upcoming([*found, *endings.of_leaves(leaves, _KINDS, step)], now):
+        if ending.at == home.directory.listing.expires_at <= now:
+            continue  # the command has failed with just that
         out.warn(f"{'ACT NOW: ' if ending.is_urgent(now) else ''}{ending.sentence(now)}")
 
 
