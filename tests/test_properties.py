@@ -192,7 +192,7 @@ def formats() -> dict[str, Format]:
 
 PROTOBUF = (
     "Envelope", "Manifest", "Dsse", "Header", "Wrap", "Content", "KeyBundle", "Listing", "Directory", "Roots",
-    "Grant", "Origin", "Acknowledgement", "Routing", "Subject", "Receipt", "Evidence",
+    "Grant", "Origin", "Acknowledgement", "RecallOrder", "Routing", "Subject", "Receipt", "Evidence",
 )  # fmt: skip
 TEXT = ("Note", "Checkpoint", "Proof", "Policy", "VerifierKey", "Signature", "Cosignature")
 EVERY = (*PROTOBUF, *TEXT, *KEY_FILES)

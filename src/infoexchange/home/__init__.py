@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from infoexchange import certificates
+from infoexchange.archive import SqliteArchive
 from infoexchange.bundle import KeyBundle
 from infoexchange.directory import Directory
 from infoexchange.errors import ExchangeError, Reason, error
@@ -47,6 +48,7 @@ REQUEST = "request.pem"
 CERTIFICATES = "certificates.pem"
 CRL = "crl.der"
 SPOOL = "spool.sqlite3"
+ARCHIVE = "archive.sqlite3"
 
 
 @dataclass(frozen=True)
@@ -205,6 +207,10 @@ class Home:
     def spool(self) -> SqliteSpool:
         """Open the outbox and inbox of this folder; the caller closes it."""
         return SqliteSpool(self.path / SPOOL)
+
+    def archive(self) -> SqliteArchive:
+        """Open the archive of this folder; the caller closes it."""
+        return SqliteArchive(self.path / ARCHIVE)
 
     def save_directory(self, directory: Directory) -> None:
         """Keep a newer, verified directory for the next start; the one held already changes nothing.

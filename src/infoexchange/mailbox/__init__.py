@@ -40,7 +40,11 @@ __all__ = ["Mailbox"]
 
 
 class Mailbox:
-    """An agency's side of the exchange. Not safe for use by several threads at once."""
+    """An agency's side of the exchange. Not safe for use by several threads at once.
+
+    Attributes:
+        records: What is kept of received messages, once `keep_in` was called.
+    """
 
     def __init__(
         self,
@@ -69,7 +73,7 @@ class Mailbox:
         self._inbox = Inbox(self._desk, self._keks, self._notices)
         self._recalls = Recalls(self._desk, self._notices)
         self._tracing = Tracing(self._desk, self._inbox)
-        self._records: Records | None = None
+        self.records: Records | None = None
 
     @property
     def identity(self) -> Identity:
@@ -185,8 +189,8 @@ class Mailbox:
         results = self._outbox.flush()
         if problem:
             raise problem
-        if self._records is not None:
-            self._desk.refused += self._records.state(self._desk.spool, self._desk.newest)
+        if self.records is not None:
+            self._desk.refused += self.records.state(self._desk.spool, self._desk.newest)
         self._inbox.say_all()
         return results
 
@@ -294,8 +298,8 @@ class Mailbox:
 
     def keep_in(self, archive: Archive) -> Records:
         """Use an archive from now on: `archive` fills it, and what is destroyed in it is stated with `flush`."""
-        self._records = Records(self._desk.identity, archive, self._desk.clock)
-        return self._records
+        self.records = Records(self._desk.identity, archive, self._desk.clock)
+        return self.records
 
     def archive(self, delivery: Delivery) -> None:
         """Keep a message until its `retention_until`, or until its key is destroyed by hand; durable on return.
@@ -306,10 +310,10 @@ class Mailbox:
             UnavailableError: No archive was given, or it cannot be written.
             ExchangeError: As `Envelope.open`, if keys have gone since.
         """
-        if self._records is None:
+        if self.records is None:
             step = "Call keep_in with an archive first."
             raise error(Reason.UNAVAILABLE, field="archive", detail="this mailbox has none", next_step=step)
-        self._records.keep(delivery, *self._inbox.unlocked(delivery))
+        self.records.keep(delivery, *self._inbox.unlocked(delivery))
 
     # Asking afterwards
 
