@@ -60,8 +60,8 @@ $(PROTO)/.ok: pyproject.toml | python
 $(FLOOR)/.ok: pyproject.toml tools/floors.py | python
 	$(call make_venv,$(FLOOR))
 	@mkdir -p build
-	$(FLOOR)/bin/python tools/floors.py relay > build/floors.txt
-	$(call pip_install,$(FLOOR)) -c build/floors.txt -e '.[relay]' --group tests
+	$(FLOOR)/bin/python tools/floors.py relay hsm > build/floors.txt
+	$(call pip_install,$(FLOOR)) -c build/floors.txt -e '.[relay,hsm]' --group tests
 	@touch $@
 
 demo: $(VENV)/.ok

@@ -175,7 +175,7 @@ def proven_by(member: Member, ders: Sequence[bytes], crls: Sequence[bytes]) -> K
 
 
 def issued(identity: Identity, ca: NationalCa, exchange: Exchange, name: str = "") -> tuple[bytes, ...]:
-    requests = certificates.identity_requests(name or identity.name, identity.key.ed25519, identity.key.mldsa65)
+    requests = certificates.identity_requests(name or identity.name, identity.key)
     return tuple(ca.issue(request, now=exchange.clock()) for request in requests)
 
 
@@ -388,5 +388,6 @@ def test_a_new_epoch_names_the_one_before(shared_exchange: Exchange, member: Mem
     newer.verify(shared_exchange.directory, now=now)
     assert (newer.epoch, newer.previous) == (2, member.bundle.digest)
     assert newer.keys_in(identity) is identity.epochs[0]
+    assert newer.not_after - newer.not_before == timedelta(days=30)
     with pytest.raises(ExchangeError):
-        KeyBundle.issue(identity, member.certificates, (), now=now, lifetime=timedelta(days=31))
+        KeyBundle.issue(identity, member.certificates, (), now=now)

@@ -6,7 +6,6 @@ import json
 import os
 import pty
 import shutil
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,6 @@ from infoexchange.dsse import TYPE_DIRECTORY, Dsse
 from infoexchange.keys import SigningKey
 from infoexchange.listing import Listing
 from infoexchange.suites import HYBRID
-from infoexchange.testing.sites import environment
 
 NAMES = {"Thailand": "bangkok", "Singapore": "singapore", "Secretariat": "jakarta"}
 
@@ -184,33 +182,31 @@ def test_the_fingerprint_is_the_digest_in_digits_and_words():
 # Asking
 
 
-def at_terminal(folder: Path, answer: str, *words: str) -> tuple[int, str]:
-    """Run a command with a person at the terminal, and return its exit code and what the person saw."""
+def at_terminal(
+    person: Person, monkeypatch: pytest.MonkeyPatch, answer: str, code: int, *words: str
+) -> tuple[str, str]:
+    """Run a command with somebody at a terminal who gives an answer."""
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "infoexchange", "directory", *words]
-    with subprocess.Popen(
-        command, cwd=folder, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment()
-    ) as process:
-        os.write(ours, answer.encode() + b"\n")
-        seen = process.communicate(timeout=60)[0].decode()
+    os.write(ours, answer.encode() + b"\n")
+    with os.fdopen(theirs) as terminal, monkeypatch.context() as patched:
+        patched.setattr(sys, "stdin", terminal)
+        found = person.run(*words, code=code)
     os.close(ours)
-    os.close(theirs)
-    return process.returncode, seen
+    return found
 
 
-def test_a_holder_is_asked_after_reading(people):
+def test_a_holder_is_asked_after_reading(people, monkeypatch):
     proposed(people, drugs_only)
     bangkok = people["bangkok"]
     words = ("sign", "next.payload", "--after", "directory.pb", "--key", "root.key", "-o", "bangkok.signed")
     assert "--yes" in bangkok.fails(3, *words)  # no terminal
     assert "--yes" in bangkok.fails(3, *words, "--json")
-    code, seen = at_terminal(bangkok.folder, "no", *words)
-    assert (code, "nothing was signed" in seen) == (3, True)
+    _, err = at_terminal(bangkok, monkeypatch, "no", 3, *words)
+    assert "nothing was signed" in err
     assert not (bangkok.folder / "bangkok.signed").exists()
-    code, seen = at_terminal(bangkok.folder, "sign", *words)
-    assert code == 0
-    assert seen.index("may now exchange: drugs (before") < seen.index("Fingerprint") < seen.index("type: sign")
-    assert "as Thailand" in seen
+    out, err = at_terminal(bangkok, monkeypatch, "sign", 0, *words)
+    assert out.index("may now exchange: drugs (before") < out.index("Fingerprint") < out.index("Signed version 2")
+    assert "To sign version 2 of exchange.example as Thailand, type: sign" in err
     assert (bangkok.folder / "bangkok.signed").exists()
 
 

@@ -137,7 +137,8 @@ def test_a_revoked_certificate_is_refused_for_ever(exchange, capsys):
     issue = ("ca", "issue", "--ca", "ca-th", "home-th/request.pem", "--out", "again.pem", "--json")
     assert infoexchange(*issue) == 0
     serial = json.loads(capsys.readouterr().out)["certificates"][0]["serial"]
-    assert infoexchange("ca", "crl", "--ca", "ca-th", "--revoke", serial, "--out", "one.crl") == 0
+    assert infoexchange("ca", "revoke", "--ca", "ca-th", serial, "--reason", "keyCompromise") == 0
+    assert infoexchange("ca", "crl", "--ca", "ca-th", "--out", "one.crl") == 0
     assert infoexchange("ca", "crl", "--ca", "ca-th", "--out", "two.crl") == 0
     for crl in ("one.crl", "two.crl"):
         capsys.readouterr()
@@ -166,7 +167,15 @@ BAD = {
     "no CA": (1, "ca init", ("ca", "issue", "--ca", "nowhere", "x", "--out", "y")),
     "not a request": (1, "request.pem", ("ca", "issue", "--ca", "ca-th", "th.pem", "--out", "y")),
     "foreign request": (1, "home-sg", ("ca", "issue", "--ca", "ca-th", "home-sg/request.pem", "--out", "y")),
-    "not a serial": (3, "hexadecimal", ("ca", "crl", "--ca", "ca-th", "--revoke", "x", "--out", "y")),
+    "not a serial": (1, "ca list", ("ca", "revoke", "--ca", "ca-th", "xyz", "--unregistered")),
+    "a serial of nobody": (1, "--unregistered", ("ca", "revoke", "--ca", "ca-th", "beef")),
+    "revoked in the future": (
+        1,
+        "in the future",
+        ("ca", "revoke", "--ca", "ca-th", "1", "--since", "2999-01-01T00:00Z"),
+    ),
+    "no zone": (3, "zone", ("ca", "revoke", "--ca", "ca-th", "1", "--since", "2026-01-01")),
+    "no register": (1, "ca init", ("ca", "list", "--ca", "home-th")),
     "not a draft": (1, "th.pem", ("directory", "propose", "th.pem", "--out", "y")),
     "out in no folder": (1, "no such file", ("directory", "propose", "draft.json", "--out", "no/where")),
     "out is a folder": (1, "Name a file", ("directory", "propose", "draft.json", "--out", "home-th")),

@@ -246,7 +246,7 @@ def test_an_agency_offers_what_it_chose_until_it_chooses_again(exchange, folder,
     found, now = [], home.bundle.not_after - DAY
     for chosen in ((HYBRID, NIST_HIGH), (), (), (), (), ()):
         assert home.rotate(now=now, suites=chosen)
-        home.bundle.verify(home.directory, now=now)
+        home.bundle.verify(home.directory, now=home.bundle.not_before)
         closing = {n for n, _ in home.identity.epochs[0].signing} - {*home.bundle.accept_suites}
         found.append((home.bundle.accept_suites, closing))
         now = home.bundle.not_after - DAY

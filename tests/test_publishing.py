@@ -35,7 +35,7 @@ def test_a_version_is_published_and_reaches_agencies(tmp_path: Path, capsys: pyt
     with sites.running():
         second.write_bytes(successor(sites, first, count=1))
         assert infoexchange("directory", "publish", second, "--home", home) == 1
-        assert "bad_signature" in capsys.readouterr().err  # seen here, before anything was sent
+        assert "bad_signature" in capsys.readouterr().err  # seen here, before it was sent
         second.write_bytes(successor(sites, first))
         assert infoexchange("directory", "publish", second, "--home", home, "--json") == 0
         done = json.loads(capsys.readouterr().out)
@@ -43,6 +43,13 @@ def test_a_version_is_published_and_reaches_agencies(tmp_path: Path, capsys: pyt
         assert Home.open(home).directory.version == 2
         assert infoexchange("directory", "publish", second, "--home", home, "--json") == 0
         assert json.loads(capsys.readouterr().out)["entry"] == done["entry"]  # the same again is the same entry
+        # An agency that has been away first takes what it missed.
+        away, third = tmp_path / "away", tmp_path / "third.pb"
+        shutil.copytree(home, away)
+        (away / "directory.pb").write_bytes(first.raw)
+        third.write_bytes(successor(sites, Directory.held(second.read_bytes())))
+        assert infoexchange("directory", "publish", third, "--home", away) == 0
+        assert "uses version 3" in capsys.readouterr().out
         # The other operator puts the file in place and says so; the relay goes on, in the same process.
         vn = sites.folder / "relay.vn.example"
         shutil.copy(second, vn / "new.pb")

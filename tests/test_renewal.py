@@ -164,6 +164,8 @@ def test_at_start_the_log_weighs_more_than_the_files(fresh):
         put(fresh, "th", directory)
         config.roots.write_bytes(anchor.raw)
         assert raised(lambda: fresh.start("th")).reason is reason
+    [kept] = (config.data / "forks").iterdir()
+    assert Directory.held(kept.read_bytes()).listing.suites == (2,)
     # An older version that was in force here is no harm: newer ones may have come from a peer.
     put(fresh, "th", fresh.directory.raw)
     assert fresh.start("th").node.directory.digest == two.digest

@@ -214,8 +214,8 @@ def test_expired_envelopes_are_found(store, community):
 
 def test_bundles_by_owner_and_digest(store, community):
     first, other = community.bundles[COAST_A], community.bundles[COAST_B]
-    parts = {"now": NOW + timedelta(days=1), "previous": first}
-    second = type(first).issue(community.made.members[COAST_A].identity, first.certificates, first.crls, **parts)
+    identity, later = community.made.members[COAST_A].identity, NOW + timedelta(days=1)
+    second = type(first).issue(identity, first.certificates, first.crls, now=later)
     store.append([change(Event.KEY_BUNDLE, b.digest, b.owner, exhibit=b.raw, bundle=b) for b in (first, other, second)])
     found = store.bundle(first.digest)
     assert (found.raw, found.certificates, found.crls) == (first.raw, first.certificates, first.crls)

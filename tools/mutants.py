@@ -48,8 +48,8 @@ VERIFYING = (
 KILLED_MIN = 0.95
 # Tests of programs take minutes and say little of single lines: formats have their own.
 _PROGRAMS = (
-    "batching", "cli", "demo", "fuzz", "home", "latch", "layout", "mutants", "processes", "readme", "relay",
-    "simulation", "spool", "store", "transport",
+    "batching", "ceremony", "cli", "demo", "fuzz", "home", "latch", "layout", "mutants", "processes", "publishing",
+    "readme", "relay", "renewal", "simulation", "spool", "store", "transport",
 )  # fmt: skip
 _SECONDS_MAX = 5.0  # a test that takes longer is none of a line
 _TOTAL_MAX = 12.0  # seconds of tests for one mutation; what only a later one would notice has no test of its own

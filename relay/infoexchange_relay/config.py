@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from infoexchange import wire
+from infoexchange.cli.passphrase import asking
 from infoexchange.errors import ExchangeError, Reason, error
+from infoexchange.home import Keychain
 
 ENVIRONMENT_PREFIX = "INFOEXCHANGE_RELAY__"
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -47,6 +49,7 @@ class Config:
         witness_keys: Key file of the witness that cosigns other relays' logs.
         tls_key: Key file of the TLS certificate.
         tls_certificate: PEM file of the TLS certificate.
+        passphrase_file: File with the passphrase of the key files, for machines without systemd; empty for none.
         directory: Signed directory.
         roots: Trust anchor: the root keys that sign the directory.
         witness_seconds: Seconds between two rounds of asking for cosignatures.
@@ -65,10 +68,15 @@ class Config:
     tls_certificate: Path
     directory: Path
     roots: Path
+    passphrase_file: str = ""
     witness_seconds: int = 10  # C2SP tlog-witness suggests seconds to a minute
     reflection: bool = False
     metrics_listen: str = ""
     log_level: str = "info"
+
+    def keychain(self) -> Keychain:
+        """Return what opens the key files: systemd's credential, the passphrase file, or a person at this terminal."""
+        return Keychain(asking(Path(self.passphrase_file) if self.passphrase_file else None, "Passphrase of"))
 
     @property
     def store(self) -> Path:
@@ -108,7 +116,7 @@ def load(file: Path, environ: Mapping[str, str]) -> Config:
     for key, field in known.items():
         if key in given:
             try:
-                values[key] = _check(key, _KINDS[str(field.type)](given[key][0], file.parent))
+                values[key] = _check(key, _KINDS[str(field.type)](given[key][0], file.parent), file.parent)
             except ValueError as problem:
                 wrong(key, str(problem))
         elif field.default is dataclasses.MISSING:
@@ -180,7 +188,7 @@ def _number(value: object, folder: Path) -> int:
 _KINDS: dict[str, Callable[[object, Path], object]] = {"str": _text, "Path": _path, "bool": _flag, "int": _number}
 
 
-def _check(key: str, value: Any) -> object:
+def _check(key: str, value: Any, folder: Path) -> object:
     """Return the value of a setting, or raise `ValueError` that says what is wrong with it."""
     if key == "name":
         try:
@@ -193,6 +201,8 @@ def _check(key: str, value: Any) -> object:
         host, _ = parse_address(value)
         if not _is_loopback(host):
             raise ValueError(f"{host!r} is not a loopback address; metrics carry no protection of their own")
+    elif key == "passphrase_file" and value:
+        return str(folder / value)
     elif key == "witness_seconds" and not 1 <= value <= _WITNESS_SECONDS_MAX:
         raise ValueError(f"{value} is not 1 to {_WITNESS_SECONDS_MAX} seconds")
     elif key == "log_level" and value not in LOG_LEVELS:

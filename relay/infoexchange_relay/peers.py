@@ -7,6 +7,7 @@ import contextlib
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -16,7 +17,7 @@ from infoexchange.bundle import KeyBundle
 from infoexchange.certificates import CLOCK_SKEW
 from infoexchange.errors import ExchangeError, UnavailableError, UntrustedError
 from infoexchange.listing import Party, Role
-from infoexchange.ports import History
+from infoexchange.ports import History, concerns
 from infoexchange.receipt import Receipt
 from infoexchange_relay.forward import Forwarder, Peer, Writer
 from infoexchange_relay.recalls import OrderForwarder
@@ -26,6 +27,8 @@ _FORWARDERS_MAX = 64  # threads, each made when it is first needed: a region has
 _ASKERS = 8  # questions under way at once; whoever asks waits for the answer anyway
 _SWEEP = 30.0  # seconds between two looks for what has expired; nobody waits for the answer
 _SWEEP_LIMIT = 64
+_FRESH = timedelta(minutes=1)  # how old an answer about another relay's agency may be: its keys may be withdrawn since
+_NEVER = datetime.min.replace(tzinfo=UTC)
 _RESTART = 30.0  # seconds before a task that died of a bug begins again
 
 T = TypeVar("T")
@@ -45,6 +48,8 @@ class Peers:
         self._askers = ThreadPoolExecutor(_ASKERS, "ask")
         self._forwarding: dict[str, list[asyncio.Task[None]]] = {}
         self._sweeping: asyncio.Task[None] | None = None
+        self._asked: dict[str, datetime] = {}
+        self._learning: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         """Begin to forward and to look for what has expired, in the running loop."""
@@ -83,6 +88,9 @@ class Peers:
         if self._sweeping:
             self._sweeping.cancel()
             await asyncio.gather(self._sweeping, return_exceptions=True)
+        for task in self._learning:
+            task.cancel()
+        await asyncio.gather(*self._learning, return_exceptions=True)
         await self._end(list(self._peers.values()))
         self._pool.shutdown()
         self._askers.shutdown()
@@ -120,22 +128,30 @@ class Peers:
         own = await self._writer.read(partial(self._node.store.bundles, names))
         if caller.role is Role.RELAY:
             return own
-        wanted = self._to_ask(names, own)
+        now = self._node.clock()
+        in_use = {bundle.owner for bundle in own if bundle.not_after >= now}
+        # What is known serves at once; whether there is anything newer is asked meanwhile, for the next who asks.
+        aging = [name for name in names if name in in_use and now > self._asked.get(name, _NEVER) + _FRESH]
+        for peer, asked in self._by_peer(aging).items():
+            task = asyncio.create_task(self._learn(self._peers[peer], asked))
+            self._learning.add(task)
+            task.add_done_callback(self._learning.discard)
+        wanted = self._by_peer([name for name in names if name not in in_use])
         if not wanted:
             return own
         await asyncio.gather(*(self._learn(self._peers[name], asked) for name, asked in wanted.items()))
         return await self._writer.read(partial(self._node.store.bundles, names))
 
-    def _to_ask(self, names: Sequence[str], own: Sequence[KeyBundle]) -> dict[str, list[str]]:
-        """Return the names to ask for, by peer."""
+    def _by_peer(self, names: Sequence[str]) -> dict[str, list[str]]:
+        """Return the agencies among some names that other relays serve, by relay; they count as asked for from now."""
         now = self._node.clock()
-        in_use = {bundle.owner for bundle in own if bundle.not_after >= now}
         wanted: dict[str, list[str]] = {}
         for name in dict.fromkeys(names):
             with contextlib.suppress(ExchangeError):
                 party = self._node.directory.party(name, at=now)
-                if name not in in_use and party.role is Role.AGENCY and party.relay in self._peers:
+                if party.role is Role.AGENCY and party.relay in self._peers:
                     wanted.setdefault(party.relay, []).append(name)
+                    self._asked[name] = now
         return wanted
 
     async def _learn(self, peer: Peer, names: Sequence[str]) -> None:
@@ -183,7 +199,7 @@ class Peers:
         except ExchangeError as problem:
             _log.error("receipt_refused", peer=peer.name, digest=digest.hex(), reason=problem.reason.word)
             return False
-        return receipt.subject.envelope_digest == digest
+        return concerns(receipt, digest)
 
     async def _ask(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._askers, call)

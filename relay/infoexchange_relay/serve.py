@@ -14,8 +14,9 @@ import structlog
 
 from infoexchange import certificates, suites, wire
 from infoexchange.directory import Directory
-from infoexchange.errors import Reason, error
-from infoexchange.home.files import in_file, read_key
+from infoexchange.errors import Reason, UntrustedError, error
+from infoexchange.home.files import in_file
+from infoexchange.home.held import put_fork
 from infoexchange.ledger import Ledger
 from infoexchange.listing import Roots
 from infoexchange.log import LogKeys
@@ -36,6 +37,9 @@ from infoexchange_relay.witnessing import CosigningDesk
 # Exit codes, beside those of every command (0 to 3)
 STOPPED = 0  # it was told to
 LOG_STOPPED = 4  # the log took nothing more; what was acknowledged is safe, and a new start checks the data
+
+# Implementation constants
+_CHECK = "Run `infoexchange-relay check`, which names everything that is missing."
 
 _log = structlog.get_logger()
 
@@ -87,9 +91,10 @@ async def running(config: Config) -> AsyncIterator[Relay]:
     """
     wire.require_upb()
     suites.probe(())
-    key, certificate = _read_key(config.tls_key), _read(config.tls_certificate)
-    keys = LogKeys.parse(_read_key(config.log_keys))
-    witness_keys = WitnessKeys.parse(_read_key(config.witness_keys))
+    keychain = config.keychain()
+    key, certificate = keychain.read(config.tls_key, next_step=_CHECK), _read(config.tls_certificate)
+    keys = LogKeys.parse(keychain.read(config.log_keys, next_step=_CHECK))
+    witness_keys = WitnessKeys.parse(keychain.read(config.witness_keys, next_step=_CHECK))
     check = partial(_check_identity, config, keys, certificate)
     if not config.store.exists():
         check(_directory(config, []))  # what cannot start leaves nothing behind
@@ -147,10 +152,6 @@ def _locked(config: Config) -> Iterator[None]:
         yield
 
 
-def _read_key(path: Path) -> bytes:
-    return read_key(path, next_step="Run `infoexchange-relay check`, which names everything that is missing.")
-
-
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -159,14 +160,20 @@ def _read(path: Path) -> bytes:
             Reason.UNAVAILABLE,
             field=str(path),
             detail=problem.strerror or "unreadable",
-            next_step="Run `infoexchange-relay check`, which names everything that is missing.",
+            next_step=_CHECK,
         ) from None
 
 
 def _directory(config: Config, logged: Sequence[bytes]) -> Directory:
     """Return the version to start with: what the log holds weighs more than what lies beside it."""
-    with in_file(config.directory):
-        return Directory.resume(logged, _read(config.directory), roots=Roots.parse(_read(config.roots)))
+    raw = _read(config.directory)
+    try:
+        with in_file(config.directory):
+            return Directory.resume(logged, raw, roots=Roots.parse(_read(config.roots)))
+    except UntrustedError as problem:
+        if problem.reason is Reason.LOG_FORK:
+            put_fork(config.data, raw)  # the proof must outlast the next file that is put there
+        raise
 
 
 def _check_identity(config: Config, keys: LogKeys, certificate: bytes, directory: Directory) -> None:

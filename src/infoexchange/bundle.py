@@ -56,6 +56,10 @@ class KeyBundle:
         wire.check_ascending([k.suite for k in m.enc_keys], field="bundle.enc_keys")
         for digest in m.identity_certs:
             wire.check_size(digest, wire.DIGEST_SIZE, field="bundle.identity_certs")
+        first = m.epoch == 1
+        if first == bool(m.previous) or (first and m.withdraws_older):
+            detail = "the first bundle follows none, every other names the one before"
+            raise error(Reason.BAD_FIELD, field="bundle.previous", detail=detail)
         if m.tls_spki:
             raise error(Reason.BAD_FIELD, field="bundle.tls_spki", detail="not offered by this version")
         usages = [(key.suite, int(key.usage)) for key in m.sig_keys]
@@ -83,24 +87,27 @@ class KeyBundle:
         *,
         now: datetime,
         previous: KeyBundle | None = None,
-        lifetime: timedelta = BUNDLE_LIFETIME_MAX,
+        withdraw: bool = False,
     ) -> KeyBundle:
-        """Return a new bundle of an identity's newest epoch, signed by both halves of its identity key.
+        """Return a new bundle of an identity's newest epoch, for 30 days, signed by both halves of its identity key.
 
         Args:
             identity: Whose newest epoch keys are published.
             certificates: DER identity certificates, Ed25519 then ML-DSA-65.
             crls: DER revocation lists of the issuing CA, newest first.
             now: First moment of use.
-            previous: The bundle of the epoch before.
-            lifetime: Time of use, at most 30 days.
+            previous: The bundle of the epoch before; nothing for epoch 1 only.
+            withdraw: Whether all older bundles are withdrawn from `now` on, because somebody else may have their keys.
+
+        Raises:
+            UnavailableError: The hardware token that holds an identity key cannot be used now.
         """
         epoch = identity.epochs[0]
         payload = bundle_pb2.KeyBundle(
             owner=identity.name,
             epoch=epoch.epoch,
             not_before_ms=wire.to_ms(now),
-            not_after_ms=wire.to_ms(now + lifetime),
+            not_after_ms=wire.to_ms(now + BUNDLE_LIFETIME_MAX),
             enc_keys=[bundle_pb2.EncKey(suite=n, public_key=k.public) for n, k in sorted(epoch.opening.items())],
             sig_keys=[
                 bundle_pb2.SigKey(suite=n, public_key=k.public, keyid=k.key_id, usage=bundle_pb2.KeyUsage.ValueType(u))
@@ -109,6 +116,7 @@ class KeyBundle:
             accept_suites=sorted(epoch.opening),
             previous=previous.digest if previous else b"",
             identity_certs=[sha256(c).digest() for c in certificates],
+            withdraws_older=withdraw,
         )
         raw = wire.canonical(payload)
         dsse = Dsse.make(TYPE_KEYBUNDLE, raw, identity.key.sign(TYPE_KEYBUNDLE, raw))
@@ -139,6 +147,11 @@ class KeyBundle:
         """Digest of the bundle of the epoch before; empty for the first."""
         return self._message.previous
 
+    @property
+    def withdraws_older(self) -> bool:
+        """Whether bundles of lower epochs are withdrawn from `not_before` on."""
+        return self._message.withdraws_older
+
     @functools.cached_property
     def not_before(self) -> datetime:
         """First moment of use."""
@@ -163,6 +176,20 @@ class KeyBundle:
             UntrustedError: `UNKNOWN_PARTY`, `BAD_CERTIFICATE`, `REVOKED` or `BAD_SIGNATURE`.
             RefusedError: `STALE_BUNDLE` when `now` lies outside its time of use.
         """
+        party = self.prove(directory, now=now)
+        # (6) time of use
+        if not self.not_before - certificates.CLOCK_SKEW <= now <= self.not_after + certificates.CLOCK_SKEW:
+            raise error(Reason.STALE_BUNDLE, field="bundle", detail=f"epoch {self.epoch} of {self.owner} is not in use")
+        return party
+
+    def prove(self, directory: Directory, *, now: datetime) -> Party:
+        """Return the owner, once it is shown to have signed this bundle, whether the bundle is in use yet or not.
+
+        Spec: section KeyBundle, steps 2 to 5.
+
+        Raises:
+            UntrustedError: `UNKNOWN_PARTY`, `BAD_CERTIFICATE`, `REVOKED` or `BAD_SIGNATURE`.
+        """
         # (2) the owner took part at that time
         party = directory.party(self.owner, at=now)
         # Certificates and signatures cost a millisecond; their result stands for the minute it was found in.
@@ -172,15 +199,12 @@ class KeyBundle:
             if len(self._proven) >= _PROVEN_MAX:
                 self._proven.clear()
             self._proven.add(minute)
-        # (6) time of use
-        if not self.not_before - certificates.CLOCK_SKEW <= now <= self.not_after + certificates.CLOCK_SKEW:
-            raise error(Reason.STALE_BUNDLE, field="bundle", detail=f"epoch {self.epoch} of {self.owner} is not in use")
         return party
 
     def _prove(self, nation: Nation, now: datetime) -> None:
         """Raise unless certificates, revocation and signatures hold (steps 3 to 5)."""
         # (3) certificates: those the bundle names, from a CA of that nation, in the owner's name
-        if [sha256(c).digest() for c in self.certificates] != list(self._message.identity_certs):
+        if not self.is_provable:
             raise error(Reason.BAD_CERTIFICATE, field="bundle.identity_certs", detail="other certificates came along")
         leaves = [certificates.verify_leaf(c, nation.identity_cas, now) for c in self.certificates]
         if tuple(leaf.algorithm for leaf in leaves) != _ALGORITHMS:
@@ -247,6 +271,11 @@ class KeyBundle:
         raise error(
             Reason.SUITE_NOT_ACCEPTED, field="bundle.enc_keys", detail=f"{self.owner} does not accept {suite.name}"
         )
+
+    @property
+    def is_provable(self) -> bool:
+        """Whether the certificates came along without which nobody can verify it."""
+        return [sha256(c).digest() for c in self.certificates] == list(self._message.identity_certs)
 
     def named(self, certificates: Mapping[bytes, bytes]) -> list[bytes]:
         """Return those DER certificates, given by digest, that this bundle names, in its order."""

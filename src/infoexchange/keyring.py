@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from infoexchange import chain
 from infoexchange.bundle import KeyBundle
 from infoexchange.directory import Directory
 from infoexchange.errors import ExchangeError, Reason, error
@@ -41,16 +42,20 @@ class Keyring:
 
         Raises:
             RefusedError: `SUITE_NOT_ACCEPTED`, or `STALE_BUNDLE` when none was published.
+            UntrustedError: `LOG_FORK` when the recipient's bundles tell two histories.
             ExchangeError: Why the newest one cannot be used, when none can.
         """
         directory.listing.check_suite(suite, field="suite")
         problem: ExchangeError | None = None
-        for bundle in sorted(self._known.get(party.name, []), key=lambda b: b.epoch, reverse=True):
+        known = sorted(self._known.get(party.name, []), key=lambda b: b.epoch, reverse=True)
+        for bundle in known:
             try:
                 bundle.verify(directory, now=now)
+                chain.check_not_withdrawn(bundle, known, directory, at=now)
             except ExchangeError as refused:
                 problem = problem or refused
             else:
+                chain.check_follows(bundle, known, directory, now=now)
                 bundle.opening_key(suite)
                 return bundle
         raise problem or error(
@@ -59,6 +64,10 @@ class Keyring:
             detail=f"no keys of {party.name} are to be had",
             next_step="Try again in a minute; if it stays so, ask that agency to connect once, which publishes them.",
         )
+
+    def check_not_withdrawn(self, bundle: KeyBundle, directory: Directory, *, at: datetime) -> None:
+        """Raise `REVOKED` if the owner of a bundle had withdrawn it by the time `at`, with a newer one known here."""
+        chain.check_not_withdrawn(bundle, self._known.get(bundle.owner, []), directory, at=at)
 
     def sender_of(self, header: Header, bulletin: Bulletin) -> KeyBundle:
         """Return the bundle that a header names, not verified yet; `UNAVAILABLE` while it is not to be had."""

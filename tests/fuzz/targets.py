@@ -16,15 +16,16 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from fuzz import changing
+from fuzz import changing, key_files
 from fuzz.world import RECIPIENT, SENDER, World
-from infoexchange import catalogue, certificates, delivery, wire
+from infoexchange import catalogue, certificates, delivery, hsm, wire
 from infoexchange.acknowledgement import Acknowledgement
 from infoexchange.audit import Routing, Subject, commit
 from infoexchange.bridges import stix, tables
 from infoexchange.bundle import KeyBundle
 from infoexchange.catalogue import codes, examples, text
 from infoexchange.cli import draft, rootkey
+from infoexchange.cli.register import Register
 from infoexchange.content import Content, _padding_for
 from infoexchange.directory import Directory
 from infoexchange.dsse import TYPE_MANIFEST, Dsse
@@ -34,6 +35,7 @@ from infoexchange.evidence import Evidence
 from infoexchange.grant import Grant
 from infoexchange.header import Header
 from infoexchange.keys import Identity
+from infoexchange.keys.sealed import SealedFile
 from infoexchange.listing import Listing, Roots
 from infoexchange.log import LogKeys
 from infoexchange.manifest import Manifest
@@ -354,6 +356,10 @@ def _files(world: World, folder: Path) -> list[Target]:
 
     return [
         treed("Identity", Identity, [identity.raw for identity in world.identities]),
+        treed("sealed file", SealedFile, [key_files.sealed(world)], read=key_files.unsealed),
+        _of("token URI", hsm.Place, [b"pkcs11:token=a%20b;object=c?module-path=/d.so"], change=changing.lines,
+            read=lambda raw: hsm.Place.parse(_decoded(raw))),
+        treed("CA register", Register, [key_files.register(world)], read=lambda raw: Register.parse(raw, folder)),
         treed("LogKeys", LogKeys, [keys.raw for keys in community.log_keys.values()]),
         treed("WitnessKeys", WitnessKeys, [keys.raw for keys in community.witness_keys.values()]),
         treed("root key", rootkey.parse_secret, [secret], read=lambda raw: rootkey.parse_secret(raw, field="file")),
@@ -386,7 +392,7 @@ def _files(world: World, folder: Path) -> list[Target]:
 
 def _requests(world: World) -> Sequence[bytes]:
     identity = world.identities[0]
-    return certificates.identity_requests(identity.name, identity.key.ed25519, identity.key.mldsa65)
+    return certificates.identity_requests(identity.name, identity.key)
 
 
 def _foreign(world: World) -> list[Target]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from infoexchange.cli.endings import endings_data, endings_parts
 from infoexchange.cli.output import FAILED, PASSED, USAGE, Output, Table
 from infoexchange.cli.parser import Parser, add_command, parsed
+from infoexchange.cli.passphrase import add_passphrase, keychain_of, new_seal
 from infoexchange_relay.cli.checks import Checks
 from infoexchange_relay.cli.folder import DEFAULT_LISTEN, make_folder
 from infoexchange_relay.config import Config, ConfigError, load
@@ -41,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     init.add_argument("--listen", metavar="HOST:PORT", default=DEFAULT_LISTEN, help="default: %(default)s")
     init.add_argument("--nation", metavar="CODE", help="code of its nation (default: the second part of NAME)")
 
+    add_passphrase(init, new=True)
+
     check = add_command(commands, "check", "check everything a relay needs, and its whole log; changes nothing", _check)
     serve = add_command(commands, "serve", "run the relay until it is told to stop", _serve)
     for command in (check, serve):
@@ -63,7 +66,10 @@ def _config(args: argparse.Namespace) -> Config:
 
 
 def _init(args: argparse.Namespace, out: Output) -> int:
-    made = make_folder(args.folder, args.name, listen=args.listen, nation=args.nation, now=datetime.now(UTC))
+    keychain = keychain_of(args, new_seal(args))
+    made = make_folder(
+        args.folder, args.name, listen=args.listen, nation=args.nation, keychain=keychain, now=datetime.now(UTC)
+    )
     out.show(
         {"name": args.name, "folder": str(args.folder), "config": str(made.config)}
         | {"request": str(made.request), "registration": str(made.registration)},

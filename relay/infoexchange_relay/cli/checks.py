@@ -21,7 +21,7 @@ from infoexchange.cli.output import of_system
 from infoexchange.directory import Directory
 from infoexchange.endings import Ending
 from infoexchange.errors import ExchangeError, Reason, error
-from infoexchange.home.files import check_tls_pair, in_file, missing, read_file, read_key
+from infoexchange.home.files import check_tls_pair, in_file, missing, read_file
 from infoexchange.ledger import FIRST_BATCH
 from infoexchange.listing import Party, Role, Roots
 from infoexchange.log import LogKeys, NoteKeys
@@ -73,6 +73,7 @@ class Checks:
     def __init__(self, config: Config, progress: Progress, *, now: datetime) -> None:
         """Hold what is checked; `progress` is told about the audit log, which may be long."""
         self._config = config
+        self._keychain = config.keychain()
         self._progress = progress
         self._now = now
         self._findings: list[Finding] = []
@@ -123,7 +124,7 @@ class Checks:
         return None
 
     def _keys(self, kind: type[K], file: Path) -> K:
-        raw = read_key(file, next_step=_INIT)
+        raw = self._keychain.read(file, next_step=_INIT)
         with in_file(file):
             keys = kind.parse(raw)
         if keys.relay != self._config.name:
@@ -165,12 +166,12 @@ class Checks:
     def _certificate(self, directory: Directory | None, entry: Party | None) -> str:
         config = self._config
         # The permissions of the key are worth knowing even where there is no certificate yet.
-        read_key(config.tls_key, next_step=_INIT)
+        key = self._keychain.read(config.tls_key, next_step=_INIT)
         with in_file(config.tls_certificate):
             ders = certificates.from_pem(
                 read_file(config.tls_certificate, next_step="Put the certificate that the national CA issued there.")
             )
-        check_tls_pair(ders[0], config.tls_key)
+        check_tls_pair(ders[0], key, config.tls_key)
         until = f"until {certificates.load(ders[0]).not_valid_after_utc:%Y-%m-%d}"
         if not directory or not entry:
             return until + ", not compared with the directory"

@@ -11,7 +11,8 @@ from infoexchange import certificates, suites, wire
 from infoexchange.cli.draft import REGISTRATION_FORM
 from infoexchange.cli.output import UsageError
 from infoexchange.errors import Reason, error
-from infoexchange.home.files import read_key, write_file, write_new
+from infoexchange.home import Keychain
+from infoexchange.home.files import write_file
 from infoexchange.log import LogKeys
 from infoexchange.witness import WitnessKeys
 from infoexchange_relay.config import parse_address
@@ -41,6 +42,10 @@ latch = "latch/checkpoint"
 log_keys = "log.key"
 witness_keys = "witness.key"
 tls_key = "tls.key"
+
+# File with the passphrase of key files that are sealed with one. Leave it empty where systemd hands the passphrase
+# over as the credential infoexchange-passphrase, and where a person types it.
+passphrase_file = ""
 
 # Certificate that the national CA issued for request.pem.
 tls_certificate = "tls.pem"
@@ -100,7 +105,7 @@ class Made:
         return self.folder / "roots.pb"
 
 
-def make_folder(folder: Path, name: str, *, listen: str, nation: str | None, now: datetime) -> Made:
+def make_folder(folder: Path, name: str, *, listen: str, nation: str | None, keychain: Keychain, now: datetime) -> Made:
     """Make keys, certificate request, registration and settings of a new relay.
 
     Keys are never overwritten. After a crash or a full disk the same call finishes what was begun.
@@ -121,17 +126,17 @@ def make_folder(folder: Path, name: str, *, listen: str, nation: str | None, now
     for place in (folder, folder / "data", folder / "latch"):
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not (folder / "log.key").exists():
-        write_new(folder / "log.key", LogKeys.make(name, now=now).raw)
+        keychain.write_new(folder / "log.key", LogKeys.make(name, now=now).raw)
     if not (folder / "witness.key").exists():
-        write_new(folder / "witness.key", WitnessKeys.make(name).raw)
+        keychain.write_new(folder / "witness.key", WitnessKeys.make(name).raw)
     if not (folder / "tls.key").exists():
-        write_new(folder / "tls.key", certificates.tls_key())
-    keys = LogKeys.parse(read_key(folder / "log.key", next_step=next_step))
+        keychain.write_new(folder / "tls.key", certificates.tls_key())
+    keys = LogKeys.parse(keychain.read(folder / "log.key", next_step=next_step))
     if keys.relay != name:
         detail = f"the log keys of {keys.relay} are there already"
         raise error(Reason.NOT_PERMITTED, field=str(folder), detail=detail, next_step=next_step)
-    witness = WitnessKeys.parse(read_key(folder / "witness.key", next_step=next_step))
-    write_file(made.request, certificates.tls_request(name, read_key(folder / "tls.key", next_step=next_step)))
+    witness = WitnessKeys.parse(keychain.read(folder / "witness.key", next_step=next_step))
+    write_file(made.request, certificates.tls_request(name, keychain.read(folder / "tls.key", next_step=next_step)))
     registration = {
         "form": REGISTRATION_FORM,
         "name": name,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from infoexchange.cli.mail import advice, details, inbox_of, summary
 from infoexchange.cli.output import PASSED, Output, Table, UsageError
 from infoexchange.cli.parser import Subparsers, add_command, add_group
+from infoexchange.cli.passphrase import add_home, folder_of
 
 if TYPE_CHECKING:
     from infoexchange.home import Home
@@ -26,11 +27,11 @@ def register(subparsers: Subparsers) -> None:
     """Add `archive list | open | destroy`."""
     group = add_group(subparsers, "archive", "list, open again or destroy what was received")
     listing = add_command(group, "list", "show what is kept, until when, and what is destroyed", _list)
-    listing.add_argument("--home", metavar="DIR", type=Path, required=True, help="folder of the agency")
+    add_home(listing)
 
     opening = add_command(group, "open", "verify a message again, as of when it came, and show it", _open)
     opening.add_argument("id", metavar="ID", help=_ID)
-    opening.add_argument("--home", metavar="DIR", type=Path, required=True, help="folder of the agency")
+    add_home(opening)
     opening.add_argument(
         "--out", metavar="FILE", type=Path, help="write every field to a new JSON file, nothing hidden"
     )
@@ -38,7 +39,7 @@ def register(subparsers: Subparsers) -> None:
     destroy = add_command(group, "destroy", "destroy content keys for good, and state it, signed", _destroy)
     destroy.add_argument("ids", metavar="ID", nargs="*", help=_ID)
     destroy.add_argument("--due", action="store_true", help="everything that is past its retention")
-    destroy.add_argument("--home", metavar="DIR", type=Path, required=True, help="folder of the agency")
+    add_home(destroy)
 
 
 @contextlib.contextmanager
@@ -59,7 +60,7 @@ def _list(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.home import Home
 
     now = datetime.now(UTC)
-    with _records(Home.open(args.home)) as records:
+    with _records(Home.open(folder_of(args))) as records:
         entries = records.entries()
     rows = [
         (
@@ -88,7 +89,7 @@ def _open(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.home import Home
     from infoexchange.home.files import write_new
 
-    with _records(Home.open(args.home)) as records:
+    with _records(Home.open(folder_of(args))) as records:
         delivery = records.open(digest_of(args.id))
     if args.out:
         write_new(args.out, text.to_json(delivery.message).encode())
@@ -120,7 +121,7 @@ def _destroy(args: argparse.Namespace, out: Output) -> int:
 
     if bool(args.ids) == args.due:
         raise UsageError("name messages, or give --due")
-    home = Home.open(args.home)
+    home = Home.open(folder_of(args))
     with _records(home) as records:
         digests = [digest_of(text) for text in args.ids] if args.ids else list(records.due())
         for digest in digests:

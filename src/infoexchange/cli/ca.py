@@ -3,86 +3,132 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infoexchange.cli.output import PASSED, Output, Table
-from infoexchange.cli.parser import Subparsers, add_command, add_group
+from infoexchange.cli.parser import Parser, Subparsers, add_command, add_group
+from infoexchange.cli.passphrase import add_passphrase, keychain_of, new_seal
 
 if TYPE_CHECKING:
     from infoexchange.certificates import NationalCa
+    from infoexchange.cli.register import Issued, Register
 
-_KEY, _CERTIFICATE, _REVOKED = "ca.key", "ca.pem", "revoked.json"
+_KEY, _CERTIFICATE = "ca.key", "ca.pem"
 _REQUEST = re.compile(rb"-----BEGIN CERTIFICATE REQUEST-----.*?-----END CERTIFICATE REQUEST-----", re.DOTALL)
+_HEX = re.compile(r"[0-9a-f]{1,40}")  # 20 bytes at most (RFC 5280)
+_KINDS = ("P-384", "ML-DSA-65")
+_REASONS = (
+    "unspecified",
+    "keyCompromise",
+    "affiliationChanged",
+    "superseded",
+    "cessationOfOperation",
+    "privilegeWithdrawn",
+)
 
 
 def register(subparsers: Subparsers) -> None:
-    """Add `ca init`, `ca issue` and `ca crl`."""
+    """Add `ca init`, `ca issue`, `ca revoke`, `ca crl` and `ca list`."""
     group = add_group(subparsers, "ca", "run a small national CA")
 
     init = add_command(group, "init", "make a CA for the names below a suffix", _init)
     init.add_argument("suffix", metavar="SUFFIX", help="suffix of the nation's names, such as th.example")
     init.add_argument("--out", metavar="DIR", type=Path, required=True, help="new folder of the CA")
+    init.add_argument("--algorithm", choices=_KINDS, default=_KINDS[0], help="what it signs with; P-384 is the default")
+    add_passphrase(init, new=True)
 
-    issue = add_command(group, "issue", "issue a certificate for every request in a file", _issue)
-    issue.add_argument("--ca", metavar="DIR", type=Path, required=True, help="folder of the CA")
+    issue = _command(group, "issue", "issue a certificate for every request in a file", _issue)
     issue.add_argument("request", metavar="REQUEST", type=Path, help="PEM file of certificate signing requests")
     issue.add_argument("--out", metavar="FILE", type=Path, required=True, help="PEM file to write, in the same order")
+    add_passphrase(issue)
 
-    crl = add_command(group, "crl", "write the revocation list, valid for a week", _crl)
-    crl.add_argument("--ca", metavar="DIR", type=Path, required=True, help="folder of the CA")
-    crl.add_argument(
-        "--revoke",
-        metavar="SERIAL",
-        type=_serial,
+    revoke = _command(group, "revoke", "withdraw certificates; `ca crl` tells the world", _revoke)
+    revoke.add_argument(
+        "what",
+        metavar="SERIAL|NAME",
         nargs="+",
-        action="extend",
-        default=[],
-        help="serial numbers to revoke from now on, in hexadecimal as `ca issue` prints them",
+        help="hexadecimal serial number, or a name: all its valid certificates",
     )
+    revoke.add_argument("--reason", choices=_REASONS, default=_REASONS[0], help="why, in the words of RFC 5280")
+    revoke.add_argument(
+        "--since", metavar="TIME", type=_time, help="from when on, such as 2026-11-22T08:00Z; not in the future (now)"
+    )
+    revoke.add_argument(
+        "--unregistered", action="store_true", help="also serial numbers that the register does not know"
+    )
+
+    crl = _command(group, "crl", "write the revocation list, valid for a week", _crl)
     crl.add_argument("--out", metavar="FILE", type=Path, required=True, help="DER file to write")
+    add_passphrase(crl)
+
+    _command(group, "list", "list what was issued and what became of it", _list)
 
 
-def _serial(text: str) -> int:
+def _command(group: Subparsers, name: str, summary: str, run: object) -> Parser:
+    parser = add_command(group, name, summary, run)  # type: ignore[arg-type]
+    parser.add_argument("--ca", metavar="DIR", type=Path, required=True, help="folder of the CA")
+    return parser
+
+
+def _time(text: str) -> datetime:
     try:
-        return int(text.replace(":", ""), 16)
+        time = datetime.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a hexadecimal number") from None
+        time = None
+    if time is None or time.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time with its zone, such as 2026-11-22T08:00Z")
+    return time.astimezone(UTC)
 
 
 def _init(args: argparse.Namespace, out: Output) -> int:
-    from infoexchange.certificates import NationalCa, to_pem
+    from infoexchange.certificates import CaKey, NationalCa, to_pem
     from infoexchange.home.files import write_pair
 
-    ca = NationalCa.make(args.suffix, now=datetime.now(UTC))
+    keychain = keychain_of(args, new_seal(args))
+    ca = NationalCa.make(args.suffix, now=datetime.now(UTC), kind=CaKey(args.algorithm))
     args.out.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_pair(args.out / _KEY, ca.key_pem, args.out / _CERTIFICATE, to_pem(ca.certificate))
+    write_pair(args.out / _KEY, keychain.to_write(ca.key_pem), args.out / _CERTIFICATE, to_pem(ca.certificate))
     out.show(
-        {"suffix": args.suffix, "key": str(args.out / _KEY), "certificate": str(args.out / _CERTIFICATE)},
+        {
+            "suffix": args.suffix,
+            "algorithm": args.algorithm,
+            "key": str(args.out / _KEY),
+            "certificate": str(args.out / _CERTIFICATE),
+        },
         f"Made a CA for names below {args.suffix}: {args.out / _KEY} (keep it secret and offline).",
         f"Next: give {args.out / _CERTIFICATE} to whoever writes the directory.",
     )
     return PASSED
 
 
-def _open(folder: Path) -> NationalCa:
+def _open(args: argparse.Namespace) -> NationalCa:
     from infoexchange.certificates import NationalCa
-    from infoexchange.home.files import read_file, read_key
+    from infoexchange.home.files import in_file, read_file
 
-    next_step = f"Run: infoexchange ca init SUFFIX --out {folder}"
-    key = read_key(folder / _KEY, next_step=next_step)
-    return NationalCa.parse(key, read_file(folder / _CERTIFICATE, next_step=next_step))
+    folder, next_step = args.ca, f"Run: infoexchange ca init SUFFIX --out {args.ca}"
+    key = keychain_of(args).read(folder / _KEY, next_step=next_step)
+    with in_file(folder):
+        return NationalCa.parse(key, read_file(folder / _CERTIFICATE, next_step=next_step))
+
+
+def _check_is_ca(folder: Path) -> None:
+    """Raise for a folder without a CA, before a register is made there."""
+    from infoexchange.home.files import missing
+
+    if not (folder / _CERTIFICATE).exists():
+        raise missing(folder / _CERTIFICATE, f"Run: infoexchange ca init SUFFIX --out {folder}")
 
 
 def _issue(args: argparse.Namespace, out: Output) -> int:
     from infoexchange import certificates
+    from infoexchange.cli.register import Issued, open_register
     from infoexchange.errors import Reason, error
     from infoexchange.home.files import in_file, read_file, write_file
 
-    ca, now = _open(args.ca), datetime.now(UTC)
+    ca, now = _open(args), datetime.now(UTC)
     requests = _REQUEST.findall(read_file(args.request, next_step="Check the path."))
     if not requests:
         raise error(
@@ -93,45 +139,108 @@ def _issue(args: argparse.Namespace, out: Output) -> int:
         )
     with in_file(args.request):
         leaves = [certificates.verify_leaf(ca.issue(request, now=now), (ca.certificate,), now) for request in requests]
-    write_file(args.out, b"".join(certificates.to_pem(leaf.der) for leaf in leaves))
-    rows = [
-        (leaf.name, leaf.algorithm, f"{leaf.serial:x}", f"{certificates.load(leaf.der).not_valid_after_utc:%Y-%m-%d}")
-        for leaf in leaves
-    ]
+    with open_register(args.ca) as book:
+        book.issued += [Issued.of(leaf) for leaf in leaves]
+        book.save()  # before anybody can have a certificate
+        write_file(args.out, b"".join(certificates.to_pem(leaf.der) for leaf in leaves))
+        rows = [(entry.name, entry.algorithm, entry.serial, entry.ends[:10]) for entry in book.issued[-len(leaves) :]]
     columns = ("name", "algorithm", "serial", "until")
     data = {"file": str(args.out), "certificates": [dict(zip(columns, row, strict=True)) for row in rows]}
-    out.show(data, Table(columns, rows), f"Wrote {args.out}. Keep the serial numbers: revoking needs them.")
+    out.show(data, Table(columns, rows), f"Wrote {args.out}, and the serial numbers into the CA's register.")
     return PASSED
 
 
-def _crl(args: argparse.Namespace, out: Output) -> int:
-    from infoexchange.home.files import write_file
+def _revoke(args: argparse.Namespace, out: Output) -> int:
+    from infoexchange.certificates import RevocationReason
+    from infoexchange.cli.register import open_register
+    from infoexchange.errors import Reason, error
 
-    ca, now = _open(args.ca), datetime.now(UTC)
-    revoked = _revoked(args.ca / _REVOKED)
-    for serial in args.revoke:
-        revoked.setdefault(serial, now)
-    # The CA's own record first: a list that was handed out never says more than it.
-    record = {f"{serial:x}": at.isoformat() for serial, at in revoked.items()}
-    write_file(args.ca / _REVOKED, json.dumps(record, indent=1).encode())
-    write_file(args.out, ca.crl(now=now, revoked=list(revoked.items())))
+    _check_is_ca(args.ca)
+    now = datetime.now(UTC)
+    since = args.since or now
+    if since > now:
+        next_step = "Give the time at which the key was lost or the agency left, or leave --since out."
+        raise error(Reason.BAD_FIELD, field="--since", detail="in the future", next_step=next_step)
+    with open_register(args.ca) as book:
+        serials = [serial for what in args.what for serial in _serials(what, book, now, args)]
+        entries = book.revoke(serials, since, RevocationReason(args.reason))
+        book.save()
+    columns = ("serial", "since", "reason")
+    rows = [(f"{entry.serial:x}", f"{entry.at:%Y-%m-%d %H:%M}Z", entry.reason.value) for entry in entries]
     out.show(
-        {"file": str(args.out), "revoked": list(record)},
-        f"Wrote {args.out} with {len(revoked)} revoked certificates; it holds for seven days.",
+        {"revoked": [dict(zip(columns, row, strict=True)) for row in rows]},
+        Table(columns, rows),
+        f"Next: infoexchange ca crl --ca {args.ca} --out FILE, and give that list to the agencies concerned.",
     )
     return PASSED
 
 
-def _revoked(file: Path) -> dict[int, datetime]:
-    """Return what this CA has revoked so far."""
+def _serials(what: str, book: Register, now: datetime, args: argparse.Namespace) -> list[int]:
+    """Return the serial numbers that a word on the command line means."""
     from infoexchange.errors import Reason, error
-    from infoexchange.home.files import read_file
 
-    if not file.exists():
-        return {}
-    try:
-        record = json.loads(read_file(file, next_step="Check the path."))
-        return {int(serial, 16): datetime.fromisoformat(at) for serial, at in record.items()}
-    except (ValueError, TypeError, AttributeError):
-        next_step = "Restore it from its backup: without it, revoked certificates would be trusted again."
-        raise error(Reason.MALFORMED, field=str(file), detail="not a CA's record", next_step=next_step) from None
+    text = what.replace(":", "").lower().lstrip("0")
+    found = book.find(what if "." in what else text, now=now)
+    if found:
+        return [int(entry.serial, 16) for entry in found]
+    if args.unregistered and _HEX.fullmatch(text):
+        return [int(text, 16)]
+    raise error(
+        Reason.BAD_FIELD,
+        field=what,
+        detail="neither the serial number nor the name of a valid certificate of this CA",
+        next_step=f"Run: infoexchange ca list --ca {args.ca}; for a certificate that is not on it: --unregistered",
+    )
+
+
+def _crl(args: argparse.Namespace, out: Output) -> int:
+    from infoexchange.certificates import CRL_LIFETIME
+    from infoexchange.cli.register import open_register
+    from infoexchange.home.files import write_file
+
+    ca, now = _open(args), datetime.now(UTC)
+    with open_register(args.ca) as book:
+        book.list_number += 1
+        book.save()  # no number is ever used for two lists
+        write_file(args.out, ca.crl(now=now, number=book.list_number, revoked=book.revoked))
+        number, count = book.list_number, len(book.revoked)
+        serials = [f"{entry.serial:x}" for entry in book.revoked]
+    until = now + CRL_LIFETIME
+    out.show(
+        {"file": str(args.out), "number": number, "until": until.isoformat(), "revoked": serials},
+        f"Wrote list {number} to {args.out} with {count} revoked certificates; it holds until {until:%Y-%m-%d}.",
+    )
+    return PASSED
+
+
+def _list(args: argparse.Namespace, out: Output) -> int:
+    from infoexchange.cli.register import open_register
+
+    _check_is_ca(args.ca)
+    now = datetime.now(UTC)
+    with open_register(args.ca) as book:
+        states = [_state(entry, book, now) for entry in book.issued]
+        known = {entry.serial for entry in book.issued}
+        others = [f"{entry.serial:x}" for entry in book.revoked if f"{entry.serial:x}" not in known]
+    columns = ("serial", "name", "algorithm", "until", "state")
+    rows = [
+        (entry.serial, entry.name, entry.algorithm, entry.ends[:10], state)
+        for entry, state in zip(book.issued, states, strict=True)
+    ]
+    data = {
+        "certificates": [dict(zip(columns, row, strict=True)) for row in rows],
+        "revoked_elsewhere": others,
+        "list_number": book.list_number,
+    }
+    more = [f"Withdrawn without an entry: {', '.join(others)}."] if others else []
+    out.show(
+        data, Table(columns, rows), *more, f"{len(rows)} certificates; newest revocation list: {book.list_number}."
+    )
+    return PASSED
+
+
+def _state(entry: Issued, book: Register, now: datetime) -> str:
+    for revoked in book.revoked:
+        if f"{revoked.serial:x}" == entry.serial:
+            return f"revoked {revoked.at:%Y-%m-%d}, {revoked.reason.value}"
+    return "valid" if datetime.fromisoformat(entry.ends) > now else "expired"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infoexchange.cli.output import Output, Table
+from infoexchange.cli.passphrase import folder_of
 
 if TYPE_CHECKING:
     from infoexchange.endings import Ending
@@ -16,29 +17,28 @@ if TYPE_CHECKING:
 _KINDS = ("Identity (Ed25519)", "Identity (ML-DSA-65)", "TLS")  # as they stand in the file
 
 
-def opened(path: Path, out: Output) -> Home:
-    """Return the home in a folder; when the command is done, whoever runs it is told what ends soon."""
+def opened(args: argparse.Namespace, out: Output) -> Home:
+    """Return the home that a command line names; when the command is done, whoever runs it is told what ends soon."""
     from infoexchange.home import Home
 
-    home = Home.open(path)
-    out.at_end(lambda: warn(out, home))  # then the home has the newest directory
+    home = Home.open(folder_of(args))
+    out.at_end(lambda: warn(out, home))  # then the home has the newest directory and keys
     return home
 
 
 def warn(out: Output, home: Home) -> None:
-    """Say in one line each what ends within thirty days for this agency."""
-    from infoexchange import certificates, endings
-    from infoexchange.home import CERTIFICATES
-    from infoexchange.home.files import read_file
+    """Say in one line each what this agency should do soon: what ends within thirty days, and its keys."""
+    from infoexchange import endings
 
     now = datetime.now(UTC)
     step = f"Have the national CA issue certificates for {home.path}/request.pem again, and enroll with them."
-    leaves = certificates.from_pem(read_file(home.path / CERTIFICATES, next_step="Enroll again."))
     found = endings.of_directory(home.directory.listing, now, party=home.name)
-    for ending in endings.upcoming([*found, *endings.of_leaves(leaves, _KINDS, step)], now):
+    for ending in endings.upcoming([*found, *endings.of_leaves(home.folder.leaves(), _KINDS, step)], now):
         if ending.at == home.directory.listing.expires_at <= now:
             continue  # the command has failed with just that
         out.warn(f"{'ACT NOW: ' if ending.is_urgent(now) else ''}{ending.sentence(now)}")
+    for line in home.reminders(now=now):
+        out.warn(line)
 
 
 def endings_data(endings: Sequence[Ending], now: datetime) -> list[dict[str, Any]]:

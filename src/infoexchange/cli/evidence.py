@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from infoexchange.cli.endings import opened
 from infoexchange.cli.output import FAILED, INDETERMINATE, PASSED, Output, Table, of_system
 from infoexchange.cli.parser import Subparsers, add_command, add_group
+from infoexchange.cli.passphrase import add_home
 
 if TYPE_CHECKING:
     from infoexchange.directory import Directory
@@ -29,7 +30,7 @@ def register(subparsers: Subparsers) -> None:
     group = add_group(subparsers, "evidence", "make, verify or show an evidence file")
     make = add_command(group, "make", "collect everything that proves a message into one file", _make)
     make.add_argument("id", metavar="ID", help="the message, as `send` and `receive` print it: 64 hexadecimal digits")
-    make.add_argument("--home", metavar="DIR", type=Path, required=True, help="folder of the agency")
+    add_home(make)
     make.add_argument("--out", metavar="FILE", type=Path, required=True, help="new evidence file, by custom .ixev")
     make.add_argument("--sealed", action="store_true", help="leave the ciphertext out; the signed manifest stays")
 
@@ -76,7 +77,7 @@ def _make(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.transport import connect
 
     digest = digest_of(args.id)
-    home = opened(args.home, out)
+    home = opened(args, out)
     received = inbox_of(args.home, digest) / "envelope.bin"
     envelope: Envelope | Manifest | None = None
     if received.exists():
@@ -215,6 +216,7 @@ def sentence(receipt: Receipt) -> str:
         Event.DELIVERED: f"{said.this_relay} handed it to {who}",
         Event.OPENED: f"{who} stated, signed, that it was opened",
         Event.REFUSED: f"it was refused for {who or said.next_relay}, reason {reason}",
+        Event.KEY_BUNDLE: f"{said.this_relay} published new keys of {said.sender}, which withdraw older ones",
         Event.EXPIRED: f"its time ran out before {who} fetched it",
         Event.RECALLED: f"{said.this_relay} stopped it for {who}, as its sender had ordered",
         Event.DESTROYED: f"{who} stated, signed, that its content key is destroyed",

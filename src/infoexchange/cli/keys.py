@@ -8,6 +8,7 @@ from pathlib import Path
 
 from infoexchange.cli.output import PASSED, Output, UsageError
 from infoexchange.cli.parser import SUITE_NAMES, Subparsers, add_command
+from infoexchange.cli.passphrase import add_passphrase, folder_of, keychain_of, new_seal
 
 _ROOT = "root"  # no agency can have this name: a name has at least two parts
 
@@ -16,8 +17,8 @@ def register(subparsers: Subparsers) -> None:
     """Add `keygen` and `enroll`."""
     keygen = add_command(subparsers, "keygen", "make the keys of an agency, or a root key for the directory", _keygen)
     keygen.usage = (
-        "infoexchange keygen NAME --home DIR [--suite SUITE ...] [--json]\n"
-        "       infoexchange keygen root --holder WHO --out FILE [--json]"
+        "infoexchange keygen NAME --home DIR [--suite SUITE ...] [--hsm URI] [--passphrase] [--json]\n"
+        "       infoexchange keygen root --holder WHO --out FILE [--passphrase] [--json]"
     )
     keygen.add_argument("name", metavar="NAME", help="name of the agency, such as desk.agency.th.example; or: root")
     keygen.add_argument("--home", metavar="DIR", type=Path, help="new folder of the agency")
@@ -31,6 +32,12 @@ def register(subparsers: Subparsers) -> None:
     keygen.add_argument(
         "--out", metavar="FILE", type=Path, help="new file of the root key; FILE.pub is its public part"
     )
+    keygen.add_argument(
+        "--hsm",
+        metavar="URI",
+        help="keep the agency's Ed25519 identity key in the token of a PKCS#11 URI (token, object, module-path)",
+    )
+    add_passphrase(keygen, pin=True, new=True)
 
     enroll = add_command(subparsers, "enroll", "put certificates and directory into an agency's folder", _enroll)
     enroll.add_argument("--home", metavar="DIR", type=Path, required=True, help="folder made by keygen")
@@ -43,26 +50,35 @@ def register(subparsers: Subparsers) -> None:
     )
     enroll.add_argument("--directory", metavar="FILE", type=Path, required=True, help="newest signed directory")
     enroll.add_argument("--roots", metavar="FILE", type=Path, required=True, help="root keys that sign the directory")
+    add_passphrase(enroll, pin=True)
     enroll.add_argument("--crl", metavar="FILE", type=Path, help="revocation list of the national CA, DER")
 
 
 def _keygen(args: argparse.Namespace, out: Output) -> int:
     if args.name == _ROOT:
-        if not args.holder or not args.out or args.home or args.suite:
-            raise UsageError("a root key needs --holder WHO and --out FILE, and neither --home nor --suite")
-        return _keygen_root(args.holder, args.out, out)
+        if not args.holder or not args.out or args.home or args.suite or args.hsm:
+            raise UsageError("a root key needs --holder WHO and --out FILE, and neither --home, --suite nor --hsm")
+        return _keygen_root(args, out)
     if not args.home or args.holder or args.out:
         raise UsageError("an agency's keys need --home DIR, and neither --holder nor --out")
 
-    from infoexchange.home import Home
+    from infoexchange import hsm
+    from infoexchange.home import Folder, Home
     from infoexchange.suites import OFFERED, suite_named
 
     suites = [suite_named(name) for name in args.suite] if args.suite else OFFERED
     names = sorted({suite.name for suite in suites})
-    request = Home.create(args.home, args.name, suites=suites)
+    keychain = keychain_of(args, new_seal(args))
+    token = hsm.find_or_make(args.hsm, keychain.pin) if args.hsm else None
+    request = Home.create(Folder(args.home, keychain), args.name, suites=suites, token=token)
+    sealed = bool(args.passphrase or args.passphrase_file)
+    care = "The passphrase and the folder's backup open it; without either" if sealed else "Without its backup"
     out.show(
-        {"name": args.name, "home": str(args.home), "request": str(request), "suites": names},
+        {"name": args.name, "home": str(args.home), "request": str(request), "suites": names}
+        | {"sealed": sealed, "token": token.uri if token else ""},
         f"Made the keys of {args.name} in {args.home}. Keep that folder secret, and keep a backup of it.",
+        f"{care} what was sealed to these keys cannot be opened by anybody.",
+        *([f"The Ed25519 identity key is in the token: {token.uri}"] if token else []),
         f"Others may seal to it in {' and '.join(names)}, where the directory accepts that.",
         f"Next: have the national CA issue certificates for the three requests in {request}, then run:",
         f"  infoexchange enroll --home {args.home} --certificates FILE --directory FILE --roots FILE",
@@ -70,15 +86,16 @@ def _keygen(args: argparse.Namespace, out: Output) -> int:
     return PASSED
 
 
-def _keygen_root(holder: str, file: Path, out: Output) -> int:
+def _keygen_root(args: argparse.Namespace, out: Output) -> int:
     from infoexchange import suites
     from infoexchange.cli import rootkey
     from infoexchange.home.files import write_pair
     from infoexchange.keys import SigningKey
 
-    key = SigningKey.make(suites.DEFAULT_SUITE)
+    holder, file, key = args.holder, args.out, SigningKey.make(suites.DEFAULT_SUITE)
     public = file.with_name(file.name + ".pub")
-    write_pair(file, rootkey.write_secret(key, holder), public, rootkey.write_public(key, holder))
+    secret = keychain_of(args, new_seal(args)).to_write(rootkey.write_secret(key, holder))
+    write_pair(file, secret, public, rootkey.write_public(key, holder))
     out.show(
         {"holder": holder, "key": str(file), "public": str(public), "key_id": key.key_id},
         f"Made a root key for {holder}: {file} (keep it secret and offline) and {public}.",
@@ -94,7 +111,7 @@ def _enroll(args: argparse.Namespace, out: Output) -> int:
 
     check = "Check the path."
     home = Home.enroll(
-        args.home,
+        folder_of(args),
         read_file(args.certificates, next_step=check),
         read_file(args.directory, next_step=check),
         read_file(args.roots, next_step=check),

@@ -14,6 +14,7 @@ from infoexchange.bridges import FORMATS
 from infoexchange.cli.endings import opened
 from infoexchange.cli.output import FAILED, PASSED, Output, Table, UsageError
 from infoexchange.cli.parser import SUITE_NAMES, Parser, Subparsers, add_command
+from infoexchange.cli.passphrase import add_home
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -38,7 +39,7 @@ def register(subparsers: Subparsers) -> None:
     """Add `send`, `receive` and `receipts`."""
     send = add_command(subparsers, "send", "seal messages for their recipients and hand them to the own relay", _send)
     send.add_argument("file", metavar="FILE", type=Path, help="a message as JSON, or a file of another format")
-    send.add_argument("--home", metavar="DIR", type=Path, required=True, help="folder of the agency")
+    add_home(send)
     send.add_argument("--to", metavar="NAME", action="append", required=True, help="agency or group; may be repeated")
     kind = send.add_mutually_exclusive_group(required=True)
     kind.add_argument("--type", metavar="TYPE", help="message type of a JSON file, such as MaritimeIncidentReport")
@@ -54,12 +55,12 @@ def register(subparsers: Subparsers) -> None:
     add_marks(send)
 
     receive = add_command(subparsers, "receive", "fetch, verify and open what waits, and acknowledge it", _receive)
-    receive.add_argument("--home", metavar="DIR", type=Path, required=True, help="folder of the agency")
+    add_home(receive)
     receive.add_argument("--show", action="store_true", help="print every field; personal data is hidden")
 
     receipts = add_command(subparsers, "receipts", "show what both relays logged of a message", _receipts)
     receipts.add_argument("id", metavar="ID", help="the message: 64 hexadecimal digits")
-    receipts.add_argument("--home", metavar="DIR", type=Path, required=True, help="folder of the agency")
+    add_home(receipts)
 
 
 def add_marks(parser: Parser) -> None:
@@ -132,7 +133,7 @@ def _send(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.transport import connect
 
     check_marks(args)
-    home = opened(args.home, out)
+    home = opened(args, out)
     messages, notes = _messages(args)
     earlier: list[Result] = []
     results: list[Result] = []
@@ -259,7 +260,7 @@ def _result_row(result: Result) -> tuple[str, str, str]:
 def _receive(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.transport import connect
 
-    home = opened(args.home, out)
+    home = opened(args, out)
     received: list[dict[str, object]] = []
     shown: list[str | Table] = []
     refused: list[Refusal] = []
@@ -359,7 +360,7 @@ def _receipts(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.transport import connect
 
     digest = digest_of(args.id)
-    home = opened(args.home, out)
+    home = opened(args, out)
     with connect(home) as mailbox, asking_about(digest):
         history, outcomes = mailbox.history(digest), mailbox.outcomes(digest)
     others = {e.routing.this_relay for e in history.events if not home.directory.knows(e.subject.directory_digest)}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from infoexchange.cli.mail import OUTBOX, days_up_to, inbox_of, words
 from infoexchange.cli.output import PASSED, Output
 from infoexchange.cli.parser import Parser, Subparsers, add_command, add_group
+from infoexchange.cli.passphrase import add_home, folder_of
 
 if TYPE_CHECKING:
     from infoexchange.mailbox import Mailbox
@@ -50,7 +51,7 @@ def register(subparsers: Subparsers) -> None:
 
 def _common(parser: Parser, what: str) -> None:
     parser.add_argument("message", metavar="ID|FILE", help=what)
-    parser.add_argument("--home", metavar="DIR", type=Path, required=True, help="folder of the agency")
+    add_home(parser)
 
 
 def received(args: argparse.Namespace) -> bytes:
@@ -72,7 +73,7 @@ def _connected(args: argparse.Namespace) -> Iterator[Mailbox]:
     from infoexchange.home import Home
     from infoexchange.transport import connect
 
-    with connect(Home.open(args.home)) as mailbox:
+    with connect(Home.open(folder_of(args))) as mailbox:
         mailbox.flush()  # what an earlier run left comes first, as it was sealed first
         before = mailbox.spool.standing()
         try:

@@ -11,6 +11,7 @@ from infoexchange.cli.endings import opened
 from infoexchange.cli.outcomes import outcome_data, outcome_table
 from infoexchange.cli.output import FAILED, PASSED, Output
 from infoexchange.cli.parser import Subparsers, add_command
+from infoexchange.cli.passphrase import add_home
 
 if TYPE_CHECKING:
     from infoexchange.evidence import Outcome
@@ -24,7 +25,7 @@ def register(subparsers: Subparsers) -> None:
     """Add `recall`."""
     recall = add_command(subparsers, "recall", "stop a message wherever it is not delivered yet", _recall)
     recall.add_argument("id", metavar="ID", help="the message, as `send` printed it: 64 hexadecimal digits")
-    recall.add_argument("--home", metavar="DIR", type=Path, required=True, help="folder of the agency")
+    add_home(recall)
     recall.add_argument("--to", metavar="NAME", action="append", default=[], help="for this recipient; may be repeated")
     recall.add_argument(
         "--draft", metavar="FILE", type=Path, help="write a Recall message to fill in, for those who have it already"
@@ -37,7 +38,7 @@ def _recall(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.transport import connect
 
     digest = digest_of(args.id)
-    with connect(opened(args.home, out)) as mailbox:
+    with connect(opened(args, out)) as mailbox:
         results = mailbox.recall(digest, args.to)
         problems = [result for result in results if isinstance(result, ExchangeError)]
         for problem in problems:

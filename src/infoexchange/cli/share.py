@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from infoexchange.cli.output import FAILED, PASSED, Output, Table
 from infoexchange.cli.parser import Subparsers, add_command
+from infoexchange.cli.passphrase import add_home, folder_of
 
 _COLUMNS = ("agency", "message", "problem")
 
@@ -20,7 +20,7 @@ def register(subparsers: Subparsers) -> None:
         _share,
     )
     share.add_argument("agencies", nargs="+", metavar="NAME", help="agency, for example desk.navy.th.example")
-    share.add_argument("--home", type=Path, required=True, metavar="FOLDER", help="the agency's folder")
+    add_home(share)
 
 
 def _share(args: argparse.Namespace, out: Output) -> int:
@@ -29,7 +29,7 @@ def _share(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.transport import connect
 
     names = list(dict.fromkeys(args.agencies))
-    with connect(Home.open(args.home)) as mailbox:
+    with connect(Home.open(folder_of(args))) as mailbox:
         results = mailbox.share_keks(names)
     rows = [
         (name, "", str(result))

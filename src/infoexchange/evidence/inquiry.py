@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import partial
 from typing import Protocol
 
+from infoexchange import withdrawal
 from infoexchange.acknowledgement import Acknowledgement
 from infoexchange.audit import Routing
 from infoexchange.bundle import KeyBundle
@@ -128,7 +129,8 @@ class Inquiry:
         except ExchangeError as problem:
             if problem.reason is Reason.LOG_FORK:
                 raise
-        others = {r.routing.this_relay for r in self._parts.events if not directory.knows(r.subject.directory_digest)}
+        steps = [r for r in self._parts.events if r.routing.event is not Event.KEY_BUNDLE]  # keys have older entries
+        others = {r.routing.this_relay for r in steps if not directory.knows(r.subject.directory_digest)}
         if others:
             why = f"not version {directory.version} of this directory was in force at {', '.join(sorted(others))}"
             raise OpenQuestionError("another directory", why)
@@ -153,7 +155,12 @@ class Inquiry:
         newest_list(bundle.crls, [ca for nation in self._directory.listing.nations for ca in nation.identity_cas])
         if not bundle.revocation_known(self._directory, at=at):
             raise OpenQuestionError("no revocation data", f"no list of that CA for {at:%Y-%m-%d %H:%M}Z is in the file")
+        self._check_not_withdrawn(bundle, at)
         return f"list of the national CA, valid at {at:%Y-%m-%d %H:%M}Z"
+
+    def _check_not_withdrawn(self, bundle: KeyBundle, at: datetime) -> None:
+        entries = withdrawal.entries(self._parts.events, self._relay_of(bundle.owner))
+        withdrawal.check(bundle, self._parts.bundles, entries, self._directory, at=at)
 
     def _check_signature(self) -> str:
         # (5) the signature, and every part that travelled
@@ -170,6 +177,8 @@ class Inquiry:
         # (6) in the log of the relay that wrote it, about this message, by a relay on its way and for its recipients
         receipt.verify(self._directory)
         header, said, about = self._header, receipt.routing, receipt.subject
+        if said.event is Event.KEY_BUNDLE:
+            return self._check_publication(receipt)
         same = about.envelope_digest == self._parts.digest and (
             about.sender_bundle == header.sender_bundle or said.event in _OF_ORDERS
         )
@@ -194,6 +203,13 @@ class Inquiry:
             raise error(Reason.BAD_PROOF, field="event", detail="logged before the message was made")
         return f"entry {receipt.index}, {said.logged_at:%Y-%m-%d %H:%M:%S}Z by the relay's clock"
 
+    def _check_publication(self, receipt: Receipt) -> str:
+        """Return whose keys an entry published, which is not about the message itself."""
+        published = self._bundle_named(receipt.subject.sender_bundle)
+        if not withdrawal.publishes(receipt, published, self._relay_of(published.owner)):
+            raise error(Reason.BAD_PROOF, field="event", detail="the entry speaks of another party's keys")
+        return f"entry {receipt.index}, epoch {published.epoch} of {published.owner}"
+
     def _may_name(self, said: Routing) -> bool:
         """Whether an entry may name whom it names; steps on the way of a blind envelope name nobody."""
         if self._header.blind and said.event not in _OF_ORDERS:
@@ -216,6 +232,7 @@ class Inquiry:
             e.index < entry.index for e in self._logged(Event.OPENED, said.issuer)
         ):
             raise error(Reason.BAD_PROOF, field="statement", detail="it was not stated to be opened before")
+        self._check_not_withdrawn(bundle, entry.routing.logged_at)
         reason = f", reason {Reason(said.reason).word}" if said.reason in set(Reason) else ""
         return f"{said.state.name}{reason} at {said.at:%Y-%m-%d %H:%M:%S}Z by its own clock, entry {entry.index}"
 
@@ -227,6 +244,7 @@ class Inquiry:
         if about != (self._parts.digest, self._header.sender, self._header.suite):
             raise error(Reason.BAD_PROOF, field="recall", detail="it speaks of another message, or is not its sender's")
         entry = self._entry_of(order, Event.RECALL_ORDERED, said.recipients, said.at)
+        self._check_not_withdrawn(self._bundle_named(said.issuer_bundle), entry.routing.logged_at)
         return f"for {', '.join(said.recipients)} at {said.at:%Y-%m-%d %H:%M:%S}Z, entry {entry.index}"
 
     def _entry_of(self, statement: SignedStatement, event: Event, names: Sequence[str], at: datetime) -> Receipt:

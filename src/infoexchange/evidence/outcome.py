@@ -91,7 +91,7 @@ def _concerns(routing: Routing, recipient: str, relay: str) -> bool:
     """Whether an entry speaks of a recipient; steps on the way of a blind envelope name only its relay."""
     if routing.recipients:
         return recipient in routing.recipients
-    return routing.event is Event.ACCEPTED or routing.next_relay == relay
+    return routing.event is Event.ACCEPTED or (bool(relay) and routing.next_relay == relay)
 
 
 def _counts(routing: Routing, *, recalled: bool) -> bool:

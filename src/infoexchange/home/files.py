@@ -10,9 +10,7 @@ import contextlib
 import fcntl
 import os
 import secrets
-import ssl
 import stat
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,21 +47,41 @@ def read_key(path: Path, *, next_step: str) -> bytes:
     """Return the bytes of a key file that nobody but its owner can read; arguments and errors as `read_file`.
 
     Raises:
-        RefusedError: `NOT_PERMITTED` when others could read it.
+        RefusedError: `NOT_PERMITTED` when others could read it, or it is another user's.
     """
     try:
         with path.open("rb") as file:
             # The open file is asked, so that nobody can exchange it between the question and the reading.
-            if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
-                raise error(
-                    Reason.NOT_PERMITTED,
-                    field=str(path),
-                    detail="readable by others",
-                    next_step=f"Run: chmod 600 {path}",
-                )
+            _check_own(os.fstat(file.fileno()), path)
             return _content(file, path)
     except FileNotFoundError:
         raise missing(path, next_step) from None
+
+
+def _check_own(status: os.stat_result, path: Path) -> None:
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        detail, next_step = "readable by others", f"Run: chmod 600 {path}"
+    # Behind a symbolic link may lie a file that its owner can change at any time, and we would sign with it. The
+    # administrator may look after the files of others.
+    elif os.geteuid() not in (status.st_uid, 0) and status.st_uid != 0:
+        detail, next_step = "it belongs to another user", f"Run as its owner, or: chown {os.geteuid()} {path}"
+    else:
+        return
+    raise error(Reason.NOT_PERMITTED, field=str(path), detail=detail, next_step=next_step)
+
+
+def read_credential(path: Path) -> bytes:
+    """Return the bytes of a file that systemd made for this service alone; its folder keeps everybody else out.
+
+    Raises:
+        RefusedError: `NOT_PERMITTED` when everybody could read it all the same, or `TOO_LARGE`.
+    """
+    with path.open("rb") as file:
+        # The group's bits may stand for an access list that names the service's user.
+        if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o007:
+            next_step = "Have systemd hand it over, with LoadCredential= or LoadCredentialEncrypted=."
+            raise error(Reason.NOT_PERMITTED, field=str(path), detail="readable by everybody", next_step=next_step)
+        return _content(file, path)
 
 
 def write_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
@@ -155,22 +173,23 @@ def missing(path: Path, next_step: str) -> ExchangeError:
     return error(Reason.UNAVAILABLE, field=str(path), detail="there is no such file", next_step=next_step)
 
 
-def check_tls_pair(certificate_der: bytes, key: Path) -> None:
-    """Return if a TLS certificate belongs to the key in a file, or raise `BAD_CERTIFICATE`."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    # The library under Python's ssl takes files only; the certificate is public.
-    with tempfile.NamedTemporaryFile(suffix=".pem") as pem:
-        pem.write(certificates.to_pem(certificate_der))
-        pem.flush()
-        try:
-            context.load_cert_chain(pem.name, key, password="")  # without one, OpenSSL would ask at the terminal
-        except ssl.SSLError:
-            raise error(
-                Reason.BAD_CERTIFICATE,
-                field=str(key),
-                detail="the key is not that of the TLS certificate",
-                next_step="Have a certificate issued for the request beside this key.",
-            ) from None
+def check_tls_pair(certificate_der: bytes, key_pem: bytes, path: Path) -> None:
+    """Return if a TLS certificate belongs to the key that stands in a file, or raise `BAD_CERTIFICATE`."""
+    with in_file(path):
+        paired = certificates.belong_together(certificate_der, key_pem)
+    if not paired:
+        raise error(
+            Reason.BAD_CERTIFICATE,
+            field=str(path),
+            detail="the key is not that of the TLS certificate",
+            next_step="Have a certificate issued for the request beside this key.",
+        )
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what a process that was killed while it wrote a file left beside it; nobody may be writing it now."""
+    for temporary in path.parent.glob(f".{path.name}.????????"):
+        temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -60,7 +60,7 @@ class Mailbox:
 
         Args:
             identity: The agency's private half.
-            bundles: Its own bundles, newest epoch first; the first is sealed and signed with.
+            bundles: Its own bundles, newest epoch first; the newest that has begun is signed with.
             directory: Who is who; `refresh` replaces it.
             relay: The agency's own relay, bound to the agency.
             spool: Outbox and inbox.
@@ -103,19 +103,20 @@ class Mailbox:
     # Keeping up to date
 
     def refresh(self) -> None:
-        """Fetch newer directory versions and publish this agency's bundle; each version must follow the one held.
+        """Fetch newer directory versions and publish this agency's bundles; each version must follow the one held.
 
         Raises:
-            UntrustedError: `BAD_SIGNATURE`, `DIRECTORY_ROLLBACK`, `LOG_FORK` or `DIRECTORY_EXPIRED`.
+            UntrustedError: `BAD_SIGNATURE`, `DIRECTORY_ROLLBACK` or `DIRECTORY_EXPIRED`; `LOG_FORK` when there are two
+                histories of the directory, or of this agency's key bundles.
             UnavailableError: The relay cannot be reached.
         """
         held = self._desk.directory
         # The relay's copy of the version held is asked for as well: another one would be a second history.
         self._desk.directory = held.advance(self._desk.relay.directories(held.version - 1))
         self._desk.directory.check_current(self._desk.clock())
-        for result in self._desk.relay.publish([self._desk.newest]):
+        for result in self._desk.relay.publish(self._desk.published):
             if isinstance(result, ExchangeError):
-                raise result
+                raise _forked(result) if result.reason is Reason.LOG_FORK else result
         self._desk.keyring.clear()
         self._keks.ask()
 
@@ -190,6 +191,7 @@ class Mailbox:
         if problem:
             raise problem
         if self.records is not None:
+            self._desk.turn()
             self._desk.refused += self.records.state(self._desk.spool, self._desk.newest)
         self._inbox.say_all()
         return results
@@ -345,3 +347,12 @@ class Mailbox:
             RefusedError: `NOT_ADDRESSED` when the envelope is neither given nor in the outbox.
         """
         return self._tracing.evidence(digest, envelope)
+
+
+def _forked(problem: ExchangeError) -> ExchangeError:
+    """Return what the relay said of two histories, with what their owner can do about it."""
+    next_step = (
+        "If an older copy of the keys was put back: infoexchange bundle rotate --recover. If not, somebody else has the"
+        " identity key: have the national CA revoke it."
+    )
+    return error(problem.reason, field=problem.field, detail=problem.detail, next_step=next_step)

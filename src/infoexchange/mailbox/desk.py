@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from infoexchange import chain
 from infoexchange.bundle import KeyBundle
 from infoexchange.delivery import Refusal
 from infoexchange.directory import Directory
+from infoexchange.errors import Reason, error
 from infoexchange.header import MESSAGE_ID_SIZE, Header
 from infoexchange.keyring import Keyring
 from infoexchange.keys import EpochKeys, Identity
@@ -24,7 +26,7 @@ class Desk:
 
     Attributes:
         identity: The agency's private half.
-        bundles: Its own bundles, newest epoch first; the first is sealed and signed with.
+        bundles: Its own bundles, newest epoch first; the newest that has begun is signed with.
         directory: Who is who; replaced when a newer version is fetched.
         relay: The agency's own relay, bound to the agency.
         spool: Outbox and inbox.
@@ -32,6 +34,7 @@ class Desk:
         entropy: Source of random bytes.
         keyring: Bundles of others, as far as they are known.
         refused: What could not be handed over.
+        newest: The bundle that is signed with.
     """
 
     identity: Identity
@@ -43,6 +46,15 @@ class Desk:
     entropy: Entropy = secrets.token_bytes
     keyring: Keyring = field(default_factory=Keyring)
     refused: list[Refusal] = field(default_factory=list)
+    newest: KeyBundle = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Choose what is signed with first."""
+        self.turn()
+
+    def turn(self) -> None:
+        """Sign from now on with the newest own bundle that has begun; not while something is half made."""
+        self.newest = chain.in_use(self.bundles, self.clock())
 
     @property
     def own(self) -> dict[bytes, KeyBundle]:
@@ -50,14 +62,23 @@ class Desk:
         return {bundle.digest: bundle for bundle in self.bundles}
 
     @property
-    def newest(self) -> KeyBundle:
-        """The bundle that is signed with."""
-        return self.bundles[0]
+    def published(self) -> list[KeyBundle]:
+        """The bundles that others are to have: those that are not over, oldest first, as they follow each other."""
+        now = self.clock()
+        return [b for b in reversed(self.bundles) if b.is_provable and now <= b.not_after] or [self.bundles[0]]
 
     @property
     def keys(self) -> EpochKeys:
-        """The private halves of the newest bundle."""
-        return self.newest.keys_in(self.identity)
+        """The private halves of the bundle that is signed with, or `STALE_BUNDLE` when they are destroyed."""
+        keys = self.newest.keys_in(self.identity)
+        if not keys.signing:
+            raise error(
+                Reason.STALE_BUNDLE,
+                field="bundle",
+                detail=f"epoch {keys.epoch} is over and its signing keys are destroyed",
+                next_step="Issue new keys with: infoexchange bundle rotate",
+            )
+        return keys
 
     def header(self, after: Standing, suite: Suite, now: datetime, lifetime: timedelta) -> Header:
         """Return the header of this agency's next envelope: routine traffic of the system, until more is said."""

@@ -61,6 +61,7 @@ class Inbox:
         try:
             sender = desk.keyring.sender_of(header, desk.relay)
             envelope.verify(desk.directory, sender, now=now)
+            desk.keyring.check_not_withdrawn(sender, desk.directory, at=header.created_at)
         except ExchangeError as problem:
             # Nobody is shown to have made these bytes, so nobody is told: they stay with the relay until they expire.
             desk.refused.append(Refusal(envelope.digest, header.sender, problem, signed=False))
@@ -133,6 +134,7 @@ class Inbox:
         self._conclude(delivery.envelope, Event.OPENED, commitment=delivery.envelope.header.content_commitment)
 
     def _conclude(self, envelope: Envelope, state: Event, *, reason: int = 0, commitment: bytes = b"") -> None:
+        self._desk.turn()
         statement = Statement(
             envelope_digest=envelope.digest,
             issuer=self._desk.identity.name,

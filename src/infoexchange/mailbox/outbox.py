@@ -54,6 +54,7 @@ class Outbox:
         Each is drawn up after the one before it, whose sequence number and name it carries.
         """
         desk = self._desk
+        desk.turn()
         draughts: list[Draught | ExchangeError] = []
         after = desk.spool.standing()
         for maker in makers:

@@ -38,6 +38,7 @@ class Recalls:
                 next_step = f"The recipients are: {', '.join(sorted(addressed))}."
                 detail = f"it was not sent to {name}"
                 raise error(Reason.NOT_ADDRESSED, field="recipients", detail=detail, next_step=next_step)
+        desk.turn()
         # An order names those it is for, and recipients of a blind message learn of no other.
         groups = [(name,) for name in names] if envelope.header.blind else [tuple(names)]
         notices = [self._waiting(digest, group) or self._signed(envelope, group) for group in groups]

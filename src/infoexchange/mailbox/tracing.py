@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from infoexchange import suites
+from infoexchange import chain, suites
 from infoexchange.bundle import KeyBundle
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, error
@@ -16,6 +16,7 @@ from infoexchange.origin import Origin
 from infoexchange.ports import History
 from infoexchange.recall import RecallOrder
 from infoexchange.statement import SignedStatement, parse_statement
+from infoexchange.states import Event
 
 
 class Tracing:
@@ -47,9 +48,10 @@ class Tracing:
     def _verified(self, history: History) -> list[SignedStatement]:
         """Return the statements whose signatures hold; a relay may have kept anything."""
         statements = [parse_statement(raw) for raw in history.statements]
-        senders = {receipt.routing.sender for receipt in history.events}
-        numbers = {receipt.subject.suite for receipt in history.events}
-        bundles = self._bundles(statements, ())
+        accepted = [receipt for receipt in history.events if receipt.routing.event is Event.ACCEPTED]
+        senders = {receipt.routing.sender for receipt in accepted} or {self._desk.identity.name}
+        numbers = {receipt.subject.suite for receipt in accepted}
+        bundles, _ = self._bundles(statements, ())
         held: list[SignedStatement] = []
         for statement in statements:
             bundle = bundles.get(statement.statement.issuer_bundle)
@@ -71,12 +73,12 @@ class Tracing:
 
     def _bundles(
         self, statements: Iterable[SignedStatement], others: Sequence[tuple[str, bytes]]
-    ) -> dict[bytes, KeyBundle]:
-        """Return by digest the bundles that statements and others, by owner and digest, are signed with."""
+    ) -> tuple[dict[bytes, KeyBundle], list[KeyBundle]]:
+        """Return by digest the bundles that statements and others, by owner and digest, are signed with; then all."""
         wanted = {(s.statement.issuer, s.statement.issuer_bundle) for s in statements} | set(others)
         found = [*self._desk.own.values(), *self._desk.relay.bundles(sorted({name for name, _ in wanted}))]
         digests = {digest for _, digest in wanted}
-        return {bundle.digest: bundle for bundle in found if bundle.digest in digests}
+        return {bundle.digest: bundle for bundle in found if bundle.digest in digests}, found
 
     def evidence(self, digest: bytes, envelope: Envelope | Manifest | None) -> Evidence:
         """Return the evidence file of a message; what `Mailbox.evidence` promises."""
@@ -91,7 +93,11 @@ class Tracing:
         history = self.history(digest)
         statements = [parse_statement(raw) for raw in history.statements]
         header = envelope.header
-        bundles = self._bundles(statements, [(header.sender, header.sender_bundle)])
+        bundles, found = self._bundles(statements, [(header.sender, header.sender_bundle)])
+        # Keys that were withdrawn since, with the entry that says when; a hostile relay may name any others besides.
+        later = {b.digest: b for used in bundles.values() for b in chain.withdrawing(used, found)}
+        bundles |= {digest: later[digest] for digest in history.published & later.keys()}
+        history = history.with_keys(bundles)
         if origin:
             bundles = {**origin.every_bundle, **bundles}
         transfers = origin.transfers if origin else ()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from hashlib import sha256
 
+from infoexchange import chain
 from infoexchange.audit import Routing, Subject
 from infoexchange.bundle import PUBLISHED_LISTS_MAX, KeyBundle
+from infoexchange.certificates import CLOCK_SKEW
 from infoexchange.directory import Directory
 from infoexchange.errors import Reason, UntrustedError, error
 from infoexchange.listing import Party, Role
@@ -28,11 +31,15 @@ def decide_bundle(desk: Desk, caller: Party, bundle: KeyBundle) -> Job:
     newer = known is None or bundle.lists_made(desk.directory) > known.lists_made(desk.directory)
     try:
         # A peer hands on what its agencies sealed with, and the time of use may have ended on the way.
-        bundle.verify(desk.directory, now=min(now, bundle.not_after) if caller.role is Role.RELAY else now)
+        bundle.prove(desk.directory, now=min(now, bundle.not_after) if caller.role is Role.RELAY else now)
     except UntrustedError as problem:
         # A newer list that revokes a known bundle is just what a relay must learn.
         if problem.reason is not Reason.REVOKED or known is None or not newer:
             raise
+    _check_time(caller, bundle, now)
+    if known is None:  # what is known already may still come with newer lists
+        chain.check_follows(bundle, desk.store.bundles([bundle.owner]), desk.directory, now=now)
+    desk.forget_chain(bundle.owner)
     routing = Routing(
         event=Event.KEY_BUNDLE, logged_at=now, this_relay=desk.name, sender=party.name, sender_nation=party.nation
     )
@@ -43,6 +50,15 @@ def decide_bundle(desk: Desk, caller: Party, bundle: KeyBundle) -> Job:
     lists = sha256(b"".join(bundle.crls)).hexdigest()
     change = desk.change(routing, subject, bundle.digest, lists)
     return Job((replace(change, exhibit=bundle.raw, bundle=bundle),))
+
+
+def _check_time(caller: Party, bundle: KeyBundle, now: datetime) -> None:
+    """Raise unless a bundle is in use, or will be soon: it is published before, so that all have it in time."""
+    if caller.role is Role.AGENCY and now > bundle.not_after + CLOCK_SKEW:
+        raise error(Reason.STALE_BUNDLE, field="bundle", detail=f"epoch {bundle.epoch} of {bundle.owner} is over")
+    if bundle.not_before > now + chain.PUBLISHED_AHEAD_MAX:
+        detail = f"epoch {bundle.epoch} of {bundle.owner} begins in more than {chain.PUBLISHED_AHEAD_MAX.days} days"
+        raise error(Reason.NOT_YET_VALID, field="bundle.not_before_ms", detail=detail)
 
 
 def decide_directory(desk: Desk, raw: bytes) -> Job:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
+from infoexchange import chain
 from infoexchange.audit import Entry, Operation, Routing, Subject
 from infoexchange.bundle import KeyBundle
 from infoexchange.directory import Directory
@@ -57,6 +59,7 @@ class Desk:
         self.clock = clock
         self.recalls_taken = 0  # recall orders taken since the start: whoever decided before one of them looks again
         self._entropy = entropy
+        self._chains: dict[str, tuple[datetime, Sequence[KeyBundle]]] = {}
 
     def accepted(self, digest: bytes) -> Manifest | None:
         """Return the manifest kept with the acceptance of an envelope."""
@@ -85,6 +88,26 @@ class Desk:
         if bundle is None:
             raise error(Reason.STALE_BUNDLE, field=where, detail=f"bundle {digest.hex()[:16]} was not published here")
         return bundle
+
+    def check_not_withdrawn(self, bundle: KeyBundle, *, at: datetime) -> None:
+        """Raise `REVOKED` if the owner of a bundle had withdrawn it by the time `at`, with a newer one known here."""
+        chain.check_not_withdrawn(bundle, self.chain_of(bundle.owner), self.directory, at=at)
+
+    def chain_of(self, owner: str) -> Sequence[KeyBundle]:
+        """Return all bundles of a party that are known here, as they stood within this second.
+
+        Every envelope asks, and another node may publish into the same store.
+        """
+        second = self.clock().replace(microsecond=0)
+        read, found = self._chains.get(owner, (None, ()))
+        if read != second:
+            found = self.store.bundles([owner])
+            self._chains[owner] = (second, found)
+        return found
+
+    def forget_chain(self, owner: str) -> None:
+        """Read the bundles of a party anew when they are asked for next: one is being published."""
+        self._chains.pop(owner, None)
 
     def relay_of(self, agency: str) -> str:
         """Return the relay of an agency, nothing for one that is not listed any more."""

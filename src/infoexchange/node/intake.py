@@ -35,8 +35,10 @@ def decide(desk: Desk, caller: Party, raw: bytes) -> Job:
     # (3) signature, digests, standing and time
     bundle = desk.bundle(header.sender_bundle, "header.sender_bundle")
     envelope.verify(desk.directory, bundle, now=now)
-    if submitted:
-        bundle.verify(desk.directory, now=now)  # what a thief dates back fails here
+    desk.check_not_withdrawn(bundle, at=header.created_at)
+    if submitted:  # what a thief dates back fails here
+        bundle.verify(desk.directory, now=now)
+        desk.check_not_withdrawn(bundle, at=now)
     if envelope.grant is not None:
         _check_grant(desk, envelope, envelope.grant, submitted=submitted, now=now)
     # (4) recipients that exist, with a wrap for each that this relay is to serve

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from infoexchange import chain
 from infoexchange.audit import Routing
 from infoexchange.errors import Reason, error
 from infoexchange.listing import Party, Role
@@ -11,6 +12,7 @@ from infoexchange.manifest import Manifest
 from infoexchange.node.desk import Desk
 from infoexchange.ports import History, Record
 from infoexchange.receipt import Receipt
+from infoexchange.statement import parse_statement
 from infoexchange.states import Event
 
 # Entries whose document is a peer's receipt, entries about orders, and entries whose document somebody has signed.
@@ -37,7 +39,18 @@ def history(desk: Desk, caller: Party, digest: bytes) -> History:
         )
     peers = [Receipt.parse(record.exhibit) for record, _ in kept if record.event in _RECEIPTS]
     statements = dict.fromkeys(record.exhibit for record, _ in kept if record.event in _STATEMENTS and record.exhibit)
-    return History((*(receipt for _, receipt in kept), *peers), tuple(statements))
+    signed_with = {r.subject.sender_bundle for _, r in kept} - {b""}
+    signed_with |= {parse_statement(raw).statement.issuer_bundle for raw in statements}
+    published = [receipt for digest in sorted(signed_with) for receipt in _withdrawals(desk, digest)]
+    return History((*(receipt for _, receipt in kept), *peers, *published), tuple(statements))
+
+
+def _withdrawals(desk: Desk, digest: bytes) -> list[Receipt]:
+    """Return the entries with which a party published that it withdraws a bundle: auditors judge by their time."""
+    bundle = desk.store.bundle(digest)
+    later = chain.withdrawing(bundle, desk.chain_of(bundle.owner)) if bundle else []
+    indices = [index for other in later for index in desk.store.history(other.digest)[:1] if index < desk.ledger.size]
+    return desk.ledger.receipts(indices)
 
 
 def _seen_by(desk: Desk, caller: Party, routings: Sequence[Routing], *, blind: bool) -> list[bool]:

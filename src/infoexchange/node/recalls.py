@@ -58,8 +58,10 @@ def decide_recall(desk: Desk, caller: Party, notice: Notice) -> Job:
     if said.at > now + CLOCK_SKEW:
         raise error(Reason.NOT_YET_VALID, field="recall.at_ms", detail="more than five minutes in the future")
     bundle = desk.bundle(said.issuer_bundle, "recall.issuer_bundle")
-    if submitted:
-        bundle.verify(desk.directory, now=now)  # what a thief dates back fails here
+    desk.check_not_withdrawn(bundle, at=said.at)
+    if submitted:  # what a thief dates back fails here
+        bundle.verify(desk.directory, now=now)
+        desk.check_not_withdrawn(bundle, at=now)
     order.verify(desk.directory, bundle)
     # What has come, gone or been delivered until it is written decides, and not what was so a moment before.
     late = partial(_stop, desk, order, came_from)

@@ -40,6 +40,7 @@ def decide_notice(desk: Desk, caller: Party, notice: Notice) -> Job:
     # (7) signed with a bundle published here
     bundle = desk.bundle(said.issuer_bundle, "statement.issuer_bundle")
     bundle.verify(desk.directory, now=now)
+    desk.check_not_withdrawn(bundle, at=now)
     acknowledgement.verify(desk.directory, bundle, suite_of(manifest.header.suite))
     subject = Subject(statement_digest=acknowledgement.digest)
     stated = desk.event(said.state, manifest, caller.name, reason=said.reason, subject=subject)

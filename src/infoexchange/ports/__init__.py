@@ -16,6 +16,7 @@ from infoexchange.ports.relay import (
     Notice,
     Relay,
     Result,
+    concerns,
 )
 from infoexchange.ports.spool import Known, Notified, Seen, Sent, Spool, Standing
 from infoexchange.ports.store import Change, Head, Latch, Parcel, Record, Store, Waiting, within_batch
@@ -44,5 +45,6 @@ __all__ = [
     "Standing",
     "Store",
     "Waiting",
+    "concerns",
     "within_batch",
 ]

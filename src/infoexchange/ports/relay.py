@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -62,9 +62,25 @@ class History:
 
         A hostile relay may add anything; what is not tied to a log entry would only spoil the evidence of the rest.
         """
-        events = tuple(r for r in self.events if r.subject.envelope_digest == digest)
+        events = tuple(r for r in self.events if concerns(r, digest))
         named = {r.subject.statement_digest for r in events} - {b""}
         return History(events, tuple(raw for raw in self.statements if statement_digest(raw) in named))
+
+    @property
+    def published(self) -> set[bytes]:
+        """Digests of key bundles whose publication is among the entries."""
+        return {r.subject.sender_bundle for r in self.events if r.routing.event is Event.KEY_BUNDLE}
+
+    def with_keys(self, digests: Collection[bytes]) -> History:
+        """Return the history with the publications of these key bundles and no others."""
+        events = [r for r in self.events if r.routing.event is not Event.KEY_BUNDLE]
+        kept = [r for r in self.events if r not in events and r.subject.sender_bundle in digests]
+        return History((*events, *kept), self.statements)
+
+
+def concerns(receipt: Receipt, digest: bytes) -> bool:
+    """Whether an entry is about an envelope, or about keys that may have been withdrawn when it was logged."""
+    return receipt.subject.envelope_digest == digest or receipt.routing.event is Event.KEY_BUNDLE
 
 
 def _witnesses(receipt: Receipt) -> int:

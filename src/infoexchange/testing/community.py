@@ -122,7 +122,7 @@ def _nation(code: str, ca: NationalCa, now: datetime) -> Nation:
 def enrol(name: str, ca: NationalCa, now: datetime, suites: Sequence[Suite] = OFFERED) -> Member:
     """Return a new agency, certified by its national CA, with the bundle of its first epoch."""
     identity = Identity.make(name, suites=suites)
-    requests = certificates.identity_requests(name, identity.key.ed25519, identity.key.mldsa65)
+    requests = certificates.identity_requests(name, identity.key)
     issued = tuple(ca.issue(request, now=now) for request in requests)
     crl = ca.crl(now=now)
     return Member(identity, issued, crl, KeyBundle.issue(identity, issued, (crl,), now=now))

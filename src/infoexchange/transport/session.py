@@ -80,6 +80,19 @@ class Premises(Protocol):
         """Issue the bundle of a new epoch when it is time."""
 
 
+def published(home: Premises, *, timeout: timedelta = TIMEOUT) -> Sequence[KeyBundle]:
+    """Return the agency's own bundles as its relay has them; nothing is changed.
+
+    Raises:
+        UnavailableError: The relay cannot be reached.
+    """
+    relay = home.directory.relay_of(home.directory.party(home.name, at=utc_now()))
+    tls = home.tls
+    channel = open_channel(relay.address, name=relay.name, roots=tls.roots, certificate=tls.chain, key=tls.key)
+    with contextlib.closing(channel):
+        return RemoteRelay(channel, timeout=timeout, address=relay.address).bundles([home.name])
+
+
 @contextlib.contextmanager
 def reach(home: Premises, *, timeout: timedelta = TIMEOUT) -> Iterator[RemoteRelay]:
     """Give the agency's own relay itself, under whatever directory is held, even one whose time is over.
@@ -110,7 +123,7 @@ def connect(home: Premises, *, timeout: timedelta = TIMEOUT) -> Iterator[Mailbox
     """
     with reach(home, timeout=timeout) as remote, home.in_use(), home.spool() as spool, home.archive() as archive:
         # The directory first: after a long absence nothing else can be judged, not even the own keys.
-        _follow(home, remote)
+        follow(home, remote)
         home.rotate(now=utc_now())
         mailbox = Mailbox(home.identity, home.bundles, home.directory, remote, spool, clock=utc_now)
         mailbox.keep_in(archive)
@@ -120,10 +133,14 @@ def connect(home: Premises, *, timeout: timedelta = TIMEOUT) -> Iterator[Mailbox
             mailbox.flush()
 
 
-def _follow(home: Premises, remote: RemoteRelay) -> None:
+def follow(home: Premises, remote: RemoteRelay) -> None:
     """Take every newer directory version, one after the other; what shows a second history is kept as evidence.
 
     The relay's copy of the version held here is asked for as well: it must be the same.
+
+    Raises:
+        UntrustedError: `BAD_SIGNATURE`, `DIRECTORY_ROLLBACK` or `LOG_FORK`.
+        UnavailableError: The relay cannot be reached.
     """
     directory = home.directory
     for raw in remote.directories(directory.version - 1):

@@ -24,21 +24,21 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cinfoexchange/v1/bundle.proto\x12\x0finfoexchange.v1\"\xe8\x02\n\tKeyBundle\x12\x14\n\x05owner\x18\x01 \x01(\tR\x05owner\x12\x14\n\x05\x65poch\x18\x02 \x01(\x04R\x05\x65poch\x12\"\n\rnot_before_ms\x18\x03 \x01(\x03R\x0bnotBeforeMs\x12 \n\x0cnot_after_ms\x18\x04 \x01(\x03R\nnotAfterMs\x12\x32\n\x08\x65nc_keys\x18\x05 \x03(\x0b\x32\x17.infoexchange.v1.EncKeyR\x07\x65ncKeys\x12\x32\n\x08sig_keys\x18\x06 \x03(\x0b\x32\x17.infoexchange.v1.SigKeyR\x07sigKeys\x12#\n\raccept_suites\x18\x07 \x03(\rR\x0c\x61\x63\x63\x65ptSuites\x12\x1a\n\x08previous\x18\x08 \x01(\x0cR\x08previous\x12%\n\x0eidentity_certs\x18\t \x03(\x0cR\ridentityCerts\x12\x19\n\x08tls_spki\x18\n \x03(\x0cR\x07tlsSpki\"=\n\x06\x45ncKey\x12\x14\n\x05suite\x18\x01 \x01(\rR\x05suite\x12\x1d\n\npublic_key\x18\x02 \x01(\x0cR\tpublicKey\"\x84\x01\n\x06SigKey\x12\x14\n\x05suite\x18\x01 \x01(\rR\x05suite\x12\x1d\n\npublic_key\x18\x02 \x01(\x0cR\tpublicKey\x12\x14\n\x05keyid\x18\x03 \x01(\tR\x05keyid\x12/\n\x05usage\x18\x04 \x01(\x0e\x32\x19.infoexchange.v1.KeyUsageR\x05usage\"^\n\x0cSignedBundle\x12\x16\n\x06\x62undle\x18\x01 \x01(\x0cR\x06\x62undle\x12\"\n\x0c\x63\x65rtificates\x18\x02 \x03(\x0cR\x0c\x63\x65rtificates\x12\x12\n\x04\x63rls\x18\x03 \x03(\x0cR\x04\x63rls*w\n\x08KeyUsage\x12\x19\n\x15KEY_USAGE_UNSPECIFIED\x10\x00\x12\x16\n\x12KEY_USAGE_MANIFEST\x10\x01\x12\x1d\n\x19KEY_USAGE_ACKNOWLEDGEMENT\x10\x02\x12\x19\n\x15KEY_USAGE_ATTESTATION\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cinfoexchange/v1/bundle.proto\x12\x0finfoexchange.v1\"\x91\x03\n\tKeyBundle\x12\x14\n\x05owner\x18\x01 \x01(\tR\x05owner\x12\x14\n\x05\x65poch\x18\x02 \x01(\x04R\x05\x65poch\x12\"\n\rnot_before_ms\x18\x03 \x01(\x03R\x0bnotBeforeMs\x12 \n\x0cnot_after_ms\x18\x04 \x01(\x03R\nnotAfterMs\x12\x32\n\x08\x65nc_keys\x18\x05 \x03(\x0b\x32\x17.infoexchange.v1.EncKeyR\x07\x65ncKeys\x12\x32\n\x08sig_keys\x18\x06 \x03(\x0b\x32\x17.infoexchange.v1.SigKeyR\x07sigKeys\x12#\n\raccept_suites\x18\x07 \x03(\rR\x0c\x61\x63\x63\x65ptSuites\x12\x1a\n\x08previous\x18\x08 \x01(\x0cR\x08previous\x12%\n\x0eidentity_certs\x18\t \x03(\x0cR\ridentityCerts\x12\x19\n\x08tls_spki\x18\n \x03(\x0cR\x07tlsSpki\x12\'\n\x0fwithdraws_older\x18\x0b \x01(\x08R\x0ewithdrawsOlder\"=\n\x06\x45ncKey\x12\x14\n\x05suite\x18\x01 \x01(\rR\x05suite\x12\x1d\n\npublic_key\x18\x02 \x01(\x0cR\tpublicKey\"\x84\x01\n\x06SigKey\x12\x14\n\x05suite\x18\x01 \x01(\rR\x05suite\x12\x1d\n\npublic_key\x18\x02 \x01(\x0cR\tpublicKey\x12\x14\n\x05keyid\x18\x03 \x01(\tR\x05keyid\x12/\n\x05usage\x18\x04 \x01(\x0e\x32\x19.infoexchange.v1.KeyUsageR\x05usage\"^\n\x0cSignedBundle\x12\x16\n\x06\x62undle\x18\x01 \x01(\x0cR\x06\x62undle\x12\"\n\x0c\x63\x65rtificates\x18\x02 \x03(\x0cR\x0c\x63\x65rtificates\x12\x12\n\x04\x63rls\x18\x03 \x03(\x0cR\x04\x63rls*w\n\x08KeyUsage\x12\x19\n\x15KEY_USAGE_UNSPECIFIED\x10\x00\x12\x16\n\x12KEY_USAGE_MANIFEST\x10\x01\x12\x1d\n\x19KEY_USAGE_ACKNOWLEDGEMENT\x10\x02\x12\x19\n\x15KEY_USAGE_ATTESTATION\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'infoexchange.v1.bundle_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_KEYUSAGE']._serialized_start=706
-  _globals['_KEYUSAGE']._serialized_end=825
+  _globals['_KEYUSAGE']._serialized_start=747
+  _globals['_KEYUSAGE']._serialized_end=866
   _globals['_KEYBUNDLE']._serialized_start=50
-  _globals['_KEYBUNDLE']._serialized_end=410
-  _globals['_ENCKEY']._serialized_start=412
-  _globals['_ENCKEY']._serialized_end=473
-  _globals['_SIGKEY']._serialized_start=476
-  _globals['_SIGKEY']._serialized_end=608
-  _globals['_SIGNEDBUNDLE']._serialized_start=610
-  _globals['_SIGNEDBUNDLE']._serialized_end=704
+  _globals['_KEYBUNDLE']._serialized_end=451
+  _globals['_ENCKEY']._serialized_start=453
+  _globals['_ENCKEY']._serialized_end=514
+  _globals['_SIGKEY']._serialized_start=517
+  _globals['_SIGKEY']._serialized_end=649
+  _globals['_SIGNEDBUNDLE']._serialized_start=651
+  _globals['_SIGNEDBUNDLE']._serialized_end=745
 # @@protoc_insertion_point(module_scope)

@@ -63,6 +63,7 @@ class KeyBundle(_message.Message):
     PREVIOUS_FIELD_NUMBER: _builtins.int
     IDENTITY_CERTS_FIELD_NUMBER: _builtins.int
     TLS_SPKI_FIELD_NUMBER: _builtins.int
+    WITHDRAWS_OLDER_FIELD_NUMBER: _builtins.int
     owner: _builtins.str
     """dNSName."""
     epoch: _builtins.int
@@ -73,6 +74,8 @@ class KeyBundle(_message.Message):
     """At most 30 days after not_before_ms."""
     previous: _builtins.bytes
     """Digest of the bundle of the epoch before; empty for the first."""
+    withdraws_older: _builtins.bool
+    """Set: every bundle of a lower epoch of this owner is withdrawn from not_before_ms on."""
     @_builtins.property
     def enc_keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___EncKey]:
         """One per suite."""
@@ -106,10 +109,11 @@ class KeyBundle(_message.Message):
         previous: _builtins.bytes = ...,
         identity_certs: _abc.Iterable[_builtins.bytes] | None = ...,
         tls_spki: _abc.Iterable[_builtins.bytes] | None = ...,
+        withdraws_older: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_suites", b"accept_suites", "enc_keys", b"enc_keys", "epoch", b"epoch", "identity_certs", b"identity_certs", "not_after_ms", b"not_after_ms", "not_before_ms", b"not_before_ms", "owner", b"owner", "previous", b"previous", "sig_keys", b"sig_keys", "tls_spki", b"tls_spki"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_suites", b"accept_suites", "enc_keys", b"enc_keys", "epoch", b"epoch", "identity_certs", b"identity_certs", "not_after_ms", b"not_after_ms", "not_before_ms", b"not_before_ms", "owner", b"owner", "previous", b"previous", "sig_keys", b"sig_keys", "tls_spki", b"tls_spki", "withdraws_older", b"withdraws_older"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from infoexchange.cli.directory import judging, publishing, signing, writing
 from infoexchange.cli.parser import Subparsers, add_command, add_group
+from infoexchange.cli.passphrase import add_home, add_passphrase
 
 _VERSION = "content or signed directory"
 
@@ -26,7 +27,7 @@ def register(subparsers: Subparsers) -> None:
         group, "publish", "hand a signed version to the own relay, which passes it on", publishing.run
     )
     publish.add_argument("file", metavar="FILE", type=Path, help="signed directory")
-    publish.add_argument("--home", metavar="DIR", type=Path, required=True, help="folder of the agency")
+    add_home(publish)
 
 
 def _register_writing(group: Subparsers) -> None:
@@ -57,6 +58,7 @@ def _register_signing(group: Subparsers) -> None:
     sign.add_argument("--key", metavar="ROOTKEY", type=Path, required=True, help="key file of `keygen root`")
     sign.add_argument("--out", "-o", metavar="FILE", type=Path, help="file to write (default: FILE.KEYID.signed)")
     sign.add_argument("--yes", action="store_true", help="sign without asking, for scripts")
+    add_passphrase(sign)
     _add_after(sign)
 
     merge = add_command(group, "merge", "join the signatures of several files over the same content", signing.merge)

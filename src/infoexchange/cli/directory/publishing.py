@@ -14,13 +14,14 @@ def run(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.errors import ExchangeError, Reason, error
     from infoexchange.home.files import in_file, read_file
     from infoexchange.states import Event
-    from infoexchange.transport import reach
+    from infoexchange.transport import follow, reach
 
-    home = opened(args.home, out)
+    home = opened(args, out)
     raw = read_file(args.file, next_step=files.CHECK)
-    with in_file(args.file):
-        directory = home.directory.succeed(raw)
     with reach(home) as relay:
+        follow(home, relay)  # the versions before it, where this agency has been away
+        with in_file(args.file):
+            directory = home.directory.succeed(raw)
         receipt = relay.publish_directory(raw)
     if isinstance(receipt, ExchangeError):
         raise receipt

@@ -11,6 +11,7 @@ from infoexchange.cli.directory import files, showing
 from infoexchange.cli.directory.ballot import Ballot
 from infoexchange.cli.endings import endings_data, endings_parts
 from infoexchange.cli.output import PASSED, Output, Table, UsageError
+from infoexchange.cli.passphrase import keychain_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,12 +35,12 @@ def sign(args: argparse.Namespace, out: Output) -> int:
     """Show, ask, and write a file with one more signature."""
     from infoexchange.cli import rootkey
     from infoexchange.directory import Directory
-    from infoexchange.home.files import read_key, write_file
+    from infoexchange.home.files import write_file
 
     version = files.read_version(args.file)
     current = files.current_for(version, args.after)
     next_step = "Run: infoexchange keygen root --holder WHO --out FILE"
-    key = rootkey.parse_secret(read_key(args.key, next_step=next_step), field=str(args.key))
+    key = rootkey.parse_secret(keychain_of(args).read(args.key, next_step=next_step), field=str(args.key))
     holder = _holder(version, current, key, args.key).holder
     data, parts = _about(version, current)
     if not args.yes:

@@ -1,0 +1,159 @@
+"""Sealed files: they open with their passphrase and with nothing else, and cost no reader more than it will spend."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import random
+from collections.abc import Callable
+
+import pytest
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+
+from infoexchange import suites
+from infoexchange.errors import ExchangeError, Reason
+from infoexchange.keys import sealed
+from infoexchange.keys.sealed import COST, FORM, LANES_MAX, MEMORY_MAX, PASSES_MAX, WORK_MAX, Cost, Seal, SealedFile
+
+CHEAP = Cost(memory=64 * 1024, passes=1, lanes=1)
+PASSPHRASE = "four words nobody said"
+SECRET = b'{"form": "infoexchange identity keys 1"}'
+SEAL = Seal.make(PASSPHRASE, cost=CHEAP)
+RAW = SEAL.seal(SECRET)
+
+
+def reason_of(call: Callable[..., object], *args: object, **named: object) -> Reason:
+    with pytest.raises(ExchangeError) as caught:
+        call(*args, **named)
+    return caught.value.reason
+
+
+def changed(**values: object) -> bytes:
+    return json.dumps(json.loads(RAW) | values).encode()
+
+
+def test_what_was_sealed_comes_back() -> None:
+    file = SealedFile.parse(RAW)
+    assert SealedFile.is_one(RAW)
+    assert not SealedFile.is_one(SECRET)
+    assert (file.raw, file.cost) == (RAW, CHEAP)
+    assert file.open_with(SEAL) == file.open_with(file.seal_of(PASSPHRASE)) == SECRET
+    assert SealedFile.parse(json.dumps(json.loads(RAW)).encode()).open_with(SEAL) == SECRET  # laid out anew by a person
+    again = SEAL.seal(SECRET)
+    assert again != RAW  # a fresh salt inside, though the stretched key is the same
+    assert SealedFile.parse(again).open_with(SEAL) == SECRET
+    for large in (b"", bytes(100_000)):
+        assert SealedFile.parse(SEAL.seal(large)).open_with(SEAL) == large
+
+
+def test_it_is_what_the_specification_says() -> None:
+    """Key and plaintext computed a second time, from the text of the specification."""
+    value = json.loads(RAW)
+    stretch = Argon2id(
+        salt=base64.b64decode(value["salt"]),
+        length=32,
+        iterations=value["passes"],
+        lanes=value["lanes"],
+        memory_cost=value["memory_kib"],
+    )
+    key = stretch.derive(PASSPHRASE.encode())
+    assert suites.decrypt_body(key, b"infoexchange/v1/sealed-file\x00", base64.b64decode(value["sealed"])) == SECRET
+    assert value["form"] == FORM
+
+
+def test_accents_may_be_typed_either_way() -> None:
+    composed, decomposed = "caf\u00e9 caf\u00e9 caf\u00e9", "cafe\u0301 cafe\u0301 cafe\u0301"
+    assert composed != decomposed
+    seal = Seal.make(composed, cost=CHEAP)
+    file = SealedFile.parse(seal.seal(SECRET))
+    assert file.open_with(file.seal_of(decomposed)) == SECRET
+
+
+def test_another_passphrase_opens_nothing() -> None:
+    file = SealedFile.parse(RAW)
+    texts = set()
+    others = [file.seal_of(p) for p in ("", PASSPHRASE + " ", PASSPHRASE[:-1])]
+    for seal in (*others, Seal.make(PASSPHRASE, cost=CHEAP)):  # the same words under another salt
+        with pytest.raises(ExchangeError) as caught:
+            file.open_with(seal)
+        assert caught.value.reason is Reason.BAD_CIPHERTEXT
+        texts.add(str(caught.value))
+    assert len(texts) == 1
+
+
+def test_a_new_passphrase_has_a_length() -> None:
+    assert reason_of(Seal.make, "x" * 11, cost=CHEAP) is Reason.BAD_FIELD
+    Seal.make("x" * 12, cost=CHEAP)
+    Seal.make("x" * 1024, cost=CHEAP)
+    assert reason_of(Seal.make, "x" * 1025, cost=CHEAP) is Reason.TOO_LARGE
+    assert reason_of(Seal.make, "x" * 12 + "\ud800", cost=CHEAP) is Reason.BAD_FIELD
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"{}",
+        b"[" * 100_000,
+        RAW[:-3],
+        SECRET,
+        changed(form="infoexchange sealed file 2"),
+        changed(more=1),
+        json.dumps({k: v for k, v in json.loads(RAW).items() if k != "salt"}).encode(),
+        changed(salt="AAAA"),
+        changed(salt=7),
+        changed(sealed="not base64!"),
+        changed(passes="1"),
+        changed(passes=True),
+        changed(memory_kib=64.0),
+        changed(lanes=None),
+    ],
+)
+def test_what_is_no_sealed_file(raw: bytes) -> None:
+    assert reason_of(SealedFile.parse, raw) is Reason.MALFORMED
+
+
+def test_a_hostile_file_cannot_exhaust_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Costs are judged before anything is computed: Argon2 is not even made."""
+    monkeypatch.setattr(sealed, "Argon2id", lambda **_: pytest.fail("computed"))
+    kib = MEMORY_MAX // 1024
+    for values in (
+        {"memory_kib": kib + 1},
+        {"memory_kib": 2**62},
+        {"passes": PASSES_MAX + 1},
+        {"lanes": LANES_MAX + 1, "memory_kib": 8 * (LANES_MAX + 1)},
+        {"memory_kib": kib, "passes": WORK_MAX // MEMORY_MAX + 1},
+    ):
+        assert reason_of(SealedFile.parse, changed(**values)) is Reason.TOO_LARGE
+    for values in ({"memory_kib": 0}, {"passes": 0}, {"lanes": -1}, {"memory_kib": 7}, {"memory_kib": 15, "lanes": 2}):
+        assert reason_of(SealedFile.parse, changed(**values)) is Reason.BAD_FIELD
+    whole = {"memory_kib": kib, "passes": WORK_MAX // MEMORY_MAX, "lanes": LANES_MAX}
+    assert SealedFile.parse(changed(**whole)).cost == Cost(MEMORY_MAX, WORK_MAX // MEMORY_MAX, LANES_MAX)
+    COST.check("cost")
+
+
+def test_too_little_memory_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(sealed, "Argon2id", refuse)
+    assert reason_of(SealedFile.parse(RAW).seal_of, PASSPHRASE) is Reason.OVERLOADED
+
+
+def test_a_flipped_bit_never_gives_another_secret() -> None:
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    rng = random.Random(seed)
+    for place in rng.sample(range(len(RAW)), 150):
+        raw = bytearray(RAW)
+        raw[place] ^= 1 << rng.randrange(8)
+        with contextlib.suppress(ExchangeError):
+            file = SealedFile.parse(bytes(raw))
+            if file.cost.memory * file.cost.passes <= 2**24:  # not a digit of the cost: that would take its time
+                assert file.open_with(file.seal_of(PASSPHRASE)) == SECRET
+
+
+def test_no_secret_shows() -> None:
+    assert repr(SEAL._key)[2:-1] not in repr(SEAL)
+    assert "sealed" not in repr(SealedFile.parse(RAW)).split("SealedFile")[1]
