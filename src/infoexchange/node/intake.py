@@ -80,6 +80,7 @@ def _check_grant(desk: Desk, envelope: Envelope, grant: Grant, *, submitted: boo
     if submitted:  # dating back gains nothing here either, for the holder or for a thief of the originator's keys
         times.append(now)
         bundle.revocation_known(desk.directory, at=now)
+        desk.check_not_withdrawn(bundle, at=now)
     names = {r.name for r in envelope.header.recipients} | {wrap.recipient for wrap in envelope.wraps}
     grant.check_covers(envelope.header.sender, names, at=times)
 
