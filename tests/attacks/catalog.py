@@ -6,7 +6,7 @@ import importlib
 
 from attacks.table import ATTACKS, Attack
 
-MODULES = ("relay_parts", "relay_signature", "relay_routes", "relay_receipts", "relay_logs")
+MODULES = ("relay_parts", "relay_signature", "relay_routes", "relay_receipts", "relay_logs", "relay_bulletin")
 
 
 def every() -> list[Attack]:
