@@ -6,7 +6,7 @@ import importlib
 
 from attacks.table import ATTACKS, Attack
 
-MODULES = ("relay_parts", "relay_signature", "relay_routes", "relay_receipts", "relay_logs", "relay_bulletin")
+MODULES = ("relay_parts", "relay_signature", "relay_routes", "relay_receipts", "relay_logs", "relay_bulletin", "agency_sealing", "agency_keys")
 
 
 def every() -> list[Attack]:

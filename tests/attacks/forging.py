@@ -8,6 +8,7 @@ from datetime import timedelta
 from hashlib import sha256
 
 from attacks.scene import Scene
+from attacks.table import Kind
 from conftest import RECIPIENT, SENDER
 from infoexchange import catalogue, suites, wire
 from infoexchange.bundle import KeyBundle
@@ -26,6 +27,7 @@ Wire = envelope_pb2.Envelope
 BODY = b"infoexchange/v1/body\x00"
 CONTENT_KEY = b"k" * 32
 DAY = timedelta(days=1)
+EPOCH = Kind.EPOCH_KEK
 
 
 # Parts exchanged, the signature left as it is
@@ -111,19 +113,33 @@ def wrap(scene: Scene, head: Header, name: str, **parts) -> bytes:
     suite: Suite = parts.get("suite") or scene.suite
     index, public = bundle.opening_key(suite)
     index = parts.get("key_index", index)
-    info = parts.get("info") or wrap_info(
-        scene.suite, sha256(head.raw).digest(), Recipient(name, bundle.digest), index
-    )
+    info = parts.get("info") or info_of(scene, head, name, index=index, bundle=bundle)
     enc_ct = parts.get("enc_ct") or suite.wrap(public, CONTENT_KEY, info)
     return wire.canonical(
-        envelope_pb2.RecipientWrap(recipient=name, bundle=bundle.digest, key_index=index, enc_ct=enc_ct)
+        envelope_pb2.RecipientWrap(recipient=parts.get("named", name), bundle=bundle.digest, key_index=index, enc_ct=enc_ct)
     )
+
+
+def info_of(scene: Scene, head: Header, name: str, **parts) -> bytes:
+    """What ties a wrap to everything else, with parts of the forger's choice: named, index, bundle."""
+    bundle = parts.get("bundle") or scene.bundle(name)
+    index = parts.get("index", bundle.opening_key(scene.suite)[0])
+    recipient = Recipient(parts.get("named", name), bundle.digest)
+    return wrap_info(scene.suite, sha256(head.raw).digest(), recipient, index)
 
 
 def body_of(head: Header, said: bytes, content_key: bytes = CONTENT_KEY) -> bytes:
     """The ciphertext of exact content bytes."""
     digest = sha256(head.raw).digest()
     return suites.encrypt_body(suites.derive(content_key, BODY, digest), BODY + digest, said)
+
+
+def payload_of(
+    head: Header | bytes, wraps: Sequence[bytes], body: bytes, epoch_wraps: Sequence[bytes] = ()
+) -> bytes:
+    """The manifest to sign."""
+    raw = head if isinstance(head, bytes) else head.raw
+    return Manifest.draw_up(raw, [sha256(wrap).digest() for wrap in wraps], epoch_wraps, body)
 
 
 def signed(
@@ -139,8 +155,7 @@ def signed(
 ) -> bytes:
     """An envelope of these parts, signed with a key that the forger has."""
     keys = scene.keys(by) if isinstance(by, str) else by
-    raw = head if isinstance(head, bytes) else head.raw
-    payload = Manifest.draw_up(raw, [sha256(wrap).digest() for wrap in wraps], epoch_wraps, body)
+    payload = payload_of(head, wraps, body, epoch_wraps)
     signature = keys.signer(suite or scene.suite, usage).sign(TYPE_MANIFEST, payload)
     return enclosed(payload, signature, wraps, body)
 
@@ -156,3 +171,9 @@ def sealed(scene: Scene, head: Header, said: Content, **options) -> bytes:
     names = [recipient.name for recipient in head.recipients]
     wraps = wraps_for(scene, head, dict.fromkeys(names, CONTENT_KEY))
     return signed(scene, head, wraps, body_of(head, said.raw), **options)
+
+
+def signed_as_is(scene: Scene, head: Header, said: Content) -> bytes:
+    """An envelope under a header that makes no sense, with a wrap for each name in it, all to the recipient's keys."""
+    wraps = [wrap(scene, head, RECIPIENT, named=name, key_index=n) for n, name in enumerate(r.name for r in head.recipients)]
+    return signed(scene, head, wraps, body_of(head, said.raw))

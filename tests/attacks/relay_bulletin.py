@@ -211,7 +211,7 @@ def old_directory(scene: Scene, letter: Letter) -> Shown:
     }
 
 
-@attack(RELAY, {Judge.RECIPIENT: Reason.DIRECTORY_ROLLBACK})
+@attack(RELAY, {Judge.RECIPIENT: Reason.LOG_FORK})
 def two_directories_of_one_version(scene: Scene, letter: Letter) -> Shown:
     """A relay and enough holders of root keys made a second version 2 for one agency alone, and go on from there."""
     ceremony = Ceremony(scene)
