@@ -69,9 +69,11 @@ def presented(scene: Scene, *makers: Callable[[], KeyBundle], caller: str = SEND
 def weak_keys(suite: Suite) -> list[bytes]:
     """Public signing keys of a suite under which signatures mean nothing, or more than one thing."""
     good = suite.signing_public(bytes(suite.signing_secret_size))
-    small = [good[:-32] + point for point in (SMALL_ORDER, bytes(32), b"\x01" + bytes(31))]
-    infinity = [good[: -len(good) + 2592] + b"\x00", good[:2592] + b"\x02" + good[2593:2641], good[:-1]]
-    return small if suite in (CLASSICAL, HYBRID, HYBRID_KEM) else infinity if suite is NIST_HIGH else [b"\x00", good[:-1]]
+    if suite in (CLASSICAL, HYBRID, HYBRID_KEM):
+        return [good[:-32] + point for point in (SMALL_ORDER, bytes(32), b"\x01" + bytes(31))]
+    first = 2592 if suite is NIST_HIGH else 0  # bytes of ML-DSA-87 before the point
+    infinity, compressed = b"\x00", b"\x02" + good[first + 1 : first + (len(good) - first) // 2 + 1]
+    return [good[:first] + infinity, good[:first] + compressed, good[:-1] + bytes([good[-1] ^ 1])]
 
 
 @attack(AGENCY, everyone(Reason.BAD_CERTIFICATE))

@@ -14,6 +14,7 @@ from attacks.table import PASSES, Adversary, Judge, Shown, attack, everyone
 from conftest import RECIPIENT, SECOND, SENDER
 from infoexchange import catalogue, wire
 from infoexchange.content import Content
+from infoexchange.dsse import TYPE_MANIFEST
 from infoexchange.envelope import Envelope
 from infoexchange.errors import Reason
 from infoexchange.header import Recipient
@@ -21,7 +22,7 @@ from infoexchange.keys import KeyUsage
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event, OpStatus, Precedence
 from infoexchange.suites import CLASSICAL, HYBRID
-from infoexchange.v1 import content_pb2
+from infoexchange.v1 import content_pb2, envelope_pb2
 from messages import officer_acknowledgement
 
 AGENCY = Adversary.AGENCY
@@ -74,7 +75,7 @@ def key_of_another_purpose(scene: Scene, letter: Letter) -> Shown:
     other = HYBRID if scene.suite is not HYBRID else CLASSICAL
     wraps, body = wraps_for(scene, head, {RECIPIENT: CONTENT_KEY}), body_of(head, said.raw)
     payload = forging.payload_of(head, wraps, body)
-    pairs = scene.member(SENDER).identity.key.sign(forging.TYPE_MANIFEST, payload)
+    pairs = scene.member(SENDER).identity.key.sign(TYPE_MANIFEST, payload)
     return scene.shown(
         signed(scene, head, wraps, body, usage=KeyUsage.ACKNOWLEDGEMENT),
         signed(scene, head, wraps, body, suite=other),
@@ -152,7 +153,7 @@ def wrap_of_another_length(scene: Scene, letter: Letter) -> Shown:
     said = content()
     head = header(scene, said)
     right = forging.wrap(scene, head, RECIPIENT)
-    enc_ct = forging.envelope_pb2.RecipientWrap.FromString(right).enc_ct
+    enc_ct = envelope_pb2.RecipientWrap.FromString(right).enc_ct
     long_key = scene.suite.wrap(
         scene.bundle(RECIPIENT).opening_key(scene.suite)[1], bytes(48), forging.info_of(scene, head, RECIPIENT)
     )
@@ -324,4 +325,3 @@ def blind_envelope_with_two_wraps_for_one(scene: Scene, letter: Letter) -> Shown
     wraps = [forging.wrap(scene, head, RECIPIENT), forging.wrap(scene, head, RECIPIENT)]
     wraps.sort(key=lambda raw: sha256(raw).digest())
     return scene.shown(signed(scene, head, wraps, body_of(head, said.raw)))
-

@@ -6,7 +6,17 @@ import importlib
 
 from attacks.table import ATTACKS, Attack
 
-MODULES = ("relay_parts", "relay_signature", "relay_routes", "relay_receipts", "relay_logs", "relay_bulletin", "agency_sealing", "agency_keys")
+MODULES = (
+    "relay_parts",
+    "relay_signature",
+    "relay_routes",
+    "relay_receipts",
+    "relay_logs",
+    "relay_bulletin",
+    "agency_sealing",
+    "agency_keys",
+    "fellow",
+)
 
 
 def every() -> list[Attack]:

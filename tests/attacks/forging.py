@@ -11,15 +11,17 @@ from attacks.scene import Scene
 from attacks.table import Kind
 from conftest import RECIPIENT, SENDER
 from infoexchange import catalogue, suites, wire
+from infoexchange.audit import Routing
 from infoexchange.bundle import KeyBundle
 from infoexchange.content import Content
 from infoexchange.dsse import TYPE_MANIFEST, Dsse
+from infoexchange.envelope import Envelope
 from infoexchange.header import Header, Recipient
 from infoexchange.keys import EpochKeys, KeyUsage
 from infoexchange.manifest import Manifest
-from infoexchange.states import OpStatus, Precedence
+from infoexchange.states import Event, OpStatus, Precedence
 from infoexchange.suites import Suite
-from infoexchange.v1 import envelope_pb2
+from infoexchange.v1 import audit_pb2, envelope_pb2
 from infoexchange.wrap import Wrap, wrap_info
 from messages import officer_acknowledgement
 
@@ -116,7 +118,9 @@ def wrap(scene: Scene, head: Header, name: str, **parts) -> bytes:
     info = parts.get("info") or info_of(scene, head, name, index=index, bundle=bundle)
     enc_ct = parts.get("enc_ct") or suite.wrap(public, CONTENT_KEY, info)
     return wire.canonical(
-        envelope_pb2.RecipientWrap(recipient=parts.get("named", name), bundle=bundle.digest, key_index=index, enc_ct=enc_ct)
+        envelope_pb2.RecipientWrap(
+            recipient=parts.get("named", name), bundle=bundle.digest, key_index=index, enc_ct=enc_ct
+        )
     )
 
 
@@ -134,9 +138,7 @@ def body_of(head: Header, said: bytes, content_key: bytes = CONTENT_KEY) -> byte
     return suites.encrypt_body(suites.derive(content_key, BODY, digest), BODY + digest, said)
 
 
-def payload_of(
-    head: Header | bytes, wraps: Sequence[bytes], body: bytes, epoch_wraps: Sequence[bytes] = ()
-) -> bytes:
+def payload_of(head: Header | bytes, wraps: Sequence[bytes], body: bytes, epoch_wraps: Sequence[bytes] = ()) -> bytes:
     """The manifest to sign."""
     raw = head if isinstance(head, bytes) else head.raw
     return Manifest.draw_up(raw, [sha256(wrap).digest() for wrap in wraps], epoch_wraps, body)
@@ -173,7 +175,21 @@ def sealed(scene: Scene, head: Header, said: Content, **options) -> bytes:
     return signed(scene, head, wraps, body_of(head, said.raw), **options)
 
 
+def changed_header(envelope: Envelope, head: Header) -> bytes:
+    """The manifest of an envelope with another header and all else as it was, to be signed anew."""
+    manifest = envelope_pb2.Manifest.FromString(envelope.manifest.dsse.payload)
+    manifest.header = head.raw
+    return manifest.SerializeToString(deterministic=True)
+
+
+def event_of(receipt: audit_pb2.Receipt) -> Event:
+    """What an entry of an evidence file records."""
+    return Routing.parse(receipt.routing).event
+
+
 def signed_as_is(scene: Scene, head: Header, said: Content) -> bytes:
     """An envelope under a header that makes no sense, with a wrap for each name in it, all to the recipient's keys."""
-    wraps = [wrap(scene, head, RECIPIENT, named=name, key_index=n) for n, name in enumerate(r.name for r in head.recipients)]
+    wraps = [
+        wrap(scene, head, RECIPIENT, named=name, key_index=n) for n, name in enumerate(r.name for r in head.recipients)
+    ]
     return signed(scene, head, wraps, body_of(head, said.raw))

@@ -287,4 +287,3 @@ def newer_directories_kept_back(scene: Scene, letter: Letter) -> Shown:
         Judge.PEER_RELAY: lambda: then(lambda: scene.fresh[PEER].decide(scene.party(HOME), letter.raw)),
         Judge.RECIPIENT: lambda: then(lambda: scene.delivered(RECIPIENT, letter.raw)),
     }
-

@@ -32,7 +32,9 @@ class Witness:
         self._keys = scene.exchange.community.log_keys[HOME]
         latch = MemoryLatch()
         witness_keys = scene.exchange.community.witness_keys[PEER]
-        self._cosigner = Cosigner(witness_keys, lambda: scene.exchange.directory, lambda _: latch, clock=lambda: scene.now)
+        self._cosigner = Cosigner(
+            witness_keys, lambda: scene.exchange.directory, lambda _: latch, clock=lambda: scene.now
+        )
         assert self.asked(0, LEAVES[:5]) is PASSES
 
     def asked(self, old_size: int, leaves: Sequence[bytes], proof: Sequence[bytes] = ()) -> Answer:

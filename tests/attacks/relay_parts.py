@@ -240,4 +240,3 @@ def same_meaning_other_bytes(scene: Scene, letter: Letter) -> Shown:
 def blown_up(scene: Scene, letter: Letter) -> Shown:
     """A relay appends bytes up to beyond the limit; it wants the readers' memory."""
     return scene.shown(letter.raw + bytes(ENVELOPE_SIZE_MAX))
-

@@ -76,9 +76,7 @@ def again(scene: Scene, node: Node, caller: str, letter: Letter) -> Answer:
     return PASSES if isinstance(result, Receipt) else result.reason
 
 
-@attack(
-    RELAY, dict.fromkeys((Judge.OWN_RELAY, Judge.PEER_RELAY, Judge.RECIPIENT, Judge.FELLOW), NOTHING), kinds=EVERY
-)
+@attack(RELAY, dict.fromkeys((Judge.OWN_RELAY, Judge.PEER_RELAY, Judge.RECIPIENT, Judge.FELLOW), NOTHING), kinds=EVERY)
 def replayed(scene: Scene, letter: Letter) -> Shown:
     """A relay sends all it once carried again, byte for byte; it wants it acted upon twice, or logged twice."""
     nodes = scene.exchange.nodes
@@ -94,7 +92,7 @@ def replayed(scene: Scene, letter: Letter) -> Shown:
 
 @attack(RELAY, dict.fromkeys((Judge.OWN_RELAY, Judge.PEER_RELAY, Judge.RECIPIENT), NOTHING), kinds=EVERY)
 def replayed_after_a_restart(scene: Scene, letter: Letter) -> Shown:
-    """A relay sends it again when the others have started anew from what they stored; it wants them to have forgotten."""
+    """A relay sends it again when the others have started anew from what they stored; they may have forgotten it."""
 
     def restarted(name: str) -> Node:
         before = scene.exchange.nodes[name].ledger
@@ -116,9 +114,7 @@ def replayed_after_a_restart(scene: Scene, letter: Letter) -> Shown:
     }
 
 
-@attack(
-    RELAY, dict.fromkeys((Judge.OWN_RELAY, Judge.PEER_RELAY, Judge.RECIPIENT), Reason.EXPIRED), kinds=EVERY
-)
+@attack(RELAY, dict.fromkeys((Judge.OWN_RELAY, Judge.PEER_RELAY, Judge.RECIPIENT), Reason.EXPIRED), kinds=EVERY)
 def replayed_after_expiry(scene: Scene, letter: Letter) -> Shown:
     """A relay kept an envelope until those who had seen it may forget it; it wants it to be new to them."""
     late = letter.envelope.header.expires_at + CLOCK_SKEW + DAY / 1000

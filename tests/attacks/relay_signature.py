@@ -1,8 +1,8 @@
-"""Attacks by a relay on what is signed and on the signature: it holds no key that signs, and all envelopes that pass."""
+"""Attacks by a relay on what is signed and on the signature: it holds no key that signs, and all that passes."""
 
 from __future__ import annotations
 
-from attacks.forging import DAY, changed, with_header, with_manifest, with_signature
+from attacks.forging import DAY, changed, with_header, with_signature
 from attacks.scene import Letter, Scene
 from attacks.table import EVERY, Adversary, Kind, Shown, attack, everyone
 from infoexchange import wire
@@ -48,7 +48,8 @@ def life_prolonged(scene: Scene, letter: Letter) -> Shown:
 def date_changed(scene: Scene, letter: Letter) -> Shown:
     """A relay changes when the envelope was made, back or forth; it wants it judged by another time."""
     forms = [
-        with_header(letter.raw, lambda h, by=by: setattr(h, "created_ms", h.created_ms + by)) for by in (-60_000, 60_000)
+        with_header(letter.raw, lambda h, by=by: setattr(h, "created_ms", h.created_ms + by))
+        for by in (-60_000, 60_000)
     ]
     return scene.shown(*forms)
 
@@ -163,9 +164,7 @@ def version_lowered(scene: Scene, letter: Letter) -> Shown:
 def type_exchanged(scene: Scene, letter: Letter) -> Shown:
     """A relay writes another type on the container; it wants a manifest read as something else, or unread."""
     kinds = ("application/vnd.infoexchange.batch.v1+protobuf", "application/json", "")
-    return scene.shown(
-        *(changed(letter.raw, lambda m, k=k: setattr(m.manifest, "payload_type", k)) for k in kinds)
-    )
+    return scene.shown(*(changed(letter.raw, lambda m, k=k: setattr(m.manifest, "payload_type", k)) for k in kinds))
 
 
 # The batch
@@ -218,5 +217,3 @@ def batch_proof_added(scene: Scene, letter: Letter) -> Shown:
         message.manifest.signatures[0].sig = batched.signatures[0]
 
     return scene.shown(changed(letter.raw, change))
-
-

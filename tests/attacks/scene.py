@@ -36,7 +36,12 @@ from messages import officer_acknowledgement
 T = TypeVar("T")
 COLLEAGUE, FELLOW, OUTSIDER = "desk.navy.th.example", "desk.lcdc.la.example", "duty.port.kh.example"
 HOME, PEER, FELLOW_RELAY, STRANGER = (f"relay.{code}.example" for code in ("th", "vn", "la", "kh"))
-NATIONS = {"th": ["desk.oncb", "desk.navy"], "vn": ["intel.c04", "duty.guard"], "la": ["desk.lcdc"], "kh": ["duty.port"]}
+NATIONS = {
+    "th": ["desk.oncb", "desk.navy"],
+    "vn": ["intel.c04", "duty.guard"],
+    "la": ["desk.lcdc"],
+    "kh": ["duty.port"],
+}
 RECIPIENTS = [RECIPIENT, SECOND, FELLOW]
 
 
