@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
 
-from attacks import forging
+from attacks import epochs, forging
+from attacks.epochs import HOUR
 from attacks.forging import CONTENT_KEY, DAY, body_of, content, header, sealed, signed
 from attacks.scene import COLLEAGUE, FELLOW, HOME, PEER, Letter, Scene, alike
 from attacks.table import NOTHING, PASSES, Adversary, Judge, Shown, attack, everyone
@@ -163,18 +164,16 @@ def dated_back_into_an_old_bundle(scene: Scene, letter: Letter) -> Shown:
     Its own relay alone sees when it came. All others must take it for one that was long on its way; what the relay
     logged says when it was not yet there.
     """
-    member = scene.member(SENDER)
-    short = KeyBundle.issue(
-        member.identity, member.certificates, (member.crl,), now=scene.now, lifetime=timedelta(hours=1)
-    )
+    old = epochs.second(scene, SENDER, lasts=HOUR)
+    short = old.bundle
     said = content()
-    raw = sealed(scene, header(scene, said, sender_bundle=short.digest), said)
+    raw = sealed(scene, header(scene, said, sender_bundle=short.digest), said, by=old.keys)
     home, peer = scene.fresh_node(HOME), scene.fresh_node(PEER)
     for node, caller in ((home, SENDER), (peer, HOME)):
         node.commit([node.decide_bundle(scene.party(caller), short)])
 
     def later(call: Callable[[], object]) -> object:
-        with scene.at(scene.now + timedelta(hours=2)):
+        with scene.at(scene.now + 2 * HOUR):
             return call()
 
     return {
@@ -293,7 +292,7 @@ def kek_beyond_its_time(scene: Scene, letter: Letter) -> Shown:
 
     def at_peer() -> object:
         with scene.at(late):
-            node = scene.fresh[PEER]
+            node = scene.fresh_node(PEER)
             node.commit([node.decide_bundle(scene.party(HOME), next_bundle)])
             return node.decide(scene.party(HOME), raw)
 

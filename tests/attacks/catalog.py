@@ -15,7 +15,10 @@ MODULES = (
     "relay_bulletin",
     "agency_sealing",
     "agency_keys",
+    "agency_chain",
     "fellow",
+    "confusion",
+    "onward",
 )
 
 

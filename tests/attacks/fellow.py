@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
 from hashlib import sha256
 
-from attacks import forging
+from attacks import epochs, forging
 from attacks.agency_keys import kek_of
+from attacks.epochs import HOUR
 from attacks.forging import CONTENT_KEY, body_of, changed, content, header, signed
 from attacks.relay_receipts import OUTCOME, accepted_by, logged, statement
 from attacks.scene import FELLOW, FELLOW_RELAY, HOME, OUTSIDER, PEER, RECIPIENTS, Letter, Scene, alike
@@ -16,7 +16,6 @@ from attacks.table import MANY, NOTHING, PASSES, Adversary, Answer, Judge, Kind,
 from conftest import RECIPIENT, SECOND, SENDER
 from infoexchange.acknowledgement import Acknowledgement, Statement
 from infoexchange.audit import Subject
-from infoexchange.bundle import KeyBundle
 from infoexchange.content import Content
 from infoexchange.dsse import TYPE_ACKNOWLEDGEMENT, TYPE_MANIFEST, Dsse
 from infoexchange.envelope import Envelope
@@ -243,23 +242,21 @@ def statement_with_a_key_of_another_purpose(scene: Scene, letter: Letter) -> Sho
 @attack(THIEF, both(Reason.NOT_YET_VALID, Reason.BAD_PROOF), kinds=(Kind.SEVERAL,))
 def stated_tomorrow(scene: Scene, letter: Letter) -> Shown:
     """A recipient dates its statement ahead; it wants it to be newer than the bundle that was stolen."""
-    later = scene.now + timedelta(hours=1)
+    later = scene.now + HOUR
     return stated(scene, letter, made(scene, said(scene, letter, at=later), RECIPIENT))
 
 
 @attack(THIEF, {Judge.PEER_RELAY: Reason.STALE_BUNDLE}, kinds=(Kind.SEVERAL,))
 def stated_with_an_old_bundle(scene: Scene, letter: Letter) -> Shown:
     """A thief holds keys of a bundle that is over, and dates a statement back into its time."""
-    member = scene.member(RECIPIENT)
-    short = KeyBundle.issue(
-        member.identity, member.certificates, (member.crl,), now=scene.now, lifetime=timedelta(hours=1)
-    )
+    old = epochs.second(scene, RECIPIENT, lasts=HOUR)
     node = scene.fresh_node(PEER)
-    node.commit([node.decide_bundle(scene.party(HOME), short), node.decide(scene.party(HOME), letter.raw)])
-    raw = made(scene, said(scene, letter, issuer_bundle=short.digest), RECIPIENT)
+    node.commit([node.decide_bundle(scene.party(HOME), old.bundle), node.decide(scene.party(HOME), letter.raw)])
+    what = said(scene, letter, issuer_bundle=old.bundle.digest)
+    raw = Acknowledgement.sign(what, scene.suite, old.keys).raw
 
     def later() -> object:
-        with scene.at(scene.now + timedelta(hours=2)):
+        with scene.at(scene.now + 2 * HOUR):
             return node.decide_notice(scene.party(RECIPIENT), Notice(letter.envelope.digest, Event.OPENED, raw))
 
     return {Judge.PEER_RELAY: later}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
 
+from attacks import epochs
+from attacks.epochs import HOUR
 from attacks.forging import DAY
 from attacks.scene import COLLEAGUE, HOME, PEER, STRANGER, Hostile, Letter, Scene, alike
 from attacks.table import PASSES, Adversary, Answer, Judge, Shown, attack
@@ -140,13 +141,10 @@ def stale_bundle(scene: Scene, letter: Letter) -> Shown:
 
     A relay takes old ones: envelopes that were sealed while they were in use are still on their way.
     """
-    member = scene.member(RECIPIENT)
-    short = KeyBundle.issue(
-        member.identity, member.certificates, (member.crl,), now=scene.now, lifetime=timedelta(hours=1)
-    )
+    short = epochs.second(scene, RECIPIENT, lasts=HOUR).bundle
 
     def later(call: Callable[[], object]) -> object:
-        with scene.at(scene.now + timedelta(hours=2)):
+        with scene.at(scene.now + 2 * HOUR):
             return call()
 
     return {
@@ -155,12 +153,31 @@ def stale_bundle(scene: Scene, letter: Letter) -> Shown:
     }
 
 
-@attack(RELAY, {Judge.LIBRARY: Reason.STALE_BUNDLE, Judge.PEER_RELAY: Reason.STALE_BUNDLE})
+@attack(RELAY, {Judge.LIBRARY: Reason.STALE_BUNDLE, Judge.PEER_RELAY: PASSES})
 def bundle_before_its_time(scene: Scene, letter: Letter) -> Shown:
-    """A relay hands out a bundle that is to be used from tomorrow, while the recipient's machine may lack its keys."""
-    member = scene.member(RECIPIENT)
-    coming = KeyBundle.issue(member.identity, member.certificates, (member.crl,), now=scene.now + DAY)
-    return handed_out(scene, coming)
+    """A relay hands out only a bundle that begins tomorrow, while the recipient's machine may lack its keys.
+
+    Relays take it, so that all have it when it begins.
+    """
+    return handed_out(scene, epochs.second(scene, RECIPIENT, begins=scene.now + DAY).bundle)
+
+
+@attack(RELAY, {Judge.LIBRARY: PASSES, Judge.PEER_RELAY: Reason.BAD_SIGNATURE})
+def withdrawal_forged(scene: Scene, letter: Letter) -> Shown:
+    """A relay makes up a bundle that withdraws the recipient's; it wants nobody to write to that agency.
+
+    The sender's library takes no notice of it and seals to the good one.
+    """
+    bundle = epochs.second(scene, RECIPIENT, withdraw=True).bundle
+    pairs = scene.member(SECOND).identity.key.sign(TYPE_KEYBUNDLE, bundle.dsse.payload)
+    raw = Dsse.make(TYPE_KEYBUNDLE, bundle.dsse.payload, pairs).raw
+    forged = KeyBundle.parse(raw, bundle.certificates, bundle.crls)
+
+    def late() -> object:
+        with scene.at(scene.now + HOUR):
+            return sealed_to(scene, scene.bundle(RECIPIENT), forged)
+
+    return {Judge.LIBRARY: late, Judge.PEER_RELAY: published(scene, forged)}
 
 
 # Directories

@@ -278,9 +278,11 @@ def alike(things: Sequence[T], judge: Callable[[T], object]) -> Callable[[], obj
     """Put one thing after the other before a judge, who must answer all alike."""
 
     def judged() -> Answer:
-        answers = {answer_of(lambda thing=thing: judge(thing)) for thing in things}
-        assert len(answers) == 1, answers
-        return answers.pop()
+        answers = [answer_of(lambda thing=thing: judge(thing)) for thing in things]
+        assert len(set(answers)) == 1, [
+            (answer, str(thing)[:99]) for answer, thing in zip(answers, things, strict=True)
+        ]
+        return answers[0]
 
     return judged
 

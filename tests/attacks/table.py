@@ -32,6 +32,7 @@ class Judge(enum.Enum):
     FELLOW = "fellow recipient"
     AUDITOR = "auditor"
     WITNESS = "witness"
+    READER = "every reader"
 
 
 class Kind(enum.Enum):
