@@ -40,7 +40,8 @@ STEPS_OF = {"suites.suite": "Envelope", "delivery": "Envelope", "tlog.proof": "N
 # Facts of C2SP formats rather than limits of this one.
 NOT_LIMITS = {"tlog.checkpoint.TIME_MAX", "tlog.checkpoint.MLDSA_NAME_MAX", "tlog.tiles.LEVEL_MAX"}
 NOT_LIMITS |= {"tlog.tiles.ENTRY_SIZE_MAX"}
-MULTIPLES = {"": 1, "KiB": 1024, "MiB": 1024**2, "minutes": timedelta(minutes=1), "days": timedelta(days=1)}
+MULTIPLES = {"": 1, "KiB": 1024, "MiB": 1024**2, "minutes": timedelta(minutes=1)}
+MULTIPLES |= {"day": timedelta(days=1), "days": timedelta(days=1)}
 
 
 def rows(section: str, columns: int) -> list[list[str]]:
@@ -115,7 +116,7 @@ def test_every_numbered_comment_has_its_step() -> None:
         "suites.composite",
         "tlog.proof",
     }
-    expected |= {"grant", "transfer", "origin", "onward"}
+    expected |= {"grant", "transfer", "origin", "onward", "recall", "node.recalls", "evidence.inquiry", "evidence.outcome"}
     assert expected <= found.keys()
 
 
