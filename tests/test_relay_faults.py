@@ -29,8 +29,8 @@ from relays import A2, AGENCIES, A, B, Relays, events, fetched, raised, until
 
 @pytest.fixture
 def fresh(tmp_path, monkeypatch):
-    monkeypatch.setattr(forward, "_BACKOFF_FIRST", 0.1)
-    monkeypatch.setattr(forward, "_BACKOFF_MAX", 0.3)
+    monkeypatch.setattr(forward, "BACKOFF_FIRST", 0.1)
+    monkeypatch.setattr(forward, "BACKOFF_MAX", 0.3)
     monkeypatch.setattr(peers, "_SWEEP", 0.1)
     with contextlib.closing(Relays(tmp_path, AGENCIES)) as relays:
         yield relays

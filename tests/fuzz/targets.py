@@ -39,7 +39,9 @@ from infoexchange.listing import Listing, Roots
 from infoexchange.log import LogKeys
 from infoexchange.manifest import Manifest
 from infoexchange.origin import Origin
+from infoexchange.recall import RecallOrder
 from infoexchange.receipt import Receipt
+from infoexchange.statement import parse_statement
 from infoexchange.tlog import Checkpoint, Cosignature, Note, Policy, Proof, VerifierKey, tiles
 from infoexchange.tlog import text as tlog_text
 from infoexchange.tlog.note import Signature
@@ -190,6 +192,8 @@ def _protobuf(world: World) -> list[Target]:
             read=functools.partial(Directory.parse, roots=world.roots),
         ),
         _message("Acknowledgement", Acknowledgement, e.Dsse, statements),
+        _message("RecallOrder", RecallOrder, e.Dsse, [world.order.raw]),
+        _message("statement", parse_statement, e.Dsse, [*statements, world.order.raw]),
         _message("Grant", Grant, e.Dsse, [world.onward.grant.raw]),
         _message("Origin", Origin, content_pb2.Origin, origins, mend=mending.lenient(mending.regranted)),
         _message("Transfer", Transfer, evidence_pb2.Transfer, transfers, read=_transfer, raw=None,

@@ -270,9 +270,12 @@ def _receive(args: argparse.Namespace, out: Output) -> int:
             refused = mailbox.refused
             for delivery in mailbox.receive():
                 keep(args.home, delivery)  # durable here before the relay is told to forget it
+                mailbox.archive(delivery)
                 mailbox.acknowledge(delivery)
                 row = dict(zip(_RECEIVED, summary(delivery), strict=True))
-                received.append({**row, "repeated": delivery.repeated, "originator": delivery.originator})
+                more = {"repeated": delivery.repeated, "originator": delivery.originator, "outdated": delivery.outdated}
+                received.append({**row, **more, "corrects": delivery.corrects.hex(), "recalls": delivery.recalls.hex()})
+                shown += advice(delivery)
                 if delivery.origin:
                     way = ", ".join(transfer.sender for transfer in delivery.chain)
                     shown.append(f"{row['id'][:16]} is {delivery.originator}'s; passed on, in this order, by: {way}")
@@ -302,6 +305,18 @@ def _show_received(
         *(f"refused: {p['from'] or 'unknown sender'}: {p['problem']}" for p in problems),
         f"{len(received)} messages received, kept in {home / 'inbox'} and acknowledged; {len(refused)} refused.",
     )
+
+
+def advice(delivery: Delivery) -> list[str]:
+    """Return what a duty officer must know of a message before acting on it."""
+    name, found = delivery.digest.hex()[:16], []
+    if delivery.outdated:
+        found.append(f"{name}: do not act on it; it was valid until {delivery.valid_until:%Y-%m-%d %H:%M}Z")
+    if delivery.corrects:
+        found.append(f"{name} corrects {delivery.corrects.hex()}")
+    if delivery.recalls:
+        found.append(f"{name} recalls {delivery.recalls.hex()}: do what it asks, and answer with a RecallConfirmation")
+    return found
 
 
 def summary(delivery: Delivery) -> tuple[str, str, str, str, str]:
@@ -341,12 +356,13 @@ def keep(home: Path, delivery: Delivery) -> Path:
 
 def _receipts(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.cli.evidence import asking_about, digest_of, sentence
+    from infoexchange.cli.outcomes import outcome_data, outcome_table
     from infoexchange.transport import connect
 
     digest = digest_of(args.id)
     home = opened(args, out)
     with connect(home) as mailbox, asking_about(digest):
-        history = mailbox.history(digest)
+        history, outcomes = mailbox.history(digest), mailbox.outcomes(digest)
     others = {e.routing.this_relay for e in history.events if not home.directory.knows(e.subject.directory_digest)}
     for relay in sorted(others):
         # The own relay may be keeping a version back; only other relays can show it.
@@ -356,7 +372,12 @@ def _receipts(args: argparse.Namespace, out: Output) -> int:
         )
     rows = [(f"{e.routing.logged_at:%Y-%m-%d %H:%M:%S}Z", sentence(e), e.index) for e in history.events]
     out.show(
-        {"id": digest.hex(), "events": [dict(zip(("at", "what", "entry"), row, strict=True)) for row in rows]},
+        {
+            "id": digest.hex(),
+            "events": [dict(zip(("at", "what", "entry"), row, strict=True)) for row in rows],
+            "outcomes": outcome_data(outcomes),
+        },
         Table(("logged", "what", "entry"), rows),
+        outcome_table(outcomes),
     )
     return PASSED
