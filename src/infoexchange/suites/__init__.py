@@ -50,20 +50,26 @@ from infoexchange.suites.registry import (
     usable,
 )
 from infoexchange.suites.scheme import Entropy, SealingScheme, Sign, SigningScheme, Unwrap
+from infoexchange.suites.stream import CHUNK_OVERHEAD, CHUNK_SIZE, HEAD_SIZE, ChunkOpener, Encrypting, encrypting
 from infoexchange.suites.suite import Suite
 
 __all__ = [
     "BODY_OVERHEAD",
+    "CHUNK_OVERHEAD",
+    "CHUNK_SIZE",
     "CLASSICAL",
     "CONTENT_KEY_SIZE",
     "CONTEXT",
     "DEFAULT_SUITE",
+    "HEAD_SIZE",
     "HYBRID",
     "HYBRID_KEM",
     "NATIONAL",
     "NIST_HIGH",
     "OFFERED",
     "SUITES",
+    "ChunkOpener",
+    "Encrypting",
     "Entropy",
     "Registry",
     "SealingScheme",
@@ -77,6 +83,7 @@ __all__ = [
     "derive",
     "ed25519_signer",
     "encrypt_body",
+    "encrypting",
     "knows",
     "mldsa44_signer",
     "probe",
