@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import random
 from dataclasses import replace
@@ -25,7 +26,7 @@ from infoexchange.attachment import (
     sealed_length,
     stream,
 )
-from infoexchange.errors import ExchangeError, Reason
+from infoexchange.errors import ExchangeError, MalformedError, Reason
 from infoexchange.padding import padme
 from infoexchange.tlog import merkle
 from infoexchange.v1 import content_pb2, envelope_pb2
@@ -250,11 +251,8 @@ def test_the_frontier_gives_the_root_of_every_tree() -> None:
 def test_only_lengths_that_sealing_gives_are_taken() -> None:
     taken = set()
     for length in range(6000):
-        try:
+        with contextlib.suppress(MalformedError):
             form.check_sealed(length)
-        except ExchangeError as problem:
-            assert problem.reason is Reason.BAD_FIELD
-        else:
             taken.add(length)
     assert taken == {sealed_length(n) for n in range(6000)} & set(range(6000))
 
@@ -284,12 +282,11 @@ GOOD_REF = {"attachment_id": bytes(16), "ct_length": sealed_length(0), "block_lo
 GOOD_META = {"attachment_id": bytes(16), "name": "a.pdf", "media_type": "a/b", "length": 1, "sha256": bytes(32)}
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [{"attachment_id": bytes(15)}, {"ct_length": 0}, {"ct_length": 137}, {"ct_length": 71}, {"block_log2": 19}]
-    + [{"ct_root": b""}, {"block_log2": 0}],
-    ids=str,
-)
+BAD_REFS = [{"attachment_id": bytes(15)}, {"ct_length": 0}, {"ct_length": 137}, {"ct_length": 71}, {"ct_root": b""}]
+BAD_REFS += [{"block_log2": 19}, {"block_log2": 0}]
+
+
+@pytest.mark.parametrize("wrong", BAD_REFS, ids=str)
 def test_references_of_another_form(wrong: dict[str, object]) -> None:
     assert AttachmentRef.from_wire(envelope_pb2.AttachmentRef(**GOOD_REF)).to_wire().block_log2 == 20
     message = envelope_pb2.AttachmentRef(**{**GOOD_REF, **wrong})
@@ -300,12 +297,12 @@ NAMES = ["", ".", "..", ".bashrc", "a/b", "a\\b", "/etc/passwd", "a\0b", "a\nb",
 NAMES += ["exe\u202egpj.", "a\u200bb", "a\x85b", "\ufeffa"]
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [*({"name": name} for name in NAMES), {"media_type": ""}, {"media_type": "pdf"}, {"media_type": "a/b; c=d"}]
-    + [{"media_type": "a/" + "b" * 128}, {"media_type": ".a/b"}, {"sha256": b""}, {"attachment_id": bytes(17)}],
-    ids=ascii,
-)
+TYPES = ["", "pdf", "a/b; c=d", "a/" + "b" * 128, ".a/b"]
+BAD_METAS = [{"sha256": b""}, {"attachment_id": bytes(17)}, *({"media_type": kind} for kind in TYPES)]
+BAD_METAS += [{"name": name} for name in NAMES]
+
+
+@pytest.mark.parametrize("wrong", BAD_METAS, ids=ascii)
 def test_descriptions_of_another_form(wrong: dict[str, object]) -> None:
     message = content_pb2.AttachmentMeta(**{**GOOD_META, **wrong})
     assert refusal(lambda: AttachmentMeta.from_wire(message)) is Reason.BAD_FIELD
