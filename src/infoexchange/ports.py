@@ -16,6 +16,7 @@ from typing import Protocol
 from infoexchange.acknowledgement import statement_digest
 from infoexchange.audit import Entry
 from infoexchange.bundle import KeyBundle
+from infoexchange.chunks import Blob, Chunks, Needs, Stash
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError
 from infoexchange.grant import Grant
@@ -142,6 +143,10 @@ class Log(Protocol):
 class HomeRelay(Relay, Bulletin, Log, Protocol):
     """All that a party's own relay offers it."""
 
+    @property
+    def chunks(self) -> Chunks:
+        """Attachment bytes."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
@@ -159,6 +164,8 @@ class Change:
         stops: Parties that stop waiting for it.
         exhibit: The event's own document: a peer's receipt, a statement, a directory.
         bundle: A bundle to be found by owner and digest from now on.
+        blobs: Attachments that everybody in `starts` needs until its part ends: by a final event or FORWARDED for it,
+            or with the time of the envelope.
     """
 
     entry: Entry
@@ -172,6 +179,12 @@ class Change:
     stops: tuple[str, ...] = ()
     exhibit: bytes = field(default=b"", repr=False)
     bundle: KeyBundle | None = None
+    blobs: tuple[Blob, ...] = ()
+
+    @property
+    def ends(self) -> bool:
+        """Whether the party, or everybody if none is named, needs the envelope's attachments no longer."""
+        return self.event.final or self.event is Event.FORWARDED
 
 
 @dataclass(frozen=True)
@@ -250,6 +263,10 @@ class Store(Protocol):
     def exhibits(self, event: Event) -> Sequence[bytes]:
         """Return the documents of every entry of one event, in log order."""
 
+    @property
+    def needs(self) -> Needs:
+        """Who needs which attachment; `append` writes it."""
+
 
 class Latch(Protocol):
     """The last signed checkpoint, outside the store's data and its backup; it moves one way."""
@@ -315,6 +332,10 @@ class Spool(Protocol):
     Grants, and the origins of what was passed on, are kept for good: later questions are answered from them.
     Every call is one transaction and durable on return.
     """
+
+    @property
+    def stash(self) -> Stash:
+        """Files too large for it, beside it."""
 
     def standing(self) -> Standing:
         """Return the newest sequence number used and its envelope digest; 0 and nothing before the first."""

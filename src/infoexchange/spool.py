@@ -25,6 +25,7 @@ from infoexchange.grant import Grant
 from infoexchange.header import LIFETIME_MAX
 from infoexchange.ports import Notice, Notified, Result, Seen, Sent, Standing
 from infoexchange.receipt import Receipt
+from infoexchange.stash import FileStash
 from infoexchange.states import Event
 
 # Implementation constants
@@ -195,6 +196,15 @@ class SqliteSpool:
                 cursor.execute("ROLLBACK TO infoexchange" if joined else "ROLLBACK")
                 if joined:
                     cursor.execute("RELEASE infoexchange")
+
+    @property
+    def stash(self) -> FileStash:
+        """Files too large for the database, in a folder beside it."""
+        with self._transaction() as cursor:
+            _, _, file = cursor.execute("PRAGMA database_list").fetchone()
+        if not file:
+            raise unusable(self._name, "a database in memory has no folder for attachments", "Use a database file.")
+        return FileStash(Path(f"{file}-attachments"))
 
     def standing(self) -> Standing:
         """Return the newest sequence number used and its envelope digest; 0 and nothing before the first."""

@@ -10,6 +10,7 @@ from infoexchange.envelope import Envelope
 from infoexchange.errors import Reason, error
 from infoexchange.grant import Grant
 from infoexchange.listing import Party, Role
+from infoexchange.node import attachments
 from infoexchange.node.desk import Desk, Job
 from infoexchange.ports import Waiting
 from infoexchange.states import Event
@@ -38,8 +39,9 @@ def decide(desk: Desk, caller: Party, raw: bytes) -> Job:
         desk.check_not_withdrawn(bundle, at=now)
     if envelope.grant is not None:
         _check_grant(desk, envelope, envelope.grant, submitted=submitted, now=now)
-    # (4) recipients that exist, with a wrap for each that this relay is to serve
+    # (4) recipients that exist, with a wrap for each that this relay is to serve; every attachment is here
     starts = _next_hops(desk, envelope, submitted=submitted, now=now)
+    blobs = attachments.named(desk, caller, envelope.manifest)
     came_from = "" if submitted else caller.name
     accepted = replace(
         desk.event(
@@ -48,6 +50,7 @@ def decide(desk: Desk, caller: Party, raw: bytes) -> Job:
         envelope=envelope,
         starts=starts,
         exhibit=envelope.manifest.raw,
+        blobs=blobs,
     )
     agencies = [name for name in starts if desk.directory.party(name, at=now).role is Role.AGENCY]
     queued = [desk.event(Event.QUEUED, envelope.manifest, name) for name in agencies]

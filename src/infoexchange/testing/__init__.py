@@ -2,7 +2,19 @@
 
 from infoexchange.testing.clock import FakeClock
 from infoexchange.testing.community import Community, Member
+from infoexchange.testing.depot import MemoryDepot, MemoryStash
 from infoexchange.testing.exchange import DirectRelay, Exchange
 from infoexchange.testing.memory import MemoryLatch, MemorySpool, MemoryStore
 
-__all__ = ["Community", "DirectRelay", "Exchange", "FakeClock", "Member", "MemoryLatch", "MemorySpool", "MemoryStore"]
+__all__ = [
+    "Community",
+    "DirectRelay",
+    "Exchange",
+    "FakeClock",
+    "Member",
+    "MemoryDepot",
+    "MemoryLatch",
+    "MemorySpool",
+    "MemoryStash",
+    "MemoryStore",
+]

@@ -6,20 +6,23 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
+from infoexchange.attachment import AttachmentRef, verify_block
 from infoexchange.bundle import KeyBundle
 from infoexchange.certificates import CLOCK_SKEW
+from infoexchange.chunks import Chunks, upload
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, UnavailableError
 from infoexchange.ledger import Ledger
 from infoexchange.listing import Party, Role
 from infoexchange.mailbox import Mailbox
 from infoexchange.node import Job, Node
-from infoexchange.ports import BATCH_MAX, History, Notice, Result
+from infoexchange.ports import BATCH_MAX, History, Notice, Result, Waiting
 from infoexchange.quorum import policy_for
 from infoexchange.states import Event
 from infoexchange.suites import OFFERED, Suite
 from infoexchange.testing.clock import FakeClock
 from infoexchange.testing.community import Community
+from infoexchange.testing.depot import MemoryDepot
 from infoexchange.testing.memory import MemoryLatch, MemorySpool, MemoryStore
 from infoexchange.tlog import Checkpoint, Cosignature
 from infoexchange.witness import Cosigner
@@ -55,7 +58,7 @@ class Exchange:
 
     def _node(self, name: str) -> Node:
         ledger = Ledger(self.community.log_keys[name], MemoryStore(), MemoryLatch(), clock=self.clock)
-        node = Node(ledger, self.directory, clock=self.clock)
+        node = Node(ledger, self.directory, MemoryDepot(clock=self.clock), clock=self.clock)
         node.start()
         return node
 
@@ -85,6 +88,8 @@ class Exchange:
         while waiting := node.store.waiting(peer.name, limit=BATCH_MAX):
             raws = [node.served(them, item) for item in waiting]
             relay = DirectRelay(self, peer, us)
+            if not self._carry(node, them, waiting, relay):
+                return
             signing = {digest for raw in raws for digest in Envelope.parse(raw).signing_bundles}
             relay.publish([b for b in map(node.store.bundle, signing) if b is not None])
             jobs = []
@@ -96,6 +101,18 @@ class Exchange:
                 else:
                     jobs.append(node.forwarded(peer.name, item.digest, result))
             node.commit(jobs)
+
+    def _carry(self, node: Node, them: Party, waiting: Sequence[Waiting], relay: DirectRelay) -> bool:
+        """Upload the attachments of waiting envelopes to a peer; return whether it took them."""
+        own = node.chunks(them)
+        for item in waiting:
+            for ref in Envelope.parse(item.raw).manifest.attachments:
+                source = partial(_ciphertext, own, ref)
+                try:
+                    upload(relay.chunks, ref, source)
+                except UnavailableError:
+                    return False
+        return True
 
     def witness(self) -> None:
         """Let every node cosign the others' checkpoints, as the relay program does every few seconds."""
@@ -117,10 +134,16 @@ class Exchange:
         return self._seen[witness, origin]
 
     def expire(self) -> None:
-        """Log the end of what nobody fetched in time, as the relay program's sweep does."""
+        """Log the end of what nobody fetched in time, and delete the attachments nobody needs, as relays do."""
         for node in self.nodes.values():
             while waiting := node.store.expired(self.clock() - CLOCK_SKEW, limit=BATCH_MAX):
                 node.commit([node.ended(Event.EXPIRED, w.party, w.digest, Reason.EXPIRED) for w in waiting])
+            node.sweep()
+
+
+def _ciphertext(chunks: Chunks, ref: AttachmentRef, offset: int, size: int) -> Iterator[bytes]:
+    """Yield the bytes of verified blocks from a place where a block begins."""
+    return (verify_block(ref, block.index, block) for block in chunks.read(ref, offset, size))
 
 
 class DirectRelay:
@@ -131,6 +154,7 @@ class DirectRelay:
         self._exchange = exchange
         self._node = node
         self._party = party
+        self.chunks = node.chunks(party)
 
     def _commit(self, deciders: Sequence[Callable[[], Job]]) -> list[Result]:
         """Decide each item, commit what was accepted as one batch, and return the results in order."""
