@@ -12,10 +12,14 @@ from datetime import datetime
 from typing import Protocol
 
 from infoexchange.attachment import BLOCK_SIZE, AttachmentRef, Block
-from infoexchange.errors import UnavailableError
+from infoexchange.errors import ExchangeError, Reason, UnavailableError
+
+# Specification constants
+MISSING = "manifest.attachments"  # field of the error that asks for an upload
 
 # Implementation constants
 PART_SIZE = 64 * BLOCK_SIZE  # one call of an upload: at most this much is sent again after a break, mostly far less
+_IDLE_MAX = 3  # broken calls in a row that bring nothing: a relay that starts anew breaks one or two
 
 Progress = Callable[[int, int], None]
 """Is told bytes done and bytes in all."""
@@ -70,6 +74,11 @@ class Chunks(Protocol):
         """
 
 
+def is_missing(answer: object) -> bool:
+    """Whether the answer to an envelope asks for its attachments."""
+    return isinstance(answer, ExchangeError) and (answer.reason, answer.field) == (Reason.UNAVAILABLE, MISSING)
+
+
 def upload(
     target: Chunks,
     ref: AttachmentRef,
@@ -80,7 +89,7 @@ def upload(
 ) -> bool:
     """Write an attachment from where it stands; return whether it is there as a whole.
 
-    After a broken call it goes on, as long as each attempt gets further than the one before.
+    After a broken call it goes on from what the other side has kept, unless several calls in a row brought nothing.
 
     Args:
         target: Where to.
@@ -92,15 +101,16 @@ def upload(
     Raises:
         ExchangeError: As `Chunks.write`.
     """
-    done, calls = target.length(ref), 0
+    done, calls, idle = target.length(ref), 0, 0
     progress(done, ref.ct_length)
     while done < ref.ct_length and (parts is None or calls < parts):
         try:
             after = target.write(ref, done, source(done, min(PART_SIZE, ref.ct_length - done)))
-        except UnavailableError:
-            after = target.length(ref)
-            if after <= done:
+        except UnavailableError as problem:
+            if problem.reason is Reason.OVERLOADED or idle == _IDLE_MAX:
                 raise
+            after = target.length(ref)  # raises unless there is somebody again
+        idle = 0 if after > done else idle + 1
         done, calls = after, calls + 1
         progress(done, ref.ct_length)
     return done == ref.ct_length
@@ -170,7 +180,7 @@ class Needs(Protocol):
         """Return of each whether anybody needs it."""
 
     def over(self, past: datetime, *, limit: int) -> Sequence[Blob]:
-        """Return what was needed once and is by nobody any more; needs of envelopes that ended before `past` are over."""
+        """Return what was needed and is by nobody any more; needs of envelopes that ended before `past` are over."""
 
     def forget(self, blobs: Sequence[Blob], past: datetime) -> None:
         """Drop the needs that are over, once the bytes are deleted; a blob that is needed again stays known."""

@@ -202,9 +202,7 @@ class SqliteSpool:
         """Files too large for the database, in a folder beside it."""
         with self._transaction() as cursor:
             _, _, file = cursor.execute("PRAGMA database_list").fetchone()
-        if not file:
-            raise unusable(self._name, "a database in memory has no folder for attachments", "Use a database file.")
-        return FileStash(Path(f"{file}-attachments"))
+        return FileStash(Path(f"{file}-attachments") if file else None)
 
     def standing(self) -> Standing:
         """Return the newest sequence number used and its envelope digest; 0 and nothing before the first."""

@@ -13,7 +13,7 @@ import mimetypes
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from infoexchange import chunks
 from infoexchange.attachment import BLOCK_SIZE
@@ -74,11 +74,14 @@ class Attachment:
 class FileStash:
     """A `Stash` in a folder of its own, which is made when it is first needed."""
 
-    def __init__(self, folder: Path) -> None:
-        """Name the folder."""
+    def __init__(self, folder: Path | None) -> None:
+        """Name the folder; without one, nothing is ever kept."""
         self._folder = folder
 
     def _path(self, attachment_id: bytes) -> Path:
+        if self._folder is None:
+            detail = "the outbox is a database in memory and has no folder for attachments"
+            raise error(Reason.UNAVAILABLE, field="attachments", detail=detail, next_step="Use a database file.")
         return self._folder / attachment_id.hex()
 
     def keep(self, attachment_id: bytes, pieces: Iterable[bytes]) -> None:
@@ -87,21 +90,21 @@ class FileStash:
         new = path.with_suffix(_NEW)
         try:
             with _disk(path):
-                self._folder.mkdir(mode=0o700, exist_ok=True)
-                with new.open("wb", buffering=0, opener=_private) as file:
+                path.parent.mkdir(mode=0o700, exist_ok=True)
+                with _opened(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, "wb") as file:
                     for piece in pieces:
                         _write(file, piece)
                     os.fsync(file.fileno())
                 new.replace(path)
-                _sync(self._folder)
-                _sync(self._folder.parent)
+                _sync(path.parent)
+                _sync(path.parent.parent)
         finally:
             new.unlink(missing_ok=True)
 
     def kept(self) -> Sequence[bytes]:
         """Return the ids under which ciphertext is kept."""
-        found = []
-        for path in self._folder.glob("*"):
+        found: list[bytes] = []
+        for path in self._folder.glob("*") if self._folder else ():
             if path.suffix == _NEW:
                 path.unlink(missing_ok=True)  # from a crash; one program at a time works with the folder
             with contextlib.suppress(ValueError):
@@ -138,7 +141,7 @@ def save(attachment: Savable, path: chunks.Path, *, overwrite: bool, progress: P
             _check_free(target)
         # Named by what it is, so that nothing of another attachment is gone on with.
         part = target.with_name(f"{attachment.root.hex()[:32]}.part")
-        with part.open("a+b", buffering=0, opener=_private) as file:
+        with _opened(part, os.O_RDWR | os.O_CREAT | os.O_APPEND, "r+b") as file:
             _lock(file, target)
             try:
                 _fill(attachment, file, progress)
@@ -152,7 +155,7 @@ def save(attachment: Savable, path: chunks.Path, *, overwrite: bool, progress: P
     return str(target)
 
 
-def _fill(attachment: Savable, file: BinaryIO, progress: Progress) -> None:
+def _fill(attachment: Savable, file: IO[bytes], progress: Progress) -> None:
     """Write what is still missing, once there is room for it."""
     held = min(os.fstat(file.fileno()).st_size, attachment.length)
     os.ftruncate(file.fileno(), held)
@@ -167,14 +170,14 @@ def _fill(attachment: Savable, file: BinaryIO, progress: Progress) -> None:
         progress(done, attachment.length)
 
 
-def _read(file: BinaryIO, size: int) -> Iterator[bytes]:
+def _read(file: IO[bytes], size: int) -> Iterator[bytes]:
     position = 0
     while position < size and (piece := os.pread(file.fileno(), min(BLOCK_SIZE, size - position), position)):
         yield piece
         position += len(piece)
 
 
-def _write(file: BinaryIO, data: bytes) -> None:
+def _write(file: IO[bytes], data: bytes) -> None:
     """Write every byte; the system may take fewer at a time."""
     view = memoryview(data)
     while view:
@@ -207,7 +210,7 @@ def _check_free(target: Path) -> None:
         )
 
 
-def _lock(file: BinaryIO, target: Path) -> None:
+def _lock(file: IO[bytes], target: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -233,8 +236,9 @@ def _disk(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+def _opened(path: Path, flags: int, mode: str) -> IO[bytes]:
+    """Open a file for its owner's eyes only, without a buffer."""
+    return os.fdopen(os.open(path, flags, 0o600), mode, buffering=0)
 
 
 def _sync(folder: Path) -> None:

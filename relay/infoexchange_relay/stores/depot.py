@@ -105,7 +105,7 @@ class FileDepot:
                 yield Block(index, block, tree.path(index))
 
     def _damaged(self, blob: Blob, index: int) -> ExchangeError:
-        _log.error("attachment_damaged", digest=blob.root.hex(), party=blob.owner, index=index)
+        _log.error("attachment_damaged", digest=blob.root.hex(), party=blob.owner)
         next_step = "Tell the relay's operator; the message has to be sent again."
         return error(
             Reason.UNAVAILABLE, field="attachment", detail=f"block {index} is damaged there", next_step=next_step

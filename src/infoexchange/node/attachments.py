@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from infoexchange.attachment import AttachmentRef, Block
 from infoexchange.certificates import CLOCK_SKEW
-from infoexchange.chunks import Blob, Depot, Writing
+from infoexchange.chunks import MISSING, Blob, Depot, Writing
 from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.listing import Party, Role
 from infoexchange.manifest import Manifest
@@ -23,7 +23,6 @@ UNNAMED_LIFETIME = timedelta(days=7)  # covers a weekend and an outage between a
 UNNAMED_MAX = 1024  # attachments of one party that no envelope names yet: sixteen full messages
 
 # Implementation constants
-MISSING = "manifest.attachments"  # field of the error that asks for an upload
 _GRACE = timedelta(minutes=1)  # longer than any commit takes: what was claimed just now may be named in a moment
 _SWEPT = 256  # blobs of one round
 
@@ -45,11 +44,6 @@ def named(desk: Desk, caller: Party, manifest: Manifest) -> tuple[Blob, ...]:
                 next_step="Upload it, then hand over the same envelope again.",
             )
     return blobs
-
-
-def is_missing(problem: object) -> bool:
-    """Whether an answer asks for the attachments of the envelope."""
-    return isinstance(problem, ExchangeError) and (problem.reason, problem.field) == (Reason.UNAVAILABLE, MISSING)
 
 
 class PartyChunks:

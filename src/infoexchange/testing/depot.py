@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from infoexchange.attachment import BLOCK_SIZE, AttachmentRef, Block, blocks_for
 from infoexchange.attachment.blocks import path_of, verify_root
 from infoexchange.chunks import Blob, Path, Progress, Savable
 from infoexchange.errors import Reason, error
-from infoexchange.ports import Clock
+from infoexchange.ports import Change, Clock
 from infoexchange.stash import save
 from infoexchange.tlog import merkle
 
@@ -145,6 +146,62 @@ class MemoryWriting:
     def close(self) -> int:
         """Return how many bytes are there; what follows the last whole block is forgotten."""
         return self._depot.length(self._blob, self._kept.ct_length)
+
+
+@dataclass(frozen=True)
+class _Need:
+    """Until when an attachment is needed, and whether that is over already."""
+
+    expires_at: datetime
+    ended: bool = False
+
+
+class MemoryNeeds:
+    """The `Needs` of a `MemoryStore`."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._needs: dict[tuple[Blob, bytes, str], _Need] = {}
+
+    def follow(self, changes: Sequence[Change]) -> None:
+        """Let parties begin and end to need attachments, as changes that were logged say."""
+        with self._lock:
+            needs = dict(self._needs)
+            for change in changes:
+                if change.envelope:
+                    need = _Need(change.envelope.header.expires_at)
+                    for blob, party in itertools.product(change.blobs, change.starts):
+                        needs.setdefault((blob, change.digest, party), need)
+                if change.ends:
+                    for (blob, digest, party), need in needs.items():
+                        if digest == change.digest and change.party in ("", party):
+                            needs[blob, digest, party] = replace(need, ended=True)
+            self._needs = needs
+
+    def readable(self, party: str, root: bytes) -> Blob | None:
+        """Return the attachment of that root that a party needs, if it needs one."""
+        found = (blob for (blob, _, who), need in self._needs.items() if who == party and not need.ended)
+        return next((blob for blob in found if blob.root == root), None)
+
+    def needed(self, blobs: Sequence[Blob]) -> Sequence[bool]:
+        """Return of each whether anybody needs it."""
+        needed = {blob for (blob, _, _), need in self._needs.items() if not need.ended}
+        return [blob in needed for blob in blobs]
+
+    def over(self, past: datetime, *, limit: int) -> Sequence[Blob]:
+        """Return what is needed by nobody any more; needs of envelopes that ended before `past` are over."""
+        known = self._needs.items()
+        needed = {blob for (blob, _, _), need in known if not need.ended and need.expires_at >= past}
+        return sorted({blob for (blob, _, _), _ in known} - needed)[:limit]
+
+    def forget(self, blobs: Sequence[Blob], past: datetime) -> None:
+        """Drop the needs that are over, once the bytes are deleted; a blob that is needed again stays known."""
+        with self._lock:
+            self._needs = {
+                key: need
+                for key, need in self._needs.items()
+                if key[0] not in blobs or not (need.ended or need.expires_at < past)
+            }
 
 
 class MemoryStash:

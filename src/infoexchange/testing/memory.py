@@ -14,7 +14,6 @@ from datetime import datetime
 from infoexchange import wire
 from infoexchange.bundle import KeyBundle
 from infoexchange.certificates import CLOCK_SKEW
-from infoexchange.chunks import Blob
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
 from infoexchange.grant import Grant
@@ -34,16 +33,8 @@ from infoexchange.ports import (
 )
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event
-from infoexchange.testing.depot import MemoryStash
+from infoexchange.testing.depot import MemoryNeeds, MemoryStash
 from infoexchange.tlog import merkle, tiles
-
-
-@dataclass(frozen=True)
-class _Need:
-    """Until when an attachment is needed, and whether that is over already."""
-
-    expires_at: datetime
-    ended: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,7 +50,6 @@ class _Memory:
     envelopes: dict[bytes, Envelope] = field(default_factory=dict)
     queue: dict[tuple[bytes, str], int] = field(default_factory=dict)
     bundles: dict[bytes, KeyBundle] = field(default_factory=dict)
-    needs: dict[tuple[Blob, bytes, str], _Need] = field(default_factory=dict)
 
     def waiting(self, key: tuple[bytes, str]) -> Waiting:
         """Return one place of the queue as the port gives it."""
@@ -73,7 +63,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._now = _Memory()
-        self.needs = MemoryNeeds(self)
+        self.needs = MemoryNeeds()
 
     def head(self) -> Head:
         """Return size and root."""
@@ -86,6 +76,7 @@ class MemoryStore:
             batch = _Batch(now)
             results = [batch.take(change) for change in changes]
             self._now = batch.done()
+            self.needs.follow(batch.changes)
             return results
 
     def tiles(self, names: Sequence[tuple[int, int]]) -> Sequence[bytes]:
@@ -147,42 +138,6 @@ class MemoryStore:
         return [record.exhibit for record in self._now.records if record.event is event and record.exhibit]
 
 
-class MemoryNeeds:
-    """The `Needs` of a `MemoryStore`."""
-
-    def __init__(self, store: MemoryStore) -> None:
-        self._store = store
-
-    def _all(self) -> dict[tuple[Blob, bytes, str], _Need]:
-        return self._store._now.needs
-
-    def readable(self, party: str, root: bytes) -> Blob | None:
-        """Return the attachment of that root that a party needs, if it needs one."""
-        found = (blob for (blob, _, who), need in self._all().items() if who == party and not need.ended)
-        return next((blob for blob in found if blob.root == root), None)
-
-    def needed(self, blobs: Sequence[Blob]) -> Sequence[bool]:
-        """Return of each whether anybody needs it."""
-        needed = {blob for (blob, _, _), need in self._all().items() if not need.ended}
-        return [blob in needed for blob in blobs]
-
-    def over(self, past: datetime, *, limit: int) -> Sequence[Blob]:
-        """Return what is needed by nobody any more; needs of envelopes that ended before `past` are over."""
-        known = self._all().items()
-        needed = {blob for (blob, _, _), need in known if not need.ended and need.expires_at >= past}
-        return sorted({blob for (blob, _, _), _ in known} - needed)[:limit]
-
-    def forget(self, blobs: Sequence[Blob], past: datetime) -> None:
-        """Drop the needs that are over, once the bytes are deleted; a blob that is needed again stays known."""
-        with self._store._lock:
-            kept = {
-                key: need
-                for key, need in self._all().items()
-                if key[0] not in blobs or not (need.ended or need.expires_at < past)
-            }
-            self._store._now = replace(self._store._now, needs=kept)
-
-
 class _Batch:
     """Changes on their way into a copy of the memory."""
 
@@ -196,7 +151,7 @@ class _Batch:
         self._envelopes = dict(before.envelopes)
         self._queue = dict(before.queue)
         self._bundles = dict(before.bundles)
-        self._needs = dict(before.needs)
+        self.changes: list[Change] = []
 
     def take(self, change: Change) -> int | ExchangeError:
         """Return the index of a change, or why it is not taken."""
@@ -213,19 +168,8 @@ class _Batch:
             self._bundles.pop(change.bundle.digest, None)  # what is published again becomes the newest
             self._bundles[change.bundle.digest] = change.bundle
         self._move(change)
-        self._need(change)
+        self.changes.append(change)
         return index
-
-    def _need(self, change: Change) -> None:
-        """Let parties begin and end to need attachments."""
-        if change.envelope:
-            need = _Need(change.envelope.header.expires_at)
-            for blob, party in itertools.product(change.blobs, change.starts):
-                self._needs.setdefault((blob, change.digest, party), need)
-        if change.ends:
-            for key, need in self._needs.items():
-                if key[1] == change.digest and change.party in ("", key[2]):
-                    self._needs[key] = replace(need, ended=True)
 
     def _move(self, change: Change) -> None:
         """Let parties start and stop waiting."""
@@ -257,7 +201,6 @@ class _Batch:
             self._envelopes,
             self._queue,
             self._bundles,
-            self._needs,
         )
 
 
