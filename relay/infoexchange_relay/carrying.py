@@ -42,13 +42,14 @@ class Carrier:
     @contextlib.asynccontextmanager
     async def running(self, arrived: Callable[[int], None], wake: Callable[[], None]) -> AsyncIterator[None]:
         """Upload while the block lasts; `arrived` is told the place of each envelope that may go, then `wake` called."""
-        with ThreadPoolExecutor(1, "carry") as pool:
-            task = asyncio.create_task(self._run(pool, arrived, wake))
-            try:
-                yield
-            finally:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+        pool = ThreadPoolExecutor(1, "carry")
+        task = asyncio.create_task(self._run(pool, arrived, wake))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            pool.shutdown(wait=False)  # an upload under way ends with its connection
 
     def take(self, position: int, raw: bytes) -> None:
         """Upload the attachments of an envelope, which is named by its place in the queue."""
