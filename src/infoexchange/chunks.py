@@ -176,8 +176,8 @@ class Needs(Protocol):
     def readable(self, party: str, root: bytes) -> Blob | None:
         """Return the attachment of that root that a party needs, if it needs one."""
 
-    def needed(self, blobs: Sequence[Blob]) -> Sequence[bool]:
-        """Return of each whether anybody needs it."""
+    def known(self, blobs: Sequence[Blob]) -> Sequence[bool]:
+        """Return of each whether an envelope has named it: until it is forgotten, also when nobody needs it."""
 
     def over(self, past: datetime, *, limit: int) -> Sequence[Blob]:
         """Return what was needed and is by nobody any more; needs of envelopes that ended before `past` are over."""

@@ -30,9 +30,9 @@ class SqliteNeeds:
             row = db.execute(query, (party, root)).fetchone()
         return Blob(*row) if row else None
 
-    def needed(self, blobs: Sequence[Blob]) -> Sequence[bool]:
-        """Return of each whether anybody needs it."""
-        query = "SELECT 1 FROM need WHERE owner = ? AND root = ? AND ended = 0 LIMIT 1"
+    def known(self, blobs: Sequence[Blob]) -> Sequence[bool]:
+        """Return of each whether an envelope has named it: until it is forgotten, also when nobody needs it."""
+        query = "SELECT 1 FROM need WHERE owner = ? AND root = ? LIMIT 1"
         with self._reading() as db:
             return [db.execute(query, (blob.owner, blob.root)).fetchone() is not None for blob in blobs]
 

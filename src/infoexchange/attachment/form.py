@@ -38,7 +38,7 @@ _NOT_IN_NAMES = re.compile(
 def sealed_length(length: int) -> int:
     """Return the ciphertext bytes of an attachment of `length` bytes, padding included."""
     padded = padme(length)
-    return suites.HEAD_SIZE + padded + suites.CHUNK_OVERHEAD * (padded // suites.CHUNK_SIZE + 1)
+    return suites.BODY_OVERHEAD + padded + suites.CHUNK_OVERHEAD * (padded // suites.CHUNK_SIZE + 1)
 
 
 def check_name(name: str) -> str:
@@ -123,7 +123,7 @@ def check_sealed(ct_length: int) -> None:
     where = "manifest.attachments.ct_length"
     if ct_length > CIPHERTEXT_SIZE_MAX:
         raise error(Reason.TOO_LARGE, field=where, detail=f"{ct_length} bytes, at most {CIPHERTEXT_SIZE_MAX}")
-    full, last = divmod(ct_length - suites.HEAD_SIZE, _CHUNK)
+    full, last = divmod(ct_length - suites.BODY_OVERHEAD, _CHUNK)
     padded = full * suites.CHUNK_SIZE + last - suites.CHUNK_OVERHEAD
     if last < suites.CHUNK_OVERHEAD or padded < 0 or padme(padded) != padded:
         raise error(Reason.BAD_FIELD, field=where, detail=f"{ct_length} is the length of no padded attachment")

@@ -190,8 +190,8 @@ class Opening:
         opener = self._unlocked()
         first, chunks = start // suites.CHUNK_SIZE, padme(self._meta.length) // suites.CHUNK_SIZE + 1
         last = min(chunks - 1, (end - 1) // suites.CHUNK_SIZE)
-        begin = suites.HEAD_SIZE + first * _CHUNK
-        stop = min(self._ref.ct_length, suites.HEAD_SIZE + (last + 1) * _CHUNK)
+        begin = suites.BODY_OVERHEAD + first * _CHUNK
+        stop = min(self._ref.ct_length, suites.BODY_OVERHEAD + (last + 1) * _CHUNK)
         position, index, rest = first * suites.CHUNK_SIZE, first, b""
         for data in self._ciphertext(begin, stop):
             rest, taken, opened = rest + data, 0, []
@@ -206,7 +206,7 @@ class Opening:
     def _unlocked(self) -> suites.ChunkOpener:
         """Return what opens chunks, made from the beginning of the ciphertext."""
         if self._opener is None:
-            head = b"".join(self._ciphertext(0, suites.HEAD_SIZE))
+            head = b"".join(self._ciphertext(0, suites.BODY_OVERHEAD))
             self._opener = suites.ChunkOpener(self._key.key, self._key.context, head)
         return self._opener
 

@@ -64,8 +64,8 @@ class PartyChunks:
         self._check_may_write()
         desk, depot, blob = self._desk, _depot(self._desk), Blob(self._caller.name, ref.ct_root)
         others = [(other, size) for other, size in depot.kept(blob.owner) if other != blob]
-        named = desk.store.needs.needed([other for other, _ in others])
-        sizes = [size for (_, size), is_named in zip(others, named, strict=True) if not is_named]
+        known = desk.store.needs.known([other for other, _ in others])
+        sizes = [size for (_, size), is_known in zip(others, known, strict=True) if not is_known]
         if len(sizes) >= UNNAMED_MAX or sum(sizes) + ref.ct_length > depot.quota:
             detail = f"{len(sizes)} attachments of {sum(sizes)} bytes wait for their envelopes already"
             raise error(Reason.OVERLOADED, field="attachment", detail=detail)
@@ -116,8 +116,8 @@ def sweep(desk: Desk) -> int:
     gone = [blob for blob in over if depot.drop(blob, untouched_since=now - _GRACE)]
     needs.forget(gone, past)
     old = depot.untouched(now - UNNAMED_LIFETIME)
-    for blob, is_needed in zip(old, needs.needed(old), strict=True):
-        count += not is_needed and depot.drop(blob, untouched_since=now - UNNAMED_LIFETIME)
+    for blob, is_known in zip(old, needs.known(old), strict=True):
+        count += not is_known and depot.drop(blob, untouched_since=now - UNNAMED_LIFETIME)
     return count + len(gone)
 
 

@@ -6,7 +6,6 @@ keys and signatures are raw.
 """
 
 from infoexchange.suites.cipher import (
-    BODY_OVERHEAD,
     CONTENT_KEY_SIZE,
     decrypt_body,
     derive,
@@ -50,7 +49,7 @@ from infoexchange.suites.registry import (
     usable,
 )
 from infoexchange.suites.scheme import Entropy, SealingScheme, Sign, SigningScheme, Unwrap
-from infoexchange.suites.stream import CHUNK_OVERHEAD, CHUNK_SIZE, HEAD_SIZE, ChunkOpener, Encrypting, encrypting
+from infoexchange.suites.stream import BODY_OVERHEAD, CHUNK_OVERHEAD, CHUNK_SIZE, ChunkOpener, Encrypting, encrypting
 from infoexchange.suites.suite import Suite
 
 __all__ = [
@@ -61,7 +60,6 @@ __all__ = [
     "CONTENT_KEY_SIZE",
     "CONTEXT",
     "DEFAULT_SUITE",
-    "HEAD_SIZE",
     "HYBRID",
     "HYBRID_KEM",
     "NATIONAL",

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from infoexchange.suites.refusals import bad_ciphertext
 
 # Specification constants, all of C2SP chunked-encryption, Cobblestone-256
-HEAD_SIZE = 24 + 32  # salt and commitment, before the first chunk
+BODY_OVERHEAD = 24 + 32  # salt and commitment, before the first chunk
 CHUNK_SIZE = 16 * 1024  # plaintext bytes of every chunk but the last, which is always shorter
 CHUNK_OVERHEAD = 16  # the AES-GCM tag after each chunk
 _SALT_SIZE = 24
@@ -46,7 +46,7 @@ class ChunkOpener:
         salt, commitment = head[:_SALT_SIZE], head[_SALT_SIZE:]
         info = _LABEL + salt + context
         derived = HKDFExpand(algorithm=hashes.SHA512(), length=32 + 12 + 32, info=info).derive(key)
-        if len(head) != HEAD_SIZE or not constant_time.bytes_eq(derived[44:], commitment):
+        if len(head) != BODY_OVERHEAD or not constant_time.bytes_eq(derived[44:], commitment):
             raise bad_ciphertext()
         self._cipher = AESGCM(derived[:32])
         self._nonce = int.from_bytes(derived[32:44], "big")

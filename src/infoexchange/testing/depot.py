@@ -183,10 +183,10 @@ class MemoryNeeds:
         found = (blob for (blob, _, who), need in self._needs.items() if who == party and not need.ended)
         return next((blob for blob in found if blob.root == root), None)
 
-    def needed(self, blobs: Sequence[Blob]) -> Sequence[bool]:
-        """Return of each whether anybody needs it."""
-        needed = {blob for (blob, _, _), need in self._needs.items() if not need.ended}
-        return [blob in needed for blob in blobs]
+    def known(self, blobs: Sequence[Blob]) -> Sequence[bool]:
+        """Return of each whether an envelope has named it: until it is forgotten, also when nobody needs it."""
+        known = {blob for blob, _, _ in self._needs}
+        return [blob in known for blob in blobs]
 
     def over(self, past: datetime, *, limit: int) -> Sequence[Blob]:
         """Return what is needed by nobody any more; needs of envelopes that ended before `past` are over."""
