@@ -228,6 +228,7 @@ class FileWriting:
         shelf.writing = None
         try:
             if full:
+                shelf.blocks = min(shelf.blocks, shelf.ref.blocks - 1)  # the whole was not compared with its root yet
                 os.truncate(shelf.part, shelf.length)  # gives back the space of what does not count
             else:
                 # A second fsync may succeed although the first one lost data: nothing of this file can be believed.
