@@ -51,10 +51,7 @@ class Place:
         self.transfers = Transfers(self.node)
         self.transfers.start()
         self.server = grpc.aio.server(options=HARDENED)
-        name = self.caller
-        add_attachments(
-            self.server, lambda context: self.transfers.desk_for(partial(self.party, name)), self.bugs.append
-        )
+        add_attachments(self.server, lambda context: self.transfers.desk_for(self.party), self.bugs.append)
         port = self.server.add_insecure_port(f"127.0.0.1:{port}")
         await self.server.start()
         return port
