@@ -164,12 +164,12 @@ class Mailbox:
         """
         return self._outbox.give_keks(names, suite)
 
-    def flush(self) -> list[Result]:
+    def flush(self, *, uploads: bool = True) -> list[Result]:
         """Send again, byte for byte, what the outbox still keeps, and say again what the relay has not taken.
 
-        Uploads go on where they stopped, after everything else.
+        Uploads go on where they stopped, after everything else, unless they are left out.
         """
-        results = self._outbox.flush()
+        results = self._outbox.flush(uploads=uploads)
         self._inbox.say_all()
         return results
 
@@ -252,8 +252,7 @@ class Mailbox:
         """
         self.directory.check_current(self._desk.clock())
         self.spool.forget(self._desk.clock())
-        self._outbox.flush(uploads=False)  # nobody waits for hours of upload before an urgent message is seen
-        self._inbox.say_all()
+        self.flush(uploads=False)  # nobody waits for hours of upload before an urgent message is seen
         yield from self._inbox.receive()
         self._outbox.flush()
 

@@ -1,0 +1,143 @@
+"""Receive: fetch what waits, keep it with what came along, and acknowledge it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from infoexchange.cli.attach import HELD_MAX, Saving, add_attachments
+from infoexchange.cli.output import FAILED, PASSED, Output, Table
+from infoexchange.cli.parser import Subparsers, add_command
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from infoexchange.delivery import Delivery, Refusal
+    from infoexchange.mailbox import Mailbox
+
+_RECEIVED = ("id", "status", "tlp", "from", "type")
+
+
+def register(subparsers: Subparsers) -> None:
+    """Add `receive`."""
+    receive = add_command(subparsers, "receive", "fetch, verify and open what waits, and acknowledge it", _receive)
+    receive.add_argument("--home", metavar="DIR", type=Path, required=True, help="folder of the agency")
+    receive.add_argument("--show", action="store_true", help="print every field; personal data is hidden")
+    add_attachments(receive)
+
+
+def inbox_of(home: Path, digest: bytes) -> Path:
+    """Return the folder in which a received message is kept."""
+    return home / "inbox" / digest.hex()
+
+
+def _receive(args: argparse.Namespace, out: Output) -> int:
+    from infoexchange.home import Home
+    from infoexchange.transport import connect
+
+    home = Home.open(args.home)
+    received: list[dict[str, object]] = []
+    shown: list[str | Table] = []
+    refused: list[Refusal] = []
+    held: list[tuple[Delivery, dict[str, object]]] = []
+    done = False
+    with out.transfers() as tell:
+        saving = Saving(lambda digest: _attachments_of(args, digest), tell)
+        try:
+            with connect(home) as mailbox:
+                mailbox.watch(tell)
+                refused = mailbox.refused
+                for delivery in mailbox.receive():
+                    keep(args.home, delivery)  # durable here before the relay is told to forget it
+                    row = dict(zip(_RECEIVED, summary(delivery), strict=True))
+                    received.append({**row, "repeated": delivery.repeated})
+                    if args.show:
+                        table = details(delivery.message)
+                        received[-1]["fields"] = [dict(zip(table.columns, r, strict=True)) for r in table.rows]
+                        shown += [f"\n{row['type']} from {delivery.sender}, {delivery.op_status.name}:", table]
+                    if not delivery.attachments:
+                        mailbox.acknowledge(delivery)
+                    else:
+                        held.append((delivery, received[-1]))
+                    if len(held) == HELD_MAX:
+                        _save(mailbox, saving, held)
+                _save(mailbox, saving, held)  # after all messages, because it may take hours
+            done = True
+        finally:
+            if done or received or refused:  # what was kept before a problem is kept
+                _show_received(out, args.home, received, shown, refused, saving)
+    return FAILED if refused or saving.failed else PASSED
+
+
+def _attachments_of(args: argparse.Namespace, digest: bytes) -> Path:
+    """Return the folder for the attachments of a message."""
+    inbox = inbox_of(args.home, digest)
+    return args.attachments / inbox.name if args.attachments else inbox / "attachments"
+
+
+def _save(mailbox: Mailbox, saving: Saving, held: list[tuple[Delivery, dict[str, object]]]) -> None:
+    """Save the attachments of messages held back, and acknowledge each message when all of its own are saved."""
+    while held:
+        delivery, row = held.pop(0)
+        row["attachments"] = saving.finish(mailbox, delivery)
+
+
+def _show_received(
+    out: Output,
+    home: Path,
+    received: list[dict[str, object]],
+    shown: list[str | Table],
+    refused: list[Refusal],
+    saving: Saving,
+) -> None:
+    problems = [{"id": r.digest.hex(), "from": r.sender, "problem": str(r.problem)} for r in refused]
+    unsaved = [{"id": digest, "name": name, "problem": str(p)} for digest, name, p in saving.failed]
+    files = [file for row in received for file in cast("list[dict[str, object]]", row.get("attachments", ()))]
+    late = len({problem["id"] for problem in unsaved})
+    out.show(
+        {"messages": received, "refused": problems, "unsaved": unsaved},
+        Table(("message", *_RECEIVED[1:]), [[row[name] for name in _RECEIVED] for row in received]),
+        *shown,
+        *([Table(("attachment", "bytes"), [(file["path"], file["bytes"]) for file in files])] if files else []),
+        *(f"refused: {p['from'] or 'unknown sender'}: {p['problem']}" for p in problems),
+        *(f"not saved: {p['name']} of {p['id'][:16]}: {p['problem']}" for p in unsaved),
+        *([f"Not acknowledged: {late}. Run it again: what was saved so far is gone on with."] if late else []),
+        f"{len(received) - late} messages received, kept in {home / 'inbox'} and acknowledged; {len(refused)} refused.",
+    )
+
+
+def summary(delivery: Delivery) -> tuple[str, str, str, str, str]:
+    """Return what a duty officer looks at first: id, status, mark, sender and type."""
+    from infoexchange.catalogue import marks
+
+    label = marks.TLP_LABELS[marks.tlp_of(delivery.message)]
+    return delivery.digest.hex(), delivery.op_status.name, label, delivery.sender, delivery.message.DESCRIPTOR.name
+
+
+def details(message: Message) -> Table:
+    """Return every field as a table, personal data hidden."""
+    from infoexchange.catalogue import marks
+
+    return Table(("field", "value"), [(row.label, row.value) for row in marks.describe(marks.redact(message))])
+
+
+def keep(home: Path, delivery: Delivery) -> Path:
+    """Keep a message and its envelope in the home's inbox, durably, and return the folder."""
+    from infoexchange.catalogue import text
+    from infoexchange.home.files import write_file
+
+    folder = inbox_of(home, delivery.digest)
+    first = not folder.parent.exists()
+    for new in (folder.parent, folder):  # not by `parents`, which makes folders that others can read
+        new.mkdir(mode=0o700, exist_ok=True)
+    write_file(folder / "envelope.bin", delivery.envelope.raw, mode=0o600)
+    write_file(folder / "message.json", text.to_json(delivery.message).encode(), mode=0o600)
+    for made in (folder.parent, home) if first else (folder.parent,):  # the new folder's own name must survive too
+        descriptor = os.open(made, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    return folder
