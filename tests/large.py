@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 from catalogue_messages import request
 from infoexchange.attachment import sealed_length
@@ -45,7 +46,7 @@ class Memory:
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._watch)
 
-    def __enter__(self) -> Memory:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -142,6 +143,7 @@ class Run:
         out, _ = process.communicate(timeout=60 + self.size / 2**20)
         assert process.returncode == 0, out
         found: dict[str, object] = json.loads(out)
+        assert found["waiting"] == 0, out
         return found
 
     def whole(self) -> None:

@@ -30,6 +30,9 @@ from infoexchange.suites import Entropy
 _LABEL = b"infoexchange/v1/attachment\x00"
 _CHUNK = suites.CHUNK_SIZE + suites.CHUNK_OVERHEAD
 
+# Implementation constants
+_JOINED = 16  # chunks handed out together: 256 KiB
+
 Fetch = Callable[[AttachmentRef, int, int], Iterator[Block]]
 """Gives the blocks that hold a range of ciphertext, given reference, offset and size; none of them is trusted."""
 
@@ -156,7 +159,7 @@ class Opening:
             start += len(piece)
         true_length = self._meta.length
         position, zeros = start, True
-        for piece in self._plaintext(start, padme(true_length)):
+        for piece in _joined(self._plaintext(start, padme(true_length))):
             content = piece[: max(0, true_length - position)]
             zeros = zeros and piece.count(0, len(content)) == len(piece) - len(content)
             position += len(piece)
@@ -184,7 +187,7 @@ class Opening:
         return b"".join(self._plaintext(offset, end)) if offset < end else b""
 
     def _plaintext(self, start: int, end: int) -> Iterator[bytes]:
-        """Yield padded plaintext from `start` to `end`, in pieces of about one block."""
+        """Yield padded plaintext from `start` to `end`, chunk by chunk."""
         if start >= end:
             return
         opener = self._unlocked()
@@ -194,14 +197,15 @@ class Opening:
         stop = min(self._ref.ct_length, suites.BODY_OVERHEAD + (last + 1) * _CHUNK)
         position, index, rest = first * suites.CHUNK_SIZE, first, b""
         for data in self._ciphertext(begin, stop):
-            rest, taken, opened = rest + data, 0, []
-            while index <= last and len(rest) - taken >= (size := min(_CHUNK, stop - begin)):
+            view = memoryview(data)
+            while index <= last and len(rest) + len(view) >= (size := min(_CHUNK, stop - begin)):
                 # (5) each chunk alone; that the last one is the last is settled by the signed length
-                opened.append(opener.open(index, rest[taken : taken + size]))
-                taken, begin, index = taken + size, begin + size, index + 1
-            rest, piece = rest[taken:], b"".join(opened)
-            yield piece[max(0, start - position) : max(0, end - position)]
-            position += len(piece)
+                taken = size - len(rest)
+                piece = opener.open(index, rest + view[:taken] if rest else view[:taken])
+                view, rest, begin, index = view[taken:], b"", begin + size, index + 1
+                yield piece[max(0, start - position) : max(0, end - position)]
+                position += len(piece)
+            rest += view
 
     def _unlocked(self) -> suites.ChunkOpener:
         """Return what opens chunks, made from the beginning of the ciphertext."""
@@ -231,6 +235,17 @@ class Opening:
                 raise not_signed(index)
             self._last = index, verify_block(self._ref, index, block)
             yield self._last
+
+
+def _joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the same bytes in pieces that are worth a write each."""
+    held: list[bytes] = []
+    for piece in pieces:
+        held.append(piece)
+        if len(held) == _JOINED:
+            yield b"".join(held)
+            held = []
+    yield b"".join(held)
 
 
 def _sizes(count: int) -> Iterator[int]:

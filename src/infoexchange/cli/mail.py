@@ -31,7 +31,7 @@ _BATCH = 256  # what one transaction of the relay takes
 _NOTES_SHOWN = 20  # of what a bridge could not carry; programs get all of them
 _SENT = ("id", "entry", "problem")
 OUTBOX = "What is there goes out with the next `send` or `receive`; do not send it again."
-_OUTBOX_COUNTED = 10_000  # an outbox with more waits for a person anyway
+OUTBOX_COUNTED = 10_000  # an outbox with more waits for a person anyway
 
 
 def register(subparsers: Subparsers) -> None:
@@ -142,7 +142,7 @@ def _send(args: argparse.Namespace, out: Output) -> int:
                 if not any(isinstance(result, UnavailableError) for result in results):
                     earlier += mailbox.flush()
             finally:
-                waiting = len(mailbox.spool.unsent(_OUTBOX_COUNTED))
+                waiting = len(mailbox.spool.unsent(OUTBOX_COUNTED))
         problem = _shared(results)
     finally:
         # Receipts are shown whatever follows them, and what is kept is named, so that nobody sends it twice.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from infoexchange.cli.attach import HELD_MAX, Saving, add_attachments
+from infoexchange.cli.mail import OUTBOX, OUTBOX_COUNTED
 from infoexchange.cli.output import FAILED, PASSED, Output, Table
 from infoexchange.cli.parser import Subparsers, add_command
 
@@ -33,42 +35,57 @@ def inbox_of(home: Path, digest: bytes) -> Path:
     return home / "inbox" / digest.hex()
 
 
+@dataclass
+class _Received:
+    """What one run found, kept and could not keep."""
+
+    saving: Saving
+    messages: list[dict[str, object]] = field(default_factory=list)
+    shown: list[str | Table] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+    waiting: int = 0
+
+
 def _receive(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.home import Home
     from infoexchange.transport import connect
 
     home = Home.open(args.home)
-    received: list[dict[str, object]] = []
-    shown: list[str | Table] = []
-    refused: list[Refusal] = []
-    held: list[tuple[Delivery, dict[str, object]]] = []
     done = False
     with out.transfers() as tell:
-        saving = Saving(lambda digest: _attachments_of(args, digest), tell)
+        found = _Received(Saving(lambda digest: _attachments_of(args, digest), tell))
         try:
             with connect(home) as mailbox:
                 mailbox.watch(tell)
-                refused = mailbox.refused
-                for delivery in mailbox.receive():
-                    keep(args.home, delivery)  # durable here before the relay is told to forget it
-                    row = dict(zip(_RECEIVED, summary(delivery), strict=True))
-                    received.append({**row, "repeated": delivery.repeated})
-                    if args.show:
-                        table = details(delivery.message)
-                        received[-1]["fields"] = [dict(zip(table.columns, r, strict=True)) for r in table.rows]
-                        shown += [f"\n{row['type']} from {delivery.sender}, {delivery.op_status.name}:", table]
-                    if not delivery.attachments:
-                        mailbox.acknowledge(delivery)
-                    else:
-                        held.append((delivery, received[-1]))
-                    if len(held) == HELD_MAX:
-                        _save(mailbox, saving, held)
-                _save(mailbox, saving, held)  # after all messages, because it may take hours
+                found.refused = mailbox.refused
+                _take_all(mailbox, found, args)
+                found.waiting = len(mailbox.spool.unsent(OUTBOX_COUNTED))
             done = True
         finally:
-            if done or received or refused:  # what was kept before a problem is kept
-                _show_received(out, args.home, received, shown, refused, saving)
-    return FAILED if refused or saving.failed else PASSED
+            if done or found.messages or found.refused:  # what was kept before a problem is kept
+                _show_received(out, args.home, found)
+    return FAILED if found.refused or found.saving.failed else PASSED
+
+
+def _take_all(mailbox: Mailbox, found: _Received, args: argparse.Namespace) -> None:
+    """Keep and acknowledge every message, those with attachments after the others: they may take hours."""
+    held: list[tuple[Delivery, dict[str, object]]] = []
+    for delivery in mailbox.receive():
+        keep(args.home, delivery)  # durable here before the relay is told to forget it
+        row: dict[str, object] = dict(zip(_RECEIVED, summary(delivery), strict=True))
+        row["repeated"] = delivery.repeated
+        found.messages.append(row)
+        if args.show:
+            table = details(delivery.message)
+            row["fields"] = [dict(zip(table.columns, r, strict=True)) for r in table.rows]
+            found.shown += [f"\n{row['type']} from {delivery.sender}, {delivery.op_status.name}:", table]
+        if delivery.attachments:
+            held.append((delivery, row))
+        else:
+            mailbox.acknowledge(delivery)
+        if len(held) == HELD_MAX:
+            _save(mailbox, found.saving, held)
+    _save(mailbox, found.saving, held)
 
 
 def _attachments_of(args: argparse.Namespace, digest: bytes) -> Path:
@@ -84,27 +101,22 @@ def _save(mailbox: Mailbox, saving: Saving, held: list[tuple[Delivery, dict[str,
         row["attachments"] = saving.finish(mailbox, delivery)
 
 
-def _show_received(
-    out: Output,
-    home: Path,
-    received: list[dict[str, object]],
-    shown: list[str | Table],
-    refused: list[Refusal],
-    saving: Saving,
-) -> None:
-    problems = [{"id": r.digest.hex(), "from": r.sender, "problem": str(r.problem)} for r in refused]
-    unsaved = [{"id": digest, "name": name, "problem": str(p)} for digest, name, p in saving.failed]
-    files = [file for row in received for file in cast("list[dict[str, object]]", row.get("attachments", ()))]
+def _show_received(out: Output, home: Path, found: _Received) -> None:
+    problems = [{"id": r.digest.hex(), "from": r.sender, "problem": str(r.problem)} for r in found.refused]
+    unsaved = [{"id": digest, "name": name, "problem": str(p)} for digest, name, p in found.saving.failed]
+    files = [file for row in found.messages for file in cast("list[dict[str, object]]", row.get("attachments", ()))]
     late = len({problem["id"] for problem in unsaved})
+    count = len(found.messages) - late
     out.show(
-        {"messages": received, "refused": problems, "unsaved": unsaved},
-        Table(("message", *_RECEIVED[1:]), [[row[name] for name in _RECEIVED] for row in received]),
-        *shown,
+        {"messages": found.messages, "refused": problems, "unsaved": unsaved, "waiting": found.waiting},
+        Table(("message", *_RECEIVED[1:]), [[row[name] for name in _RECEIVED] for row in found.messages]),
+        *found.shown,
         *([Table(("attachment", "bytes"), [(file["path"], file["bytes"]) for file in files])] if files else []),
         *(f"refused: {p['from'] or 'unknown sender'}: {p['problem']}" for p in problems),
         *(f"not saved: {p['name']} of {p['id'][:16]}: {p['problem']}" for p in unsaved),
-        *([f"Not acknowledged: {late}. Run it again: what was saved so far is gone on with."] if late else []),
-        f"{len(received) - late} messages received, kept in {home / 'inbox'} and acknowledged; {len(refused)} refused.",
+        *([f"Not acknowledged: {late}. Run it again: it goes on where it stopped."] if late else []),
+        *([f"In the outbox: {found.waiting}. {OUTBOX}"] if found.waiting else []),
+        f"{count} messages received, kept in {home / 'inbox'} and acknowledged; {len(problems)} refused.",
     )
 
 

@@ -51,7 +51,7 @@ class ChunkOpener:
         self._cipher = AESGCM(derived[:32])
         self._nonce = int.from_bytes(derived[32:44], "big")
 
-    def open(self, index: int, chunk: bytes) -> bytes:
+    def open(self, index: int, chunk: bytes | memoryview) -> bytes:
         """Return the plaintext of chunk `index`, from 0, or raise the one `BAD_CIPHERTEXT`."""
         try:
             return self._cipher.decrypt((self._nonce ^ index).to_bytes(12, "big"), chunk, None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from datetime import timedelta
 from typing import Any, Protocol
@@ -31,6 +32,8 @@ PIECE_SIZE_MAX = BATCH_BYTES_MAX  # a piece of an attachment weighs no more than
 
 # Implementation constants
 _STREAM_SECONDS = timedelta(minutes=10).total_seconds()  # 64 MiB at one megabit a second
+_MESSAGE = 256 * 1024  # gRPC holds several at once: with a megabyte each, that adds up
+_PAUSE = 0.2  # seconds between two attempts to reach a relay that starts anew
 _IDLE_MAX = 3  # broken calls in a row that bring nothing
 
 
@@ -52,9 +55,18 @@ class RemoteChunks:
     def length(self, ref: AttachmentRef) -> int:
         """Return how many bytes this party has written durably; waits for a relay that is just starting anew."""
         request = relay_pb2.GetLengthRequest(ct_root=ref.ct_root, ct_length=ref.ct_length)
-        with calling(self._address):
-            answer = self._stub.GetLength(request, timeout=self._patience, wait_for_ready=True)
-        return self._within(ref, answer.length)
+        end = time.monotonic() + self._patience
+        while True:
+            left = end - time.monotonic()
+            try:
+                with calling(self._address):
+                    answer = self._stub.GetLength(request, timeout=left, wait_for_ready=True)
+                return self._within(ref, answer.length)
+            except UnavailableError as problem:
+                # A call on a connection that is just breaking fails at once, whatever it was told about waiting.
+                if problem.field != self._address or left < 2 * _PAUSE:
+                    raise
+                time.sleep(_PAUSE)
 
     def write(self, ref: AttachmentRef, offset: int, pieces: Iterable[bytes]) -> int:
         """Write bytes from `offset` on; return how many are there afterwards."""
@@ -64,7 +76,8 @@ class RemoteChunks:
             yield relay_pb2.UploadRequest(ct_root=ref.ct_root, ct_length=ref.ct_length, offset=offset)
             try:
                 for piece in pieces:
-                    yield relay_pb2.UploadRequest(data=piece)
+                    for part in _parts(piece):
+                        yield relay_pb2.UploadRequest(data=part)
             except Exception as problem:  # noqa: BLE001  raised below; here gRPC would swallow it
                 problems.append(problem)
 
@@ -101,8 +114,14 @@ class RemoteChunks:
         call = self._stub.Download(request, timeout=_STREAM_SECONDS)
         try:
             with calling(self._address):
-                for _, answer in zip(wanted, call, strict=False):
-                    yield Block(answer.index, answer.data, tuple(answer.path))
+                parts: list[bytes] = []
+                for answer in call:
+                    parts.append(answer.data)
+                    if sum(map(len, parts)) > BLOCK_SIZE:
+                        raise error(Reason.UNAVAILABLE, field=self._address, detail="a block of more than 1 MiB")
+                    if answer.last:
+                        yield Block(answer.index, b"".join(parts), tuple(answer.path))
+                        parts = []
         finally:
             call.cancel()
 
@@ -179,7 +198,12 @@ class AttachmentServicer(relay_pb2_grpc.AttachmentServiceServicer):
         async with Answering(context, self._on_bug):
             desk = self._desk(context)
             async for block in desk.read(_ref(request), request.offset, request.size):
-                yield relay_pb2.DownloadResponse(index=block.index, data=block.data, path=block.path)
+                sent = 0
+                for part in _parts(block.data):
+                    sent += len(part)
+                    last = sent == len(block.data)
+                    path = block.path if last else ()
+                    yield relay_pb2.DownloadResponse(index=block.index, data=part, last=last, path=path)
 
 
 def add_attachments(
@@ -198,6 +222,12 @@ def _ref(
     wire.check_size(request.ct_root, wire.DIGEST_SIZE, field="ct_root")
     check_sealed(request.ct_length)
     return AttachmentRef(b"", request.ct_length, request.ct_root)
+
+
+def _parts(data: bytes) -> Iterator[bytes]:
+    """Yield the bytes in messages of the size that is sent."""
+    for start in range(0, len(data), _MESSAGE):
+        yield data[start : start + _MESSAGE]
 
 
 def _checked(request: relay_pb2.UploadRequest) -> bytes:

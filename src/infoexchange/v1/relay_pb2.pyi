@@ -780,31 +780,35 @@ Global___DownloadRequest: _TypeAlias = DownloadRequest  # noqa: Y015
 
 @_typing.final
 class DownloadResponse(_message.Message):
-    """One block that holds a part of the range."""
+    """A piece of a block that holds a part of the range. Blocks are sent whole, one after the other."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     INDEX_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
     PATH_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """Place of the block, from 0."""
     data: _builtins.bytes
-    """The whole block."""
+    """The next bytes of the block."""
+    last: _builtins.bool
+    """With its last piece: whether it is that."""
     @_builtins.property
     def path(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """RFC 9162 inclusion path to the root, 32 bytes each, leaf first."""
+        """With its last piece: RFC 9162 inclusion path to the root, 32 bytes each, leaf first."""
 
     def __init__(
         self,
         *,
         index: _builtins.int = ...,
         data: _builtins.bytes = ...,
+        last: _builtins.bool = ...,
         path: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "index", b"index", "path", b"path"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "index", b"index", "last", b"last", "path", b"path"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
