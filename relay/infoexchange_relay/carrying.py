@@ -41,7 +41,7 @@ class Carrier:
 
     @contextlib.asynccontextmanager
     async def running(self, arrived: Callable[[int], None], wake: Callable[[], None]) -> AsyncIterator[None]:
-        """Upload while the block lasts; `arrived` is told the place of an envelope that may go, then `wake` is called."""
+        """Upload while the block lasts; `arrived` is told which envelope may go, by place, then `wake` is called."""
         pool = ThreadPoolExecutor(1, "carry")
         task = asyncio.create_task(self._run(pool, arrived, wake))
         try:

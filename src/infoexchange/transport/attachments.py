@@ -22,7 +22,7 @@ from infoexchange.attachment import BLOCK_SIZE, AttachmentRef, Block, blocks_for
 from infoexchange.attachment.form import check_sealed
 from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
 from infoexchange.ports import BATCH_BYTES_MAX
-from infoexchange.transport.status import Answering, calling
+from infoexchange.transport.status import Answering, calling, is_away
 from infoexchange.v1 import relay_pb2, relay_pb2_grpc
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -59,14 +59,15 @@ class RemoteChunks:
         while True:
             left = end - time.monotonic()
             try:
-                with calling(self._address):
-                    answer = self._stub.GetLength(request, timeout=left, wait_for_ready=True)
-                return self._within(ref, answer.length)
-            except UnavailableError as problem:
+                answer = self._stub.GetLength(request, timeout=left, wait_for_ready=True)
+            except grpc.RpcError as problem:
                 # A call on a connection that is just breaking fails at once, whatever it was told about waiting.
-                if problem.field != self._address or left < 2 * _PAUSE:
-                    raise
+                if not is_away(problem) or left < 2 * _PAUSE:
+                    with calling(self._address):
+                        raise
                 time.sleep(_PAUSE)
+            else:
+                return self._within(ref, answer.length)
 
     def write(self, ref: AttachmentRef, offset: int, pieces: Iterable[bytes]) -> int:
         """Write bytes from `offset` on; return how many are there afterwards."""
