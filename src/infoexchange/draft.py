@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from google.protobuf.message import Message
 
 from infoexchange import catalogue, suites
-from infoexchange.catalogue import rules
 from infoexchange.attachment import AttachmentMeta
+from infoexchange.catalogue import rules
 from infoexchange.chunks import Source
 from infoexchange.content import THREAD_ID_SIZE, Content
 from infoexchange.directory import Directory

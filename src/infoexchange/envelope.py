@@ -152,7 +152,7 @@ class Envelope:
         **along: Unpack[Along],
     ) -> Draught:
         """Return an envelope as `seal` makes it, but for the signature, so that several can be signed at once."""
-        suite, grant, enclose = suites.suite_of(header.suite), along.get("grant"), along.get("enclose", nothing_enclosed)
+        suite, grant = suites.suite_of(header.suite), along.get("grant")
         listed = () if header.blind else tuple(_addressee(recipient) for recipient in recipients)
         header = replace(
             header,
@@ -175,7 +175,7 @@ class Envelope:
         context = _BODY_LABEL + header_digest
         body = suites.encrypt_body(suites.derive(content_key, _BODY_LABEL, header_digest), context, content.raw)
         epoch_wraps = [key.wrap(content_key, header_digest) for key in epoch_keks]
-        attachments = enclose(content_key, header_digest)
+        attachments = along.get("enclose", nothing_enclosed)(content_key, header_digest)
         check_match(attachments, content.attachments)
         payload = Manifest.draw_up(header_raw, digests, epoch_wraps, body, attachments)
         return Draught(suite, payload, wraps, body, grant)

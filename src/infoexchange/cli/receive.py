@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from infoexchange.cli.attach import HELD_MAX, Saving, add_attachments
+from infoexchange.cli.endings import opened
 from infoexchange.cli.mail import OUTBOX, OUTBOX_COUNTED
 from infoexchange.cli.output import FAILED, PASSED, Output, Table
 from infoexchange.cli.parser import Subparsers, add_command
+from infoexchange.cli.passphrase import add_home
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -25,7 +27,7 @@ _RECEIVED = ("id", "status", "tlp", "from", "type")
 def register(subparsers: Subparsers) -> None:
     """Add `receive`."""
     receive = add_command(subparsers, "receive", "fetch, verify and open what waits, and acknowledge it", _receive)
-    receive.add_argument("--home", metavar="DIR", type=Path, required=True, help="folder of the agency")
+    add_home(receive)
     receive.add_argument("--show", action="store_true", help="print every field; personal data is hidden")
     add_attachments(receive)
 
@@ -47,10 +49,9 @@ class _Received:
 
 
 def _receive(args: argparse.Namespace, out: Output) -> int:
-    from infoexchange.home import Home
     from infoexchange.transport import connect
 
-    home = Home.open(args.home)
+    home = opened(args, out)
     done = False
     with out.transfers() as tell:
         found = _Received(Saving(lambda digest: _attachments_of(args, digest), tell))
@@ -72,13 +73,18 @@ def _take_all(mailbox: Mailbox, found: _Received, args: argparse.Namespace) -> N
     held: list[tuple[Delivery, dict[str, object]]] = []
     for delivery in mailbox.receive():
         keep(args.home, delivery)  # durable here before the relay is told to forget it
-        row: dict[str, object] = dict(zip(_RECEIVED, summary(delivery), strict=True))
-        row["repeated"] = delivery.repeated
+        facts = dict(zip(_RECEIVED, summary(delivery), strict=True))
+        row: dict[str, object] = {**facts, "repeated": delivery.repeated, "originator": delivery.originator}
         found.messages.append(row)
+        if delivery.origin:
+            way = ", ".join(transfer.sender for transfer in delivery.chain)
+            found.shown.append(
+                f"{delivery.digest.hex()[:16]} is {delivery.originator}'s; passed on, in this order, by: {way}"
+            )
         if args.show:
             table = details(delivery.message)
             row["fields"] = [dict(zip(table.columns, r, strict=True)) for r in table.rows]
-            found.shown += [f"\n{row['type']} from {delivery.sender}, {delivery.op_status.name}:", table]
+            found.shown += [f"\n{facts['type']} from {delivery.sender}, {delivery.op_status.name}:", table]
         if delivery.attachments:
             held.append((delivery, row))
         else:
