@@ -18,7 +18,7 @@ from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.mailbox import Mailbox
 from infoexchange.receipt import Receipt
-from infoexchange.testing import Exchange, MemoryDepot
+from infoexchange.testing import DirectRelay, Exchange, MemoryDepot
 from messages import officer_acknowledgement
 
 SIZE = 2 * BLOCK_SIZE + 12_345
@@ -91,8 +91,8 @@ class Line:
 
 
 def on_line(mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch, **options: int) -> Line:
-    line = Line(mailbox.relay.chunks, **options)
-    monkeypatch.setattr(mailbox.relay, "chunks", line)
+    line, relay, others = Line(mailbox.relay.chunks, **options), mailbox.relay, DirectRelay.chunks.fget
+    monkeypatch.setattr(DirectRelay, "chunks", property(lambda self: line if self is relay else others(self)))
     return line
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from infoexchange import catalogue
 from infoexchange.catalogue import (
+    Correction,
     Handling,
     IndicatorSet,
     InformationResponse,
@@ -11,6 +12,8 @@ from infoexchange.catalogue import (
     OfficerAcknowledgement,
     OnwardConsentDecision,
     OnwardConsentRequest,
+    Recall,
+    RecallConfirmation,
     RequestForInformation,
 )
 
@@ -56,6 +59,20 @@ def acknowledgement():
     return OfficerAcknowledgement(handling=handling(), of=bytes(32), level=1, officer_role="duty officer")
 
 
+def correction():
+    made = Correction(handling=handling(), corrects=bytes(32), reason=1)
+    made.changed_fields.add(path="vessels[0].imo", kind=2, value="9074729")
+    return made
+
+
+def recall():
+    return Recall(handling=handling(), recalls=bytes(32), reason=6, requested_action=1)
+
+
+def confirmation():
+    return RecallConfirmation(handling=handling(), confirms=bytes(32), action_taken=1)
+
+
 def consent_request():
     made = OnwardConsentRequest(handling=handling(), information_ref=bytes(32), purpose="EXERCISE. It sails there.")
     made.proposed_recipients.append("intel.c04.vn.example")
@@ -70,6 +87,7 @@ def consent_decision():
 
 
 MADE = [report, indicators, request, response, acknowledgement, consent_request, consent_decision]
+MADE += [correction, recall, confirmation]
 
 
 def building_blocks(descriptor, seen=None):

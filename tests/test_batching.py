@@ -22,9 +22,9 @@ class Counting(Node):
 
     commits: list[int]
 
-    def commit(self, jobs):
+    def settle(self, jobs):
         self.commits.append(len(jobs))
-        return super().commit(jobs)
+        return super().settle(jobs)
 
 
 @pytest.fixture
@@ -143,11 +143,11 @@ def test_too_much_at_once_is_overloaded_and_passes(node, monkeypatch):
 
 @pytest.mark.parametrize("problem", [error(Reason.LOG_STOPPED), ZeroDivisionError("secret bytes")], ids=["disk", "bug"])
 def test_a_log_that_fails_fails_every_caller_and_stays_stopped(node, problem):
-    def commit(jobs):
+    def settle(jobs):
         raise problem
 
     async def work(group):
-        node.commit = commit
+        node.settle = settle
         first = await asyncio.gather(*(group.settle([entry(node, i)], 1) for i in range(5)), return_exceptions=True)
         assert group.stopped.is_set()
         with pytest.raises(UnavailableError) as caught:

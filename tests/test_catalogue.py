@@ -87,7 +87,7 @@ def test_marks_and_subject_go_with_every_disclosure(cls):
 
 def test_option_numbers_never_change():
     numbers = {OPTIONS.pii: 51201, OPTIONS.always_disclose: 51202, OPTIONS.example: 51203}
-    numbers |= {OPTIONS.local_ref: 51204, OPTIONS.domain: 51205}
+    numbers |= {OPTIONS.local_ref: 51204, OPTIONS.domain: 51205, OPTIONS.refers: 51206}
     assert all(option.number == number for option, number in numbers.items())
 
 
@@ -147,6 +147,31 @@ def test_a_list_with_an_endless_cell_is_refused_with_its_line():
     with pytest.raises(MalformedError) as caught:
         codes.parse(["a,b,c", "value", "x", "y" * 200_000])
     assert caught.value.field == "line 4"
+
+
+# References
+
+
+def test_every_digest_of_an_envelope_is_a_reference():
+    """What names an envelope says how; a field that forgot would escape the rules between messages."""
+    found = {}
+    for cls in EXCHANGED:
+        for field in cls.DESCRIPTOR.fields:
+            kind = field.GetOptions().Extensions[OPTIONS.refers]
+            # The one field of bytes that is a document, and not the name of one.
+            assert bool(kind) == (field.type == field.TYPE_BYTES and field.name != "grant"), field.full_name
+            if kind:
+                found[f"{cls.DESCRIPTOR.name}.{field.name}"] = OPTIONS.Reference.Name(kind)
+    assert found == {
+        "Correction.corrects": "REFERENCE_OWN",
+        "InformationResponse.request_ref": "REFERENCE_ANSWER",
+        "OfficerAcknowledgement.of": "REFERENCE_ANSWER",
+        "OnwardConsentDecision.information_ref": "REFERENCE_ANSWER",
+        "OnwardConsentDecision.request_ref": "REFERENCE_ANSWER",
+        "OnwardConsentRequest.information_ref": "REFERENCE_ANSWER",
+        "Recall.recalls": "REFERENCE_OWN",
+        "RecallConfirmation.confirms": "REFERENCE_ANSWER",
+    }
 
 
 # JSON and wire

@@ -107,6 +107,8 @@ def test_withdrawing_says_what_it_does_not_do(exchange, capsys):
     assert "All older bundles are withdrawn" in text
     assert "national CA revoke" in text
     assert Home.open("home-th").bundle.withdraws_older
+    states = [b["state"] for b in shown(capsys, "bundle", "show", "--home", "home-th")["bundles"]]
+    assert states == ["in use", "withdrawn, still opens"]
 
 
 def test_a_lost_copy_goes_on_after_what_the_relay_has(exchange, capsys, monkeypatch):

@@ -90,8 +90,8 @@ def targets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Target]:
 NAMES = (
     "Envelope", "Manifest", "Dsse", "Header", "Wrap", "Content", "KeyBundle", "Listing", "Roots", "Directory",
     "Acknowledgement", "Routing", "Subject", "Receipt", "Evidence", "canonical form", "records", "Envelope, opened",
-    "Evidence, verified", "KeyBundle, verified", "message, received", "Grant", "Origin", "Transfer", "Note",
-    "Checkpoint", "Proof", "Policy",
+    "Evidence, verified", "KeyBundle, verified", "message, received", "Grant", "Origin", "Transfer",
+    "RecallOrder", "statement", "Note", "Checkpoint", "Proof", "Policy",
     "VerifierKey", "Signature", "Cosignature", "cosignature lines", "Tile", "tile path", "tile", "entries", "decimal",
     "base64", "hash", "lines", "Identity", "sealed file", "token URI", "CA register",
     "LogKeys", "WitnessKeys", "root key", "root public key", "draft",

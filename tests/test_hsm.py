@@ -175,6 +175,13 @@ def test_an_identity_file_names_the_place_and_holds_no_secret_of_it(key: HeldKey
 # What can be wrong
 
 
+def test_without_the_extra_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pkcs11", None)
+    for call in (lambda: hsm.find_or_make(GOOD, pin), lambda: HeldKey(GOOD, bytes(32), pin).sign(b"message")):
+        with pytest.raises(ExchangeError, match=r"unavailable.*pip install 'infoexchange\[hsm\]'"):
+            call()
+
+
 def test_each_fault_is_named(driver: str, key: HeldKey) -> None:
     sign = b"message"
     for uri, reason in (

@@ -142,14 +142,15 @@ import mutant_tests, mutants
 mutant_tests.preload()
 mutant_tests._SECONDS_MIN = 2
 path = mutants.PACKAGE / "wire.py"
-test, lengths = (mutant_tests.Test(f"tests/test_wire.py::{n}", 0.1, {}) for n in ("test_what_is_canonical_passes", "test_sizes"))
+names = ("test_records_are_exact_slices", "test_sizes")
+test, lengths = (mutant_tests.Test(f"tests/test_wire.py::{name}", 0.1, {}) for name in names)
 fault = next(m for m in mutants.mutants_of(path) if m.function == "check_size" and "pass]" in m.label)
 outcomes = []
 for code, tests in (
-    (None, [[test], [lengths]]),
-    (mutants.code_of(path, fault), [[test], [lengths]]),
-    (compile("1 / 0", str(path), "exec"), [[lengths]]),
-    (compile("while True: pass", str(path), "exec"), [[lengths]]),
+    (None, [test, lengths]),
+    (mutants.code_of(path, fault), [test, lengths]),
+    (compile("1 / 0", str(path), "exec"), [lengths]),
+    (compile("while True: pass", str(path), "exec"), [lengths]),
 ):
     run = mutant_tests.start("infoexchange.wire", code, tests)
     _, status, usage = os.wait4(run.process, 0)

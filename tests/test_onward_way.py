@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from infoexchange import certificates
 from infoexchange.audit import Subject
 from infoexchange.bundle import KeyBundle
+from infoexchange.certificates import CLOCK_SKEW
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason
 from infoexchange.evidence import Evidence
+from infoexchange.keys import EpochKeys
 from infoexchange.node import Job
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event
@@ -20,6 +24,8 @@ from infoexchange.v1 import envelope_pb2, evidence_pb2
 from infoexchange.verdict import Verdict
 from messages import officer_acknowledgement
 from onward_case import DAY, OTHER, A, B, C, Case, D, consented, finding, one, reason_of, rewritten
+
+MOMENT = timedelta(milliseconds=1)
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +169,22 @@ def test_an_originator_whose_keys_were_revoked_grants_nothing_any_more() -> None
     result = case.submit(case.seal(case.grant, case.origin()).raw)
     assert isinstance(result, ExchangeError)
     assert result.reason is Reason.REVOKED
+
+
+def test_an_originator_that_withdrew_its_keys_grants_nothing_with_them_any_more() -> None:
+    case = Case()
+    exchange = case.exchange
+    member, start = exchange.community.members[A], exchange.clock()
+    newer = replace(member.identity, epochs=(EpochKeys.make(2), *member.identity.epochs))
+    parts = {"previous": member.bundle, "withdraw": True}
+    withdrawing = KeyBundle.issue(newer, member.certificates, (member.crl,), now=start, **parts)
+    envelope = case.seal(case.grant, case.origin())
+    exchange.clock.advance(CLOCK_SKEW + MOMENT)
+    node, relay = exchange.node_of(C), exchange.directory.party("relay.th.example", at=exchange.clock())
+    node.commit([node.decide_bundle(relay, withdrawing)])
+    result = case.submit(envelope.raw)
+    assert isinstance(result, ExchangeError)
+    assert (result.reason, "epoch 2" in result.detail) == (Reason.REVOKED, True)
 
 
 # What an evidence file leaves open

@@ -30,6 +30,7 @@ from infoexchange.log import LogKeys
 from infoexchange.manifest import Manifest
 from infoexchange.origin import Origin
 from infoexchange.quorum import policy_for
+from infoexchange.recall import Recalled, RecallOrder
 from infoexchange.receipt import Receipt
 from infoexchange.suites import HYBRID, HYBRID_KEM
 from infoexchange.testing import Exchange
@@ -77,6 +78,19 @@ def _key(raw: bytes) -> VerifierKey:
     return VerifierKey.parse(raw.decode("utf-8", "surrogateescape"))
 
 
+def _recall(exchange: Exchange, *names: str) -> RecallOrder:
+    member = exchange.community.members[SENDER]
+    said = Recalled(
+        envelope_digest=bytes(32),
+        issuer=SENDER,
+        issuer_bundle=member.bundle.digest,
+        suite=HYBRID_KEM.number,
+        recipients=names,
+        at=exchange.clock(),
+    )
+    return RecallOrder.sign(said, member.identity.epochs[0])
+
+
 def _protobuf(exchange: Exchange, evidence: Evidence) -> dict[str, Format]:
     community, history = exchange.community, evidence.events
     envelopes = [
@@ -91,6 +105,7 @@ def _protobuf(exchange: Exchange, evidence: Evidence) -> dict[str, Format]:
         Content.make("a.B", b"\x0a\x03abc", origin=b"any"),
     ]
     bundles = [member.bundle.raw for member in community.members.values()]
+    orders = tuple(_recall(exchange, *names).raw for names in ((RECIPIENT,), (RECIPIENT, SECOND)))
     directory, e, manifests = community.directory, envelope_pb2, [m.manifest.raw for m in envelopes]
     onward = Case()
     declared, origin = onward.second.envelope, onward.origin()
@@ -126,6 +141,7 @@ def _protobuf(exchange: Exchange, evidence: Evidence) -> dict[str, Format]:
             message=e.Dsse,
             inner=audit_pb2.RecipientAcknowledgement,
         ),
+        "RecallOrder": Format(RecallOrder.parse, orders, message=e.Dsse, inner=audit_pb2.RecallOrder),
         "Routing": Format(Routing.parse, tuple(r.routing.raw for r in history), message=audit_pb2.AuditRouting),
         "Subject": Format(Subject.parse, tuple(r.subject.raw for r in history), message=audit_pb2.AuditMessage),
         "Receipt": Format(Receipt.parse, tuple(r.raw for r in history), message=audit_pb2.Receipt),
@@ -176,7 +192,7 @@ def formats() -> dict[str, Format]:
 
 PROTOBUF = (
     "Envelope", "Manifest", "Dsse", "Header", "Wrap", "Content", "KeyBundle", "Listing", "Directory", "Roots",
-    "Grant", "Origin", "Acknowledgement", "Routing", "Subject", "Receipt", "Evidence",
+    "Grant", "Origin", "Acknowledgement", "RecallOrder", "Routing", "Subject", "Receipt", "Evidence",
 )  # fmt: skip
 TEXT = ("Note", "Checkpoint", "Proof", "Policy", "VerifierKey", "Signature", "Cosignature")
 EVERY = (*PROTOBUF, *TEXT, *KEY_FILES)
@@ -362,7 +378,7 @@ def test_an_error_shows_no_byte_of_a_key_file(formats: dict[str, Format], name: 
         one.parse(broken)
     assert caught.value.reason is Reason.MALFORMED
     secrets = [v for v in json.loads(one.samples[0]).values() if isinstance(v, str) and len(v) == 44]
-    assert len(secrets) == 2
+    assert len(secrets) == (3 if name == "Identity" else 2)
     assert not any(secret in str(caught.value) for secret in secrets)
     assert not any(secret in repr(one.parse(one.samples[0])) for secret in secrets)
     assert caught.value.__cause__ is None

@@ -8,15 +8,20 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from infoexchange.bundle import KeyBundle
+from infoexchange.certificates import CLOCK_SKEW
 from infoexchange.envelope import Envelope
 from infoexchange.errors import Reason, UnavailableError, error
+from infoexchange.keys import EpochKeys
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event
+from infoexchange.transport import utc_now
 from infoexchange_relay import forward, peers
 from infoexchange_relay.serve import running
 from relays import A2, AGENCIES, A, B, Relays, events, fetched, raised, until
@@ -24,8 +29,8 @@ from relays import A2, AGENCIES, A, B, Relays, events, fetched, raised, until
 
 @pytest.fixture
 def fresh(tmp_path, monkeypatch):
-    monkeypatch.setattr(forward, "_BACKOFF_FIRST", 0.1)
-    monkeypatch.setattr(forward, "_BACKOFF_MAX", 0.3)
+    monkeypatch.setattr(forward, "BACKOFF_FIRST", 0.1)
+    monkeypatch.setattr(forward, "BACKOFF_MAX", 0.3)
     monkeypatch.setattr(peers, "_SWEEP", 0.1)
     with contextlib.closing(Relays(tmp_path, AGENCIES)) as relays:
         yield relays
@@ -115,6 +120,26 @@ def test_a_peer_that_lost_a_bundle_gets_it_again(fresh):
     assert not lost
     assert Event.REFUSED not in [event for event, _ in events(sender, second.digest)]
     assert ours.name == "relay.th.example"
+
+
+def test_newer_keys_of_another_nation_are_learnt_within_a_minute(fresh, monkeypatch):
+    """What is known is answered at once, what is newer asked for meanwhile; what is withdrawn is refused."""
+    fresh.start("th")
+    fresh.start("vn")
+    fresh.publish()
+    member, now = fresh.community.members[B], utc_now() - 2 * CLOCK_SKEW
+    identity = replace(member.identity, epochs=(EpochKeys.make(2), *member.identity.epochs))
+    parts = {"previous": member.bundle, "withdraw": True}
+    newer = KeyBundle.issue(identity, member.certificates, (member.crl,), now=now, **parts)
+    asking = fresh.remote(A)
+    assert [bundle.epoch for bundle in asking.bundles([B])] == [1]
+    (receipt,) = fresh.remote(B).publish([newer])
+    assert receipt.routing.event is Event.KEY_BUNDLE
+    assert [bundle.epoch for bundle in asking.bundles([B])] == [1]
+    (refused,) = fresh.remote(B).submit([fresh.seal(B, [A]).raw])
+    assert refused.reason is Reason.REVOKED
+    monkeypatch.setattr(peers, "_FRESH", timedelta(0))
+    until(lambda: [bundle.epoch for bundle in asking.bundles([B])] == [2, 1])
 
 
 def test_what_nobody_fetches_in_time_expires(fresh, monkeypatch):

@@ -10,10 +10,13 @@ import pytest
 from catalogue_messages import (
     MADE,
     acknowledgement,
+    confirmation,
     consent_decision,
     consent_request,
+    correction,
     indicators,
     person,
+    recall,
     report,
     request,
     response,
@@ -114,6 +117,19 @@ BROKEN = [
     (consent_decision, lambda m: m.ClearField("expires_at"), "expires_at", "2026"),
     (consent_decision, lambda m: setattr(m, "decision", 2), "conditions", "court"),
     (consent_decision, lambda m: setattr(m, "conditions", "x"), "conditions", "court"),
+    (correction, lambda m: setattr(m, "corrects", bytes(31)), "corrects", "32-byte"),
+    (correction, lambda m: m.ClearField("changed_fields"), "changed_fields", ""),
+    (correction, lambda m: m.ClearField("reason"), "reason", "MISIDENTIFICATION"),
+    (correction, lambda m: setattr(m.changed_fields[0], "path", ""), "changed_fields[0].path", "vessels[0].imo"),
+    (correction, lambda m: setattr(m.changed_fields[0], "kind", 3), "changed_fields[0].value", ""),
+    (correction, lambda m: setattr(m.changed_fields[0], "value", ""), "changed_fields[0].value", "9074729"),
+    (recall, lambda m: m.ClearField("recalls"), "recalls", "32-byte"),
+    (recall, lambda m: m.ClearField("reason"), "reason", "SENT_IN_ERROR"),
+    (recall, lambda m: m.ClearField("requested_action"), "requested_action", "QUARANTINE"),
+    (confirmation, lambda m: m.ClearField("confirms"), "confirms", "32-byte"),
+    (confirmation, lambda m: m.ClearField("action_taken"), "action_taken", "CANNOT_DELETE"),
+    (confirmation, lambda m: setattr(m, "action_taken", 3), "legal_hold", "pending trial"),
+    (confirmation, lambda m: m.already_disseminated_to.append(""), "already_disseminated_to[0]", "harbour police"),
 ]  # fmt: skip
 
 

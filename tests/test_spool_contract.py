@@ -124,7 +124,7 @@ def test_notices_wait_until_they_are_said(spool):
         spool.finish(notice)
     assert spool.unsaid(10) == notices
     assert spool.unsaid(1) == notices[:1]
-    spool.said([notices[0].digest, b"unknown"])
+    spool.said([notices[0], Notice(b"unknown", Event.DELIVERED)])
     spool.said([])
     assert spool.unsaid(10) == notices[1:]
     assert spool.notice(notices[0].digest) == notices[0]
@@ -135,7 +135,7 @@ def test_records_are_forgotten_after_expiry_and_skew(spool):
         spool.begin(name, b"claim of " + name, LATER + timedelta(days=9 * (name == b"later")))
     for name in (b"said", b"unsaid", b"later"):
         spool.finish(Notice(name, Event.DELIVERED))
-    spool.said([b"said", b"later"])
+    spool.said([Notice(name, Event.DELIVERED) for name in (b"said", b"later")])
     assert spool.forget(LATER + CLOCK_SKEW) == 0
     after = LATER + CLOCK_SKEW + timedelta(seconds=1)
     # A statement that the relay has not taken is not thrown away.
@@ -143,7 +143,7 @@ def test_records_are_forgotten_after_expiry_and_skew(spool):
     assert spool.begin(b"later", b"claim of later", LATER) is Seen.DONE
     assert spool.begin(b"unsaid", b"claim of unsaid", LATER) is Seen.DONE
     assert spool.begin(b"said", b"claim of said", LATER) is Seen.NEW
-    spool.said([b"unsaid"])
+    spool.said([Notice(b"unsaid", Event.DELIVERED)])
     assert spool.forget(after) == 2
     assert spool.notice(b"unsaid") is None
 

@@ -221,16 +221,16 @@ class Running:
         return Outcome(killed, by or "loading" if killed else "", seconds)
 
 
-def start(module: str, code: CodeType | None, stages: Sequence[Sequence[Test]]) -> Running:
-    """Start a run of tests, stage by stage, with another code for a module; with none, as it is."""
+def start(module: str, code: CodeType | None, tests: Sequence[Test]) -> Running:
+    """Start a run of tests, in their order, with another code for a module; with none, as it is."""
     reading, writing = os.pipe()
-    allowed = sum(test.seconds for tests in stages for test in tests)
+    allowed = sum(test.seconds for test in tests)
     process = os.fork()
     if process == 0:
         os.close(reading)
         _become_child(int(_SECONDS_MIN + 4 * allowed))
         try:
-            ended = _run(module, code, stages, writing)
+            ended = _run(module, code, tests, writing)
         except BaseException:  # noqa: BLE001  a fault may raise anything while the library is loaded
             ended = 1
         os._exit(ended)
@@ -238,16 +238,12 @@ def start(module: str, code: CodeType | None, stages: Sequence[Sequence[Test]]) 
     return Running(process, reading, time.perf_counter() + 60 + 20 * allowed)
 
 
-def _run(module: str, code: CodeType | None, stages: Sequence[Sequence[Test]], writing: int) -> int:
+def _run(module: str, code: CodeType | None, tests: Sequence[Test], writing: int) -> int:
     if code is not None:
         sys.meta_path.insert(0, _Finder(module, code))
-    for tests in stages:
-        chosen = _Chosen({test.name: place for place, test in enumerate(tests)}, writing)
-        files = dict.fromkeys(str(ROOT / test.file) for test in tests)
-        ended = pytest.main([*_OPTIONS, *files], plugins=[chosen])
-        if ended != pytest.ExitCode.OK:
-            return int(ended)
-    return 0
+    chosen = _Chosen({test.name: place for place, test in enumerate(tests)}, writing)
+    files = dict.fromkeys(str(ROOT / test.file) for test in tests)
+    return int(pytest.main([*_OPTIONS, *files], plugins=[chosen]))
 
 
 class _Chosen:

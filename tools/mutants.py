@@ -18,7 +18,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import CodeType
 
@@ -46,10 +46,11 @@ VERIFYING = (
     "tlog",
 )
 KILLED_MIN = 0.95
-# Tests of programs take minutes and say little of single lines: formats have their own.
-_PROGRAMS = (
-    "batching", "ceremony", "cli", "demo", "fuzz", "home", "latch", "layout", "mutants", "processes", "publishing",
-    "readme", "relay", "renewal", "simulation", "spool", "store", "transport",
+# Tests of programs and of their users take minutes and say little of single lines: formats have tests of their own.
+_ELSEWHERE = (
+    "batching", "bridges", "catalogue", "ceremony", "cli", "consent", "demo", "fuzz", "home", "latch", "layout",
+    "mailbox", "marks", "mutants", "onward", "processes", "publishing", "readme", "recall", "relay", "renewal", "rules",
+    "simulation", "spool", "stix", "store", "transport",
 )  # fmt: skip
 _SECONDS_MAX = 5.0  # a test that takes longer is none of a line
 _TOTAL_MAX = 12.0  # seconds of tests for one mutation; what only a later one would notice has no test of its own
@@ -171,11 +172,28 @@ def _parsed() -> dict[str, ast.Module]:
     }
 
 
+@dataclass
+class _Asked:
+    """A mutation whose tests run, some of which may wait until the first have ended."""
+
+    module: str
+    mutation: Mutation
+    code: CodeType
+    waiting: list[list[Test]]
+    tests: int
+    run: Running | None = None
+    seconds: float = 0.0
+
+    def go_on(self) -> int:
+        """Start the next tests; return the process in which they run."""
+        self.run = start(f"infoexchange.{self.module}", self.code, self.waiting.pop(0))
+        return self.run.process
+
+
 def results(work: Sequence[tuple[str, Path, Mutation]], selection: Selection, processes: int) -> Iterator[Result]:
     """Run the tests against every mutation, some at a time."""
-    waiting = iter(work)
-    running: dict[int, tuple[str, Mutation, int, Running]] = {}
-    guess = _Guess()
+    waiting, guess = iter(work), _Guess()
+    running: dict[int, _Asked] = {}
     while True:
         while len(running) < processes:
             item = next(waiting, None)
@@ -186,21 +204,32 @@ def results(work: Sequence[tuple[str, Path, Mutation]], selection: Selection, pr
             if not tests:
                 yield Result(module, mutation, Outcome(False, "no test runs it", 0.0), 0)
                 continue
-            run = start(f"infoexchange.{module}", code_of(path, mutation), guess.stages(module, path, mutation, tests))
-            running[run.process] = (module, mutation, len(tests), run)
+            stages = guess.stages(module, path, mutation, tests)
+            asked = _Asked(module, mutation, code_of(path, mutation), stages, len(tests))
+            running[asked.go_on()] = asked
         if not running:
             return
         process, status, usage = os.wait4(-1, os.WNOHANG)
         if process == 0:
-            for *_, late in running.values():
-                if time.perf_counter() > late.deadline:
-                    os.kill(late.process, signal.SIGKILL)
+            _end_late([asked.run for asked in running.values() if asked.run])
             time.sleep(0.005)
             continue
-        module, mutation, count, run = running.pop(process)
-        outcome = run.outcome(status, usage)
-        guess.learn(module, outcome.by)
-        yield Result(module, mutation, outcome, count)
+        asked = running.pop(process)
+        assert asked.run is not None
+        outcome = asked.run.outcome(status, usage)
+        asked.seconds += outcome.seconds
+        if not outcome.killed and asked.waiting:
+            running[asked.go_on()] = asked
+            continue
+        guess.learn(asked.module, outcome.by)
+        yield Result(asked.module, asked.mutation, replace(outcome, seconds=asked.seconds), asked.tests)
+
+
+def _end_late(runs: Iterable[Running]) -> None:
+    """End what uses no processor time and does not end by itself."""
+    for run in runs:
+        if time.perf_counter() > run.deadline:
+            os.kill(run.process, signal.SIGKILL)
 
 
 class _Guess:
@@ -241,7 +270,7 @@ def code_of(path: Path, mutation: Mutation) -> CodeType:
 
 def check_sound(tests: Sequence[Test]) -> None:
     """Stop unless every test passes in such a run as it is: else nothing would be learnt from one that fails."""
-    run = start("infoexchange", None, [tests])
+    run = start("infoexchange", None, tests)
     _, status, usage = os.wait4(run.process, 0)
     outcome = run.outcome(status, usage)
     if outcome.killed:
@@ -311,7 +340,7 @@ def main() -> int:
             console.print(f"{name}.{mutation.id}", markup=False, soft_wrap=True)
         return 0
     preload()
-    files = [f for f in sorted(TESTS.glob("test_*.py")) if not f.stem.split("_")[1].startswith(_PROGRAMS)]
+    files = [f for f in sorted(TESTS.glob("test_*.py")) if not f.stem.split("_")[1].startswith(_ELSEWHERE)]
     bar = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     found: list[Result] = []
     begin = time.perf_counter()

@@ -264,14 +264,15 @@ class Batching:
             jobs = [job for ticket in batch for job in ticket.jobs]
             started = loop.time()
             try:
-                results = iter(await loop.run_in_executor(self._writer, self.node.commit, jobs))
+                settled = await loop.run_in_executor(self._writer, self.node.settle, jobs)
             except Exception as problem:  # noqa: BLE001  whatever it is, nobody of the batch may be told "accepted"
                 self._fail(problem, batch)
                 continue
             self.metrics.committed(loop.time() - started, self.node.ledger.size)
+            results = iter(result for _, result in settled)
             for ticket in batch:
                 _answer(ticket, [next(results) for _ in ticket.jobs])
-            for job in jobs:
+            for job, _ in settled:
                 for change in job.changes:
                     self._tell(change)
 

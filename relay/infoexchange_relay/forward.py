@@ -29,13 +29,13 @@ from infoexchange.transport.forms import next_limit
 from infoexchange_relay.carrying import Carrier
 
 # Implementation constants
-_BACKOFF_FIRST = 0.5  # seconds; doubled after each failure
-_BACKOFF_MAX = 30.0
+BACKOFF_FIRST = 0.5  # seconds; doubled after each failure
+BACKOFF_MAX = 30.0
 _HELD_MAX = 1024  # envelopes passed over until the next pause
 _PUBLISHED_MAX = 4096  # bundles a peer is known to have
 
 # A peer that says this speaks of itself, not of the envelope.
-_OF_THE_PEER = frozenset({Reason.DIRECTORY_EXPIRED})
+OF_THE_PEER = frozenset({Reason.DIRECTORY_EXPIRED})
 
 Decision = Callable[[], Job]
 _Decided = tuple[Waiting, Decision | None]
@@ -122,7 +122,7 @@ class Forwarder:
                 await self._forward(bell)
 
     async def _forward(self, bell: Bell) -> None:
-        delay = _BACKOFF_FIRST
+        delay = BACKOFF_FIRST
         while not bell.ended:
             try:
                 found = await self._once()
@@ -130,14 +130,14 @@ class Forwarder:
                 # Nothing is known of any envelope: UNAVAILABLE, or the peer does not accept this relay.
                 _log.warning("forward_failed", peer=self._peer.name, reason=problem.reason.word)
                 self._published.clear()
-                await asyncio.sleep(_jittered(delay))
-                delay = min(delay * 2, _BACKOFF_MAX)
+                await asyncio.sleep(jittered(delay))
+                delay = min(delay * 2, BACKOFF_MAX)
                 continue
             if found:
-                delay = _BACKOFF_FIRST
-            elif not await bell.heard(_jittered(delay) if self._held else None):
+                delay = BACKOFF_FIRST
+            elif not await bell.heard(jittered(delay) if self._held else None):
                 self._held.clear()
-                delay = min(delay * 2, _BACKOFF_MAX)
+                delay = min(delay * 2, BACKOFF_MAX)
 
     async def _once(self) -> bool:
         """Forward one batch; return whether anything left the queue."""
@@ -223,7 +223,7 @@ class Forwarder:
             if reason is not None:
                 return self._refused(item, reason)
             self._carrier.take(item.position, load.raw)
-        if isinstance(result, UnavailableError) or result.reason in _OF_THE_PEER:
+        if isinstance(result, UnavailableError) or result.reason in OF_THE_PEER:
             return None
         return self._refused(item, result.reason)
 
@@ -249,7 +249,7 @@ class Forwarder:
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
 
 
-def _jittered(seconds: float) -> float:
+def jittered(seconds: float) -> float:
     """Return a time around `seconds`, so that relays do not come back in step."""
     return seconds * random.uniform(0.5, 1.0)  # noqa: S311  spreads retries, guards no secret
 

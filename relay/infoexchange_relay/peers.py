@@ -15,12 +15,12 @@ import structlog
 
 from infoexchange.bundle import KeyBundle
 from infoexchange.certificates import CLOCK_SKEW
-from infoexchange.errors import ExchangeError, Reason, UnavailableError, UntrustedError
+from infoexchange.errors import ExchangeError, UnavailableError, UntrustedError
 from infoexchange.listing import Party, Role
 from infoexchange.ports import History, concerns
 from infoexchange.receipt import Receipt
-from infoexchange.states import Event
 from infoexchange_relay.forward import Forwarder, Peer, Writer
+from infoexchange_relay.recalls import OrderForwarder
 
 # Implementation constants
 _FORWARDERS_MAX = 64  # threads, each made when it is first needed: a region has fewer relays
@@ -43,10 +43,10 @@ class Peers:
         self._peers = {peer.name: peer for peer in peers}
         self._writer = writer
         self._node = writer.node
-        self._pool = ThreadPoolExecutor(max(_FORWARDERS_MAX, len(peers)), "forward")
+        self._pool = ThreadPoolExecutor(max(_FORWARDERS_MAX, 2 * len(peers)), "forward")
         # Apart from them, so that questions to a slow peer hold up nobody's messages.
         self._askers = ThreadPoolExecutor(_ASKERS, "ask")
-        self._forwarding: dict[str, asyncio.Task[None]] = {}
+        self._forwarding: dict[str, list[asyncio.Task[None]]] = {}
         self._sweeping: asyncio.Task[None] | None = None
         self._asked: dict[str, datetime] = {}
         self._learning: set[asyncio.Task[None]] = set()
@@ -58,8 +58,8 @@ class Peers:
         self._sweeping = asyncio.create_task(_watched(self._sweep))
 
     def _forward(self, peer: Peer) -> None:
-        forwarder = Forwarder(peer, self._writer, self._pool)
-        self._forwarding[peer.name] = asyncio.create_task(_watched(forwarder.run))
+        ways = (Forwarder(peer, self._writer, self._pool), OrderForwarder(peer, self._writer, self._pool))
+        self._forwarding[peer.name] = [asyncio.create_task(_watched(way.run)) for way in ways]
 
     async def renew(self, peers: Sequence[Peer]) -> None:
         """Go on with other peers: what waits for one that was there before goes on where it stood.
@@ -76,7 +76,7 @@ class Peers:
 
     async def _end(self, peers: Sequence[Peer]) -> None:
         """End the forwarders and connections of some peers; a call under way is made again by whoever comes after."""
-        tasks = [self._forwarding.pop(peer.name) for peer in peers if peer.name in self._forwarding]
+        tasks = [task for peer in peers for task in self._forwarding.pop(peer.name, ())]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -114,10 +114,7 @@ class Peers:
                 # A clock that has run ahead must not end what waits: by it the directory has expired as well.
                 self._node.directory.check_current(past)
                 expired = await self._writer.read(partial(store.expired, past, limit=_SWEEP_LIMIT))
-                decisions = [
-                    partial(self._node.ended, Event.EXPIRED, item.party, item.digest, Reason.EXPIRED)
-                    for item in expired
-                ]
+                decisions = [partial(self._node.expired, item) for item in expired]
                 results = await self._writer.settle(decisions, size=0)
                 if len(results) == _SWEEP_LIMIT and any(isinstance(result, Receipt) for result in results):
                     continue

@@ -9,7 +9,7 @@ from infoexchange import suites, wire
 from infoexchange.bundle import KeyBundle
 from infoexchange.directory import Directory
 from infoexchange.dsse import TYPE_ACKNOWLEDGEMENT, Dsse
-from infoexchange.errors import ExchangeError, Reason, error
+from infoexchange.errors import Reason, error
 from infoexchange.keys import EpochKeys, KeyUsage
 from infoexchange.listing import Party
 from infoexchange.states import Event
@@ -18,12 +18,12 @@ from infoexchange.v1 import audit_pb2, envelope_pb2
 
 # Specification constants
 STATEMENT_SIZE_MAX = 16 * 1024  # a statement with the longest signature is below 6 KiB
-_STATES = (Event.OPENED, Event.REFUSED)
+_STATES = (Event.OPENED, Event.REFUSED, Event.DESTROYED)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Statement:
-    """What a recipient says of one envelope: opened, with the commitment it recomputed, or refused, with a reason."""
+    """What a recipient says of one envelope: opened or destroyed, with the commitment it recomputed, or refused."""
 
     envelope_digest: bytes
     issuer: str
@@ -77,14 +77,15 @@ class Acknowledgement:
         )
         state = int(m.state)
         if state not in _STATES or len(dsse.signatures) != 1:
-            raise error(Reason.BAD_FIELD, field="acknowledgement.state", detail="OPENED or REFUSED, signed once")
+            raise error(
+                Reason.BAD_FIELD, field="acknowledgement.state", detail="no recipient's state, or not signed once"
+            )
         if m.previous:
             raise error(Reason.BAD_FIELD, field="acknowledgement.previous", detail="not offered by this version")
-        opened = state == Event.OPENED
-        if opened == bool(m.reason) or opened != bool(m.content_commitment):
-            raise error(
-                Reason.BAD_FIELD, field="acknowledgement.reason", detail="OPENED has no reason, REFUSED has one"
-            )
+        refused = state == Event.REFUSED
+        if refused != bool(m.reason) or refused == bool(m.content_commitment):
+            detail = "REFUSED has a reason, the others have the commitment"
+            raise error(Reason.BAD_FIELD, field="acknowledgement.reason", detail=detail)
         statement = Statement(
             envelope_digest=wire.check_size(
                 m.envelope_digest, wire.DIGEST_SIZE, field="acknowledgement.envelope_digest"
@@ -133,11 +134,3 @@ class Acknowledgement:
         public = bundle.signing_public(suites.suite_of(suite.number), KeyUsage.ACKNOWLEDGEMENT)
         suite.verify(public, self.dsse.message, self.dsse.signatures[0])
         return party
-
-
-def statement_digest(raw: bytes) -> bytes:
-    """Return the digest by which a log entry names an acknowledgement; nothing for bytes that are none."""
-    try:
-        return Acknowledgement.parse(raw).digest
-    except ExchangeError:
-        return b""

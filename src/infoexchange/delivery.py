@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 from google.protobuf.message import DecodeError, Message
 
@@ -29,8 +29,9 @@ class Delivery:
         sender: Agency that signed it.
         envelope: As it travelled, for evidence.
         content: As it was sealed: schema, exact payload, thread.
+        received_at: When it was opened, by this machine's clock.
         attachments: Files that came with it; they can be fetched until it is acknowledged.
-        repeated: Whether it was handed over before without being acknowledged, for example before a crash.
+        repeated: Whether it may have been handed over before without being acknowledged, for example before a crash.
         origin: Where it was taken from, if the sender passed on what another agency had sent.
     """
 
@@ -38,6 +39,7 @@ class Delivery:
     sender: str
     envelope: Envelope = field(repr=False)
     content: Content = field(repr=False)
+    received_at: datetime
     attachments: tuple[Enclosure, ...] = ()
     repeated: bool = False
     origin: Origin | None = field(default=None, repr=False)
@@ -53,6 +55,31 @@ class Delivery:
         return self.envelope.header.op_status
 
     @property
+    def valid_until(self) -> datetime | None:
+        """After this nobody is to act on it any more, as its sender says; nothing where it says nothing."""
+        return _moment(self.message, "valid_until")
+
+    @property
+    def outdated(self) -> bool:
+        """Whether it came after `valid_until`: do not act on it."""
+        return self.valid_until is not None and self.received_at > self.valid_until
+
+    @property
+    def retention_until(self) -> datetime | None:
+        """After this every copy is to be destroyed, as its sender says; nothing where it says nothing."""
+        return _moment(self.message, "retention_until")
+
+    @property
+    def corrects(self) -> bytes:
+        """Digest of the earlier message of the same sender that this one corrects, if it is a `Correction`."""
+        return _named(self.message, "Correction", "corrects")
+
+    @property
+    def recalls(self) -> bytes:
+        """Digest of the earlier message of the same sender that this one recalls, if it is a `Recall`."""
+        return _named(self.message, "Recall", "recalls")
+
+    @property
     def chain(self) -> tuple[Transfer, ...]:
         """Every transfer of the content, each verified: the originator's first, the one that brought it here last."""
         earlier = self.origin.transfers if self.origin else ()
@@ -62,6 +89,16 @@ class Delivery:
     def originator(self) -> str:
         """Agency whose information it is: it sealed and signed these very bytes first, and its marks bind."""
         return self.chain[0].sender
+
+
+def _moment(message: Message, name: str) -> datetime | None:
+    """Return a time that the marks state."""
+    handling = catalogue.handling_of(message)
+    return getattr(handling, name).ToDatetime(tzinfo=UTC) if handling.HasField(name) else None  # type: ignore[arg-type]
+
+
+def _named(message: Message, kind: str, name: str) -> bytes:
+    return bytes(getattr(message, name)) if catalogue.schema_of(message) == f"{catalogue.PACKAGE}.{kind}" else b""
 
 
 @dataclass(frozen=True)

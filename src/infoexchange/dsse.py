@@ -23,6 +23,7 @@ TYPE_BATCH = "application/vnd.infoexchange.batch.v1+protobuf"
 TYPE_KEYBUNDLE = "application/vnd.infoexchange.keybundle.v1+protobuf"
 TYPE_DIRECTORY = "application/vnd.infoexchange.directory.v1+protobuf"
 TYPE_ACKNOWLEDGEMENT = "application/vnd.infoexchange.acknowledgement.v1+protobuf"
+TYPE_RECALL = "application/vnd.infoexchange.recall.v1+protobuf"
 TYPE_GRANT = "application/vnd.infoexchange.grant.v1+protobuf"
 SIGNATURE_SIZE_MAX = 8192  # the largest of the registry is below 5 KiB
 KEY_ID_MAX = 64  # a hint: a SHA-256 in hexadecimal at most

@@ -27,6 +27,7 @@ from infoexchange.header import RECIPIENTS_MAX, Header, Recipient
 from infoexchange.keys import EpochKeys, Identity
 from infoexchange.listing import Party
 from infoexchange.manifest import Manifest
+from infoexchange.states import Precedence
 from infoexchange.suites import Entropy, Suite
 from infoexchange.v1 import envelope_pb2
 from infoexchange.wrap import EpochKek, Wrap
@@ -205,6 +206,16 @@ class Envelope:
     def digest(self) -> bytes:
         """SHA-256 of the signed bytes: the envelope's name, whatever its transport form."""
         return self.manifest.digest
+
+    @property
+    def precedence(self) -> Precedence:
+        """Place in a relay's queue."""
+        return self.header.precedence
+
+    @property
+    def expires_at(self) -> datetime:
+        """When delivery is no longer tried."""
+        return self.header.expires_at
 
     def verify(self, directory: Directory, bundle: KeyBundle, *, now: datetime) -> Party:
         """Return the sender, once signature, digests, standing and time have been checked.

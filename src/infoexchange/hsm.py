@@ -82,10 +82,10 @@ class HeldKey:
             UnavailableError: `UNAVAILABLE` when driver, token or key is not there.
             RefusedError: `NOT_PERMITTED` when the token does not take the PIN.
         """
-        from pkcs11 import KeyType, Mechanism, ObjectClass
-
         place = Place.parse(self.uri)
         with _session(place, self.pin) as session:
+            from pkcs11 import KeyType, Mechanism, ObjectClass
+
             key = session.get_key(ObjectClass.PRIVATE_KEY, KeyType.EC_EDWARDS, label=place.label)
             return bytes(key.sign(message, mechanism=Mechanism.EDDSA))
 
@@ -99,11 +99,11 @@ def find_or_make(uri: str, pin: Pin) -> HeldKey:
         RefusedError: `NOT_PERMITTED` when the token does not take the PIN.
         UntrustedError: `BAD_CERTIFICATE` when the key found is not acceptable.
     """
-    from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
-    from pkcs11.exceptions import NoSuchKey
-
     place = Place.parse(uri)
     with _session(place, pin, write=True) as session:
+        from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
+        from pkcs11.exceptions import NoSuchKey
+
         try:
             public = session.get_key(ObjectClass.PUBLIC_KEY, KeyType.EC_EDWARDS, label=place.label)
             session.get_key(ObjectClass.PRIVATE_KEY, KeyType.EC_EDWARDS, label=place.label)

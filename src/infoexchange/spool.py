@@ -23,10 +23,10 @@ from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
 from infoexchange.grant import Grant
 from infoexchange.header import LIFETIME_MAX
-from infoexchange.ports import Notice, Notified, Result, Seen, Sent, Standing
+from infoexchange.ports import Known, Notice, Notified, Result, Seen, Sent, Standing
 from infoexchange.receipt import Receipt
 from infoexchange.stash import FileStash
-from infoexchange.states import Event
+from infoexchange.states import Event, OpStatus
 
 # Implementation constants
 BUSY_SECONDS = 10.0  # a writer that waits longer stands behind a process that hangs
@@ -45,11 +45,19 @@ _TABLES = (
         digest BLOB PRIMARY KEY, claim BLOB NOT NULL UNIQUE, expires_ms INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID""",
     "CREATE INDEX infoexchange_expiry ON infoexchange_inbox (expires_ms)",
+    """CREATE TABLE infoexchange_known (
+        digest BLOB PRIMARY KEY, sender TEXT NOT NULL, op_status INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
     """CREATE TABLE infoexchange_notice (
         position INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, state INTEGER NOT NULL, statement BLOB NOT NULL,
         said INTEGER NOT NULL DEFAULT 0
     ) STRICT""",
     "CREATE INDEX infoexchange_unsaid ON infoexchange_notice (position) WHERE said = 0",
+    # Further statements, until the relay has taken them.
+    """CREATE TABLE infoexchange_statement (
+        position INTEGER PRIMARY KEY, digest BLOB NOT NULL, state INTEGER NOT NULL, statement BLOB NOT NULL,
+        UNIQUE (digest, state, statement)
+    ) STRICT""",
     """CREATE TABLE infoexchange_kek (
         name BLOB PRIMARY KEY, peer TEXT NOT NULL, given INTEGER NOT NULL, ready INTEGER NOT NULL,
         not_after_ms INTEGER NOT NULL, raw BLOB NOT NULL
@@ -60,6 +68,13 @@ _TABLES = (
     "CREATE INDEX infoexchange_granted ON infoexchange_grant (origin)",
     "CREATE TABLE infoexchange_origin (digest BLOB PRIMARY KEY, raw BLOB NOT NULL) STRICT",
 )
+_UNSAID = f"""
+    SELECT digest, state, statement FROM (
+        SELECT digest, state, statement, position, 1 AS turn FROM infoexchange_notice WHERE said = 0
+        UNION ALL
+        SELECT digest, state, statement, position, CASE state WHEN {int(Event.RECALLED)} THEN 0 ELSE 2 END
+        FROM infoexchange_statement
+    ) ORDER BY turn, position LIMIT ?"""  # noqa: S608  constants only
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -168,6 +183,8 @@ class SqliteSpool:
             version = cursor.execute("SELECT max(version) FROM infoexchange_spool").fetchone()[0]
             if version != _SCHEMA:
                 raise unusable(self._name, f"schema {version}, this version knows {_SCHEMA}", "Update this software.")
+            _, _, file = cursor.execute("PRAGMA database_list").fetchone()
+        self.stash = FileStash(Path(f"{file}-attachments") if file else None)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Cursor]:
@@ -196,13 +213,6 @@ class SqliteSpool:
                 cursor.execute("ROLLBACK TO infoexchange" if joined else "ROLLBACK")
                 if joined:
                     cursor.execute("RELEASE infoexchange")
-
-    @property
-    def stash(self) -> FileStash:
-        """Files too large for the database, in a folder beside it."""
-        with self._transaction() as cursor:
-            _, _, file = cursor.execute("PRAGMA database_list").fetchone()
-        return FileStash(Path(f"{file}-attachments") if file else None)
 
     def standing(self) -> Standing:
         """Return the newest sequence number used and its envelope digest; 0 and nothing before the first."""
@@ -265,8 +275,8 @@ class SqliteSpool:
             row = cursor.fetchone()
             return Sent(*row) if row else None
 
-    def begin(self, digest: bytes, claim: bytes, expires_at: datetime) -> Seen:
-        """Record that an envelope is about to be handed over; return what was known before.
+    def begin(self, digest: bytes, claim: bytes, expires_at: datetime, known: Known | None = None) -> Seen:
+        """Record that an envelope is about to be handed over, and what to remember; return what was seen before.
 
         Raises:
             RefusedError: `REPLAYED` when the claim belongs to another digest.
@@ -280,7 +290,17 @@ class SqliteSpool:
                 raise error(Reason.REPLAYED, field="header.message_id", detail="another envelope came under this id")
             row = (digest, claim, wire.to_ms(expires_at))
             cursor.execute("INSERT INTO infoexchange_inbox VALUES (?, ?, ?)", row)
+            if known is not None:
+                kept = (digest, known.sender, int(known.op_status))
+                cursor.execute("INSERT INTO infoexchange_known VALUES (?, ?, ?) ON CONFLICT DO NOTHING", kept)
             return Seen.NEW
+
+    def known(self, digest: bytes) -> Known | None:
+        """Return what is remembered of a message that came, however long ago."""
+        with self._transaction() as cursor:
+            cursor.execute("SELECT sender, op_status FROM infoexchange_known WHERE digest = ?", (digest,))
+            row = cursor.fetchone()
+            return Known(row[0], OpStatus(row[1])) if row else None
 
     def finish(self, notice: Notice) -> None:
         """Record that the application has it, and keep what is to be said to the relay; a repeat changes nothing."""
@@ -290,19 +310,26 @@ class SqliteSpool:
                 (notice.digest, int(notice.state), notice.statement),
             )
 
-    def said(self, digests: Sequence[bytes]) -> None:
-        """Record that the relay has taken what was said."""
-        with self._transaction() as cursor:
-            rows = [(digest,) for digest in digests]
-            cursor.executemany("UPDATE infoexchange_notice SET said = 1 WHERE digest = ?", rows)
-
-    def unsaid(self, limit: int) -> Sequence[Notice]:
-        """Return notices the relay has not taken yet, oldest first."""
+    def keep(self, notice: Notice) -> None:
+        """Keep another signed statement until the relay has it: RECALLED or DESTROYED; a repeat changes nothing."""
         with self._transaction() as cursor:
             cursor.execute(
-                "SELECT digest, state, statement FROM infoexchange_notice WHERE said = 0 ORDER BY position LIMIT ?",
-                (limit,),
+                "INSERT INTO infoexchange_statement (digest, state, statement) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                (notice.digest, int(notice.state), notice.statement),
             )
+
+    def said(self, notices: Sequence[Notice]) -> None:
+        """Record that the relay has taken what was said."""
+        with self._transaction() as cursor:
+            rows = [(n.digest, int(n.state), n.statement) for n in notices]
+            which = "WHERE digest = ? AND state = ? AND statement = ?"
+            cursor.executemany(f"UPDATE infoexchange_notice SET said = 1 {which}", rows)  # noqa: S608  constants only
+            cursor.executemany(f"DELETE FROM infoexchange_statement {which}", rows)  # noqa: S608  constants only
+
+    def unsaid(self, limit: int) -> Sequence[Notice]:
+        """Return notices the relay has not taken yet: RECALLED, those of `finish`, then DESTROYED, each in order."""
+        with self._transaction() as cursor:
+            cursor.execute(_UNSAID, (limit,))
             return [Notice(digest, Event(state), statement) for digest, state, statement in cursor]
 
     def notice(self, digest: bytes) -> Notice | None:

@@ -24,7 +24,7 @@ class Precedence(enum.IntEnum):
 
 
 class Event(enum.IntEnum):
-    """What a log entry records; 1 to 9 are also the state of a message at one recipient."""
+    """What a log entry records; 1 to 10 are also the state of a message at one recipient."""
 
     ACCEPTED = 1
     FORWARDED = 2
@@ -35,15 +35,20 @@ class Event(enum.IntEnum):
     RECALLED = 7
     EXPIRED = 8
     UNDELIVERABLE = 9
+    DESTROYED = 10
+    RECALL_ORDERED = 18
+    RECALL_FORWARDED = 19
+    RECALL_FAILED = 20
     LOG_GENESIS = 32
     DIRECTORY_VERSION = 37
     KEY_BUNDLE = 38
 
     @property
     def final(self) -> bool:
-        """Whether nothing can follow for that recipient."""
+        """Whether it says how the way to a recipient ended."""
         return self in _FINAL
 
 
-# OPENED can still follow DELIVERED, so DELIVERED alone ends delivery but not the story.
+# OPENED can still follow DELIVERED, so DELIVERED alone ends delivery but not the story. DESTROYED follows OPENED and
+# changes nothing about how the message arrived.
 _FINAL = frozenset({Event.OPENED, Event.REFUSED, Event.RECALLED, Event.EXPIRED, Event.UNDELIVERABLE})

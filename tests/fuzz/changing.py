@@ -61,6 +61,7 @@ PAYLOADS: dict[str, Any] = {
     dsse.TYPE_DIRECTORY: directory_pb2.Directory,
     dsse.TYPE_GRANT: grant_pb2.Grant,
     dsse.TYPE_ACKNOWLEDGEMENT: audit_pb2.RecipientAcknowledgement,
+    dsse.TYPE_RECALL: audit_pb2.RecallOrder,
 }
 
 

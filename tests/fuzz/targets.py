@@ -6,7 +6,6 @@ A new `parse` needs one entry in a list below; a test names the one that has non
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,17 +15,17 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from fuzz import changing, key_files
+from fuzz import changing, key_files, mending
 from fuzz.world import RECIPIENT, SENDER, World
 from infoexchange import catalogue, certificates, delivery, hsm, wire
 from infoexchange.acknowledgement import Acknowledgement
-from infoexchange.audit import Routing, Subject, commit
+from infoexchange.audit import Routing, Subject
 from infoexchange.bridges import stix, tables
 from infoexchange.bundle import KeyBundle
 from infoexchange.catalogue import codes, examples, text
 from infoexchange.cli import draft, rootkey
 from infoexchange.cli.register import Register
-from infoexchange.content import Content, _padding_for
+from infoexchange.content import Content
 from infoexchange.directory import Directory
 from infoexchange.dsse import TYPE_MANIFEST, Dsse
 from infoexchange.envelope import Envelope, Wrap
@@ -40,7 +39,9 @@ from infoexchange.listing import Listing, Roots
 from infoexchange.log import LogKeys
 from infoexchange.manifest import Manifest
 from infoexchange.origin import Origin
+from infoexchange.recall import RecallOrder
 from infoexchange.receipt import Receipt
+from infoexchange.statement import parse_statement
 from infoexchange.tlog import Checkpoint, Cosignature, Note, Policy, Proof, VerifierKey, tiles
 from infoexchange.tlog import text as tlog_text
 from infoexchange.tlog.note import Signature
@@ -107,67 +108,9 @@ def _message(name: str, reader: Any, kind: Any, seeds: Iterable[bytes], **how: A
     return _of(name, reader, seeds, change=changing.fields(kind), **how)
 
 
-# Mending
-
-
-def _recommitted(raw: bytes) -> bytes:
-    """A receipt whose leaf commits to the groups it shows."""
-    message = audit_pb2.Receipt.FromString(raw)
-    leaf = audit_pb2.AuditLeaf.FromString(message.leaf)
-    leaf.c_routing = commit("routing", message.routing_salt, message.routing)
-    leaf.c_message = commit("message", message.message_salt, message.message)
-    if message.operational_salt:
-        leaf.c_operational = commit("operational", message.operational_salt, message.operational)
-    message.leaf = wire.canonical(leaf)
-    return wire.canonical(message)
-
-
-def _repadded(raw: bytes) -> bytes:
-    """A content padded to the one length it may have."""
-    m = content_pb2.Content.FromString(raw)
-    m.ClearField("padding")
-    m.padding = bytes(_padding_for(m.ByteSize()))
-    return wire.canonical(m)
-
-
-def _renamed(raw: bytes) -> bytes:
-    """Evidence that names the message it holds."""
-    m = evidence_pb2.Evidence.FromString(raw)
-    inner = envelope_pb2.Envelope.FromString(m.envelope).manifest if m.envelope else m.manifest
-    m.envelope_digest = Dsse(inner.payload_type, inner.payload, ()).digest
-    for event in m.events:
-        event.ParseFromString(_recommitted(event.SerializeToString()))
-    return wire.canonical(m)
-
-
-def _regranted(raw: bytes) -> bytes:
-    """An origin whose manifest names the grant that it holds."""
-    m = content_pb2.Origin.FromString(raw)
-    container = envelope_pb2.Dsse.FromString(m.manifest)
-    payload = envelope_pb2.Manifest.FromString(container.payload)
-    header = envelope_pb2.Header.FromString(payload.header)
-    header.grant = hashlib.sha256(m.grant).digest() if m.grant else b""
-    payload.header = wire.canonical(header)
-    container.payload = wire.canonical(payload)
-    m.manifest = wire.canonical(container)
-    return wire.canonical(m)
-
-
 def _transfer(raw: bytes) -> Any:
     m = evidence_pb2.Transfer.FromString(raw)
     return Transfer.parse(m.manifest, m.grant, m.accepted, m.wrap)
-
-
-def _lenient(mend: changing.Mend) -> changing.Mend:
-    """Mend what can be mended."""
-
-    def mended(raw: bytes) -> bytes:
-        try:
-            return mend(raw)
-        except (DecodeError, ValueError):
-            return raw
-
-    return mended
 
 
 # Readers that need more than bytes
@@ -226,7 +169,7 @@ def _protobuf(world: World) -> list[Target]:
     bundles, directory = [bundle.raw for bundle in world.bundles], world.directory
     dsse = functools.partial(Dsse.parse, payload_type=TYPE_MANIFEST, size_max=SIZE_MAX)
     header = functools.partial(wire.parse, e.Header, size_max=SIZE_MAX, field="header")
-    resigned = _lenient(lambda raw: world.signed_directory(e.Dsse.FromString(raw).payload))
+    resigned = mending.lenient(lambda raw: world.signed_directory(e.Dsse.FromString(raw).payload))
     payload = (directory.listing.payload,)
     origins = [step.raw for step in world.onward.origin()]
     transfers = [wire.canonical(step.transfer.to_wire()) for step in world.onward.origin()]
@@ -239,7 +182,8 @@ def _protobuf(world: World) -> list[Target]:
         _message("Dsse", Dsse, e.Dsse, manifests, read=dsse),
         _message("Header", Header, e.Header, [m.header.raw for m in envelopes]),
         _message("Wrap", Wrap, e.RecipientWrap, wraps),
-        _message("Content", Content, content_pb2.Content, [c.raw for c in world.contents], mend=_lenient(_repadded)),
+        _message("Content", Content, content_pb2.Content, [c.raw for c in world.contents],
+                 mend=mending.lenient(mending.repadded)),
         _message("KeyBundle", KeyBundle, e.Dsse, bundles),
         _message("Listing", Listing, directory_pb2.Directory, payload, raw=lambda found: found.payload),
         _message("Roots", Roots, directory_pb2.Roots, [world.exchange.community.roots.raw, world.roots.raw]),
@@ -248,14 +192,17 @@ def _protobuf(world: World) -> list[Target]:
             read=functools.partial(Directory.parse, roots=world.roots),
         ),
         _message("Acknowledgement", Acknowledgement, e.Dsse, statements),
+        _message("RecallOrder", RecallOrder, e.Dsse, [world.order.raw]),
+        _message("statement", parse_statement, e.Dsse, [*statements, world.order.raw]),
         _message("Grant", Grant, e.Dsse, [world.onward.grant.raw]),
-        _message("Origin", Origin, content_pb2.Origin, origins, mend=_lenient(_regranted)),
+        _message("Origin", Origin, content_pb2.Origin, origins, mend=mending.lenient(mending.regranted)),
         _message("Transfer", Transfer, evidence_pb2.Transfer, transfers, read=_transfer, raw=None,
                  allowed=(ExchangeError, DecodeError)),
         _message("Routing", Routing, audit_pb2.AuditRouting, routings),
         _message("Subject", Subject, audit_pb2.AuditMessage, subjects),
-        _message("Receipt", Receipt, audit_pb2.Receipt, receipts, mend=_lenient(_recommitted)),
-        _message("Evidence", Evidence, evidence_pb2.Evidence, [v.raw for v in world.evidence], mend=_lenient(_renamed)),
+        _message("Receipt", Receipt, audit_pb2.Receipt, receipts, mend=mending.lenient(mending.recommitted)),
+        _message("Evidence", Evidence, evidence_pb2.Evidence, [v.raw for v in world.evidence],
+                 mend=mending.lenient(mending.renamed)),
         _message("canonical form", wire.parse, e.Header, [m.header.raw for m in envelopes], read=header),
         _of("records", wire.top_level_records, [c.payload for c in world.contents],
             read=lambda raw: list(wire.top_level_records(raw))),
@@ -273,7 +220,7 @@ def _used(world: World) -> list[Target]:
         Target("Envelope, opened", (), opened, mine, changing.fields(e.Envelope)),
         Target(
             "Evidence, verified", (), examined, tuple(v.raw for v in world.evidence),
-            changing.fields(evidence_pb2.Evidence), _lenient(_renamed),
+            changing.fields(evidence_pb2.Evidence), mending.lenient(mending.renamed),
         ),
         Target("KeyBundle, verified", (), proven, (world.bundles[0].raw,), changing.fields(e.Dsse)),
         Target(

@@ -19,6 +19,7 @@ from infoexchange.listing import RootKey, Roots
 from infoexchange.mailbox import Mailbox
 from infoexchange.ports import Sent
 from infoexchange.quorum import policy_for
+from infoexchange.recall import Recalled, RecallOrder
 from infoexchange.receipt import Receipt
 from infoexchange.states import OpStatus, Precedence
 from infoexchange.suites import HYBRID, HYBRID_KEM, OFFERED
@@ -89,6 +90,20 @@ class World:
     def receipts(self) -> tuple[Receipt, ...]:
         """Of every event of one message."""
         return self.evidence[0].events
+
+    @property
+    def order(self) -> RecallOrder:
+        """A recall of the first envelope for two recipients."""
+        member = self.exchange.community.members[SENDER]
+        said = Recalled(
+            envelope_digest=self.envelopes[0].digest,
+            issuer=SENDER,
+            issuer_bundle=member.bundle.digest,
+            suite=self.envelopes[0].header.suite,
+            recipients=(RECIPIENT, SECOND),
+            at=self.now,
+        )
+        return RecallOrder.sign(said, member.identity.epochs[0])
 
     @property
     def proofs(self) -> tuple[Proof, ...]:

@@ -7,9 +7,8 @@ import sqlite3
 
 from infoexchange import wire
 from infoexchange.bundle import KeyBundle
-from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, error
-from infoexchange.ports import Change
+from infoexchange.ports import Change, Parcel
 from infoexchange.states import Event
 from infoexchange.tlog import merkle
 from infoexchange_relay.stores.needs import NeedRows
@@ -53,6 +52,8 @@ class Batch:
             return found
         if any(self._is_logged(change.digest, change.party, event) for event in change.excludes):
             return error(Reason.REPLAYED, field="event", detail=f"{change.party} has ended this in another way before")
+        if not all(self._is_logged(change.digest, change.party, event) for event in change.requires):
+            return error(Reason.NOT_PERMITTED, field="event", detail=f"{change.party} has not said what this follows")
         if change.claim and self._owner(change.claim, change.digest) != change.digest:
             return error(Reason.REPLAYED, field="claim", detail="the message id belongs to another envelope")
         index = self._indices[key] = self._size + len(self.hashes)
@@ -82,13 +83,13 @@ class Batch:
 
     def _move(self, index: int, change: Change) -> None:
         """Let parties start and stop waiting; of several moves of one party the last one counts."""
-        found = self._envelope(change.digest)
+        found = self._envelope(change.digest, change.parcel)
         if found is None and change.starts:
             if change.envelope is None:
                 raise ValueError("parties cannot wait for an envelope that is not stored")
-            row = _envelope_row(index, change.digest, change.envelope)
+            row = _envelope_row(index, change.parcel, change.envelope)
             self._envelopes.append(row)
-            found = self._stored[change.digest] = (index, int(change.envelope.header.precedence))
+            found = self._stored[change.parcel] = (index, int(change.envelope.precedence))
         if found is None:  # nobody waits any more
             return
         envelope, precedence = found
@@ -99,14 +100,15 @@ class Batch:
             self._starts.pop((envelope, party), None)
             self._stops.add((envelope, party))
 
-    def _envelope(self, digest: bytes) -> tuple[int, int] | None:
-        """Return number and precedence of a stored envelope."""
-        if digest not in self._stored:
-            self._stored[digest] = self._db.execute(
-                "SELECT v.idx, v.precedence FROM entry AS e JOIN envelope AS v ON v.idx = e.idx WHERE e.digest = ?",
-                (digest,),
+    def _envelope(self, digest: bytes, parcel: bytes) -> tuple[int, int] | None:
+        """Return number and precedence of a stored envelope, or of an order that is about it."""
+        if parcel not in self._stored:
+            self._stored[parcel] = self._db.execute(
+                "SELECT v.idx, v.precedence FROM entry AS e JOIN envelope AS v ON v.idx = e.idx"
+                " WHERE e.digest = ? AND v.digest = ?",
+                (digest, parcel),
             ).fetchone()
-        return self._stored[digest]
+        return self._stored[parcel]
 
     def write(self) -> None:
         """Write every row; whoever stops waiting stops before anybody starts, which `_move` has allowed for."""
@@ -149,9 +151,8 @@ def _entry_row(index: int, change: Change, leaf: bytes) -> Row:
     return (*row, row_digest(*row))
 
 
-def _envelope_row(index: int, digest: bytes, envelope: Envelope) -> Row:
-    header = envelope.header
-    row = (index, digest, int(header.precedence), wire.to_ms(header.expires_at), envelope.raw)
+def _envelope_row(index: int, digest: bytes, envelope: Parcel) -> Row:
+    row = (index, digest, int(envelope.precedence), wire.to_ms(envelope.expires_at), envelope.raw)
     return (*row, row_digest(*row))
 
 

@@ -63,7 +63,7 @@ class NeedRows:
     def take(self, change: Change) -> None:
         """Note what a new change begins and ends."""
         if change.blobs and change.envelope:
-            expires_ms = wire.to_ms(change.envelope.header.expires_at)
+            expires_ms = wire.to_ms(change.envelope.expires_at)
             self._begun += [
                 (blob.owner, blob.root, change.digest, party, expires_ms)
                 for blob in change.blobs

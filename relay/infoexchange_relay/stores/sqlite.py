@@ -101,7 +101,7 @@ class SqliteStore:
             raise damaged("head", f"size {head.size} and its root do not fit {last + 1} entries and their tiles")
 
     def append(self, changes: Sequence[Change]) -> Sequence[int | ExchangeError]:
-        """Make the changes durable in one transaction; return one index, or `REPLAYED`, each.
+        """Make the changes durable in one transaction; return one index, `REPLAYED` or `NOT_PERMITTED`, each.
 
         Raises:
             UnavailableError: `OVERLOADED` when the disk is full, `UNAVAILABLE` when another process keeps the file
@@ -280,7 +280,8 @@ class SqliteStore:
         """Return an envelope that somebody waits for."""
         with self._reading("envelope") as db:
             row = db.execute(
-                f"SELECT v.idx, {_ENVELOPE} FROM entry AS e JOIN envelope AS v ON v.idx = e.idx WHERE e.digest = ?",  # noqa: S608  constants only
+                f"SELECT v.idx, {_ENVELOPE} FROM entry AS e JOIN envelope AS v ON v.idx = e.idx"  # noqa: S608  constants only
+                " WHERE e.digest = ?1 AND v.digest = ?1",
                 (digest,),
             ).fetchone()
         return _checked_envelope(*row)[1] if row else None

@@ -105,12 +105,11 @@ class NationalCa:
         """
         try:
             csr = x509.load_pem_x509_csr(request_pem)
-            valid = csr.is_signature_valid
+            valid, key = csr.is_signature_valid, csr.public_key()
         except (InvalidSignature, *UNREADABLE):
             raise bad("not a certificate signing request") from None
         if not valid:
             raise bad("the request is not signed by its own key")
-        key = csr.public_key()
         if not isinstance(key, ed25519.Ed25519PublicKey | mldsa.MLDSA65PublicKey | ec.EllipticCurvePublicKey):
             raise bad("a key of a kind that is not in use here")
         name = name_of(csr)

@@ -173,5 +173,5 @@ def from_pem(pem: bytes) -> list[bytes]:
     """Return every certificate of a PEM file as DER, or raise `BAD_CERTIFICATE`."""
     try:
         return [c.public_bytes(serialization.Encoding.DER) for c in x509.load_pem_x509_certificates(pem)]
-    except (ValueError, UnsupportedAlgorithm):
+    except UNREADABLE:
         raise bad("not a PEM file of certificates") from None

@@ -8,12 +8,11 @@ from __future__ import annotations
 from typing import Any, NoReturn, Self
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
 
 from infoexchange import wire
-from infoexchange.certificates.leaf import bad, load
+from infoexchange.certificates.leaf import UNREADABLE, bad, load
 from infoexchange.keys import IdentityKey, TokenKey
 
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | mldsa.MLDSA65PrivateKey
@@ -85,7 +84,7 @@ def belong_together(certificate_der: bytes, key_pem: bytes) -> bool:
 def _tls_private(key_pem: bytes) -> ec.EllipticCurvePrivateKey:
     try:
         key = serialization.load_pem_private_key(key_pem, None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except UNREADABLE:
         raise bad("not the file of a TLS key") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
         raise bad("a TLS key must be ECDSA P-256")

@@ -7,12 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from infoexchange.cli import bundle, ca, demo, directory, evidence, keyfile, keys, mail, onward, receive, share, types
+from infoexchange.cli import (
+    archive,
+    bundle,
+    ca,
+    demo,
+    directory,
+    evidence,
+    keyfile,
+    keys,
+    mail,
+    onward,
+    recall,
+    receive,
+    share,
+    types,
+)
 from infoexchange.cli.output import Output
 from infoexchange.cli.parser import Parser, parsed
 
 # Each has `register(subparsers)`; help lists the commands in this order.
-COMMANDS = (demo, mail, receive, onward, share, types, evidence, keys, bundle, keyfile, directory, ca)
+COMMANDS = (demo, mail, receive, recall, archive, onward, share, types, evidence, keys, bundle, keyfile, directory, ca)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

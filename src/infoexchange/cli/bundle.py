@@ -124,11 +124,15 @@ def _show(args: argparse.Namespace, out: Output) -> int:
 
 
 def _state(home: Home, bundle: KeyBundle, signing: KeyBundle, now: datetime) -> str:
+    from infoexchange.chain import withdrawing
+
     keys = next((k for k in home.identity.epochs if k.epoch == bundle.epoch), None)
     if keys is None or not keys.opening:
         return "destroyed"
     if now > bundle.not_after:
         return "over, still opens"
+    if any(newer.not_before <= now for newer in withdrawing(bundle, home.bundles)):
+        return "withdrawn, still opens"
     if bundle.not_before > now:
         return "to come"
     return "in use" if bundle is signing else "in use, followed"

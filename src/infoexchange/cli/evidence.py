@@ -73,16 +73,19 @@ def _make(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.cli.receive import inbox_of
     from infoexchange.envelope import Envelope
     from infoexchange.home.files import in_file, read_file, write_new
+    from infoexchange.manifest import Manifest
     from infoexchange.transport import connect
 
     digest = digest_of(args.id)
     home = opened(args, out)
     received = inbox_of(args.home, digest) / "envelope.bin"
-    envelope = None
+    envelope: Envelope | Manifest | None = None
     if received.exists():
         with in_file(received):
             envelope = Envelope.parse(read_file(received, next_step="Check the path."))
     with connect(home) as mailbox, asking_about(digest):
+        if envelope is None and mailbox.records:
+            envelope = mailbox.records.manifest(digest)  # of what was destroyed this is left
         evidence = mailbox.evidence(digest, envelope)
     if args.sealed:
         evidence = evidence.sealed()
@@ -215,5 +218,10 @@ def sentence(receipt: Receipt) -> str:
         Event.REFUSED: f"it was refused for {who or said.next_relay}, reason {reason}",
         Event.KEY_BUNDLE: f"{said.this_relay} published new keys of {said.sender}, which withdraw older ones",
         Event.EXPIRED: f"its time ran out before {who} fetched it",
+        Event.RECALLED: f"{said.this_relay} stopped it for {who}, as its sender had ordered",
+        Event.DESTROYED: f"{who} stated, signed, that its content key is destroyed",
+        Event.RECALL_ORDERED: f"{said.this_relay} took {said.sender}'s order to recall it for {who}",
+        Event.RECALL_FORWARDED: f"{said.this_relay} handed that order to {said.next_relay} and holds its receipt",
+        Event.RECALL_FAILED: f"{said.next_relay} did not take that order, reason {reason}",
     }
     return words.get(said.event, said.event.name)

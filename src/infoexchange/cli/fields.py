@@ -35,6 +35,7 @@ class Fields:
             raise bad(self.where + key, "is missing" + self._meant(key))
         if type(value) is not kind:  # exactly: a JSON true is no number
             raise bad(self.where + key, f"not a {_WORDS[kind]}")
+        _check_text(self.where + key, value)
         return value
 
     def texts(self, key: str) -> tuple[str, ...]:
@@ -43,6 +44,7 @@ class Fields:
         for i, value in enumerate(values):
             if type(value) is not str:
                 raise bad(f"{self.where}{key}[{i}]", "not a text")
+            _check_text(f"{self.where}{key}[{i}]", value)
         return tuple(values)
 
     def objects(self, key: str) -> list[Fields]:
@@ -92,3 +94,9 @@ def nearest(word: str, known: Iterable[str]) -> str:
 def bad(where: str, detail: str) -> ExchangeError:
     """Return the error for a mistake at a place of the draft."""
     return error(Reason.BAD_FIELD, field=where, detail=detail, next_step="Correct it in the draft and run it again.")
+
+
+def _check_text(where: str, value: object) -> None:
+    """Raise for half of a surrogate pair, which JSON can write and no encoding can."""
+    if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
+        raise bad(where, "holds half of a character")

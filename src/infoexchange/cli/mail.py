@@ -258,12 +258,13 @@ def _result_row(result: Result) -> tuple[str, str, str]:
 
 def _receipts(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.cli.evidence import asking_about, digest_of, sentence
+    from infoexchange.cli.outcomes import outcome_data, outcome_table
     from infoexchange.transport import connect
 
     digest = digest_of(args.id)
     home = opened(args, out)
     with connect(home) as mailbox, asking_about(digest):
-        history = mailbox.history(digest)
+        history, outcomes = mailbox.history(digest), mailbox.outcomes(digest)
     others = {e.routing.this_relay for e in history.events if not home.directory.knows(e.subject.directory_digest)}
     for relay in sorted(others):
         # The own relay may be keeping a version back; only other relays can show it.
@@ -273,7 +274,12 @@ def _receipts(args: argparse.Namespace, out: Output) -> int:
         )
     rows = [(f"{e.routing.logged_at:%Y-%m-%d %H:%M:%S}Z", sentence(e), e.index) for e in history.events]
     out.show(
-        {"id": digest.hex(), "events": [dict(zip(("at", "what", "entry"), row, strict=True)) for row in rows]},
+        {
+            "id": digest.hex(),
+            "events": [dict(zip(("at", "what", "entry"), row, strict=True)) for row in rows],
+            "outcomes": outcome_data(outcomes),
+        },
         Table(("logged", "what", "entry"), rows),
+        outcome_table(outcomes),
     )
     return PASSED

@@ -73,9 +73,12 @@ def _take_all(mailbox: Mailbox, found: _Received, args: argparse.Namespace) -> N
     held: list[tuple[Delivery, dict[str, object]]] = []
     for delivery in mailbox.receive():
         keep(args.home, delivery)  # durable here before the relay is told to forget it
+        mailbox.archive(delivery)
         facts = dict(zip(_RECEIVED, summary(delivery), strict=True))
         row: dict[str, object] = {**facts, "repeated": delivery.repeated, "originator": delivery.originator}
+        row |= {"outdated": delivery.outdated, "corrects": delivery.corrects.hex(), "recalls": delivery.recalls.hex()}
         found.messages.append(row)
+        found.shown += advice(delivery)
         if delivery.origin:
             way = ", ".join(transfer.sender for transfer in delivery.chain)
             found.shown.append(
@@ -124,6 +127,18 @@ def _show_received(out: Output, home: Path, found: _Received) -> None:
         *([f"In the outbox: {found.waiting}. {OUTBOX}"] if found.waiting else []),
         f"{count} messages received, kept in {home / 'inbox'} and acknowledged; {len(problems)} refused.",
     )
+
+
+def advice(delivery: Delivery) -> list[str]:
+    """Return what a duty officer must know of a message before acting on it."""
+    name, found = delivery.digest.hex()[:16], []
+    if delivery.outdated:
+        found.append(f"{name}: do not act on it; it was valid until {delivery.valid_until:%Y-%m-%d %H:%M}Z")
+    if delivery.corrects:
+        found.append(f"{name} corrects {delivery.corrects.hex()}")
+    if delivery.recalls:
+        found.append(f"{name} recalls {delivery.recalls.hex()}: do what it asks, and answer with a RecallConfirmation")
+    return found
 
 
 def summary(delivery: Delivery) -> tuple[str, str, str, str, str]:

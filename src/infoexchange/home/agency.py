@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from infoexchange import certificates
+from infoexchange.archive import SqliteArchive
 from infoexchange.bundle import KeyBundle
 from infoexchange.directory import Directory
 from infoexchange.errors import ExchangeError, Reason, error
@@ -16,7 +17,7 @@ from infoexchange.home import held
 from infoexchange.home.enrolment import checked_leaves
 from infoexchange.home.epochs import Epochs
 from infoexchange.home.files import exclusive, missing, write_file
-from infoexchange.home.folder import CRL, IDENTITY, REQUEST, SPOOL, TLS_KEY, Folder
+from infoexchange.home.folder import ARCHIVE, CRL, IDENTITY, REQUEST, SPOOL, TLS_KEY, Folder
 from infoexchange.keys import Identity, TokenKey
 from infoexchange.listing import Roots
 from infoexchange.spool import SqliteSpool
@@ -174,6 +175,10 @@ class Home(Epochs):
     def spool(self) -> SqliteSpool:
         """Open the outbox and inbox of this folder; the caller closes it."""
         return SqliteSpool(self.path / SPOOL)
+
+    def archive(self) -> SqliteArchive:
+        """Open the archive of this folder; the caller closes it."""
+        return SqliteArchive(self.path / ARCHIVE)
 
     def save_directory(self, directory: Directory) -> None:
         """Keep a newer, verified directory for the next start; the one held already changes nothing.

@@ -24,6 +24,7 @@ REQUEST = "request.pem"
 CERTIFICATES = "certificates.pem"
 CRL = "crl.der"
 SPOOL = "spool.sqlite3"
+ARCHIVE = "archive.sqlite3"
 
 
 class Folder:

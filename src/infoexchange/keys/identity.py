@@ -14,7 +14,7 @@ from infoexchange import suites, wire
 from infoexchange.dsse import pae
 from infoexchange.errors import Reason, error
 from infoexchange.keys.epoch import EpochKeys, KeyUsage, OpeningKey, SigningKey, key_id
-from infoexchange.suites import OFFERED, Entropy, Suite
+from infoexchange.suites import CONTENT_KEY_SIZE, OFFERED, Entropy, Suite
 
 _FORM = "infoexchange identity keys 1"
 
@@ -79,11 +79,12 @@ class IdentityKey:
 
 @dataclass(frozen=True)
 class Identity:
-    """A party's private half: its name, its identity key and the keys of its epochs, newest first."""
+    """A party's private half: its name, its identity key, the keys of its epochs, newest first, and its archive key."""
 
     name: str
     key: IdentityKey
     epochs: tuple[EpochKeys, ...]
+    archive: bytes = field(default=b"", repr=False)  # 32 bytes; content keys of what was received are sealed under it
 
     @classmethod
     def make(
@@ -102,7 +103,8 @@ class Identity:
         """
         wire.check_name(name, field="name")
         key = IdentityKey.make(token=token, entropy=entropy)
-        return cls(name, key, (EpochKeys.make(1, suites=suites, entropy=entropy),))
+        epochs = (EpochKeys.make(1, suites=suites, entropy=entropy),)
+        return cls(name, key, epochs, entropy(CONTENT_KEY_SIZE))
 
     def keys_of(self, epoch: int) -> EpochKeys:
         """Return the keys of one epoch, or raise `STALE_BUNDLE` once they are destroyed."""
@@ -152,7 +154,10 @@ class Identity:
             ):
                 raise ValueError
             key = _identity_key(value, token or _Elsewhere)
-            return cls(wire.check_name(value["name"], field="name"), key, epochs)
+            archive = base64.b64decode(value["archive"], validate=True)
+            if len(archive) not in (0, CONTENT_KEY_SIZE):
+                raise ValueError
+            return cls(wire.check_name(value["name"], field="name"), key, epochs, archive)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
             raise error(
                 Reason.MALFORMED,
@@ -178,6 +183,7 @@ class Identity:
                     else {"token": {"uri": self.key.ed25519.uri, "public": text(self.key.ed25519.public)}}
                 ),
                 "mldsa65": text(self.key.mldsa65),
+                "archive": text(self.archive),
                 "epochs": [
                     {
                         "epoch": e.epoch,

@@ -11,8 +11,6 @@ from datetime import timedelta
 
 from google.protobuf.message import Message
 
-from infoexchange import chain
-from infoexchange.acknowledgement import Acknowledgement
 from infoexchange.bundle import KeyBundle
 from infoexchange.chunks import Source
 from infoexchange.delivery import Delivery, Refusal
@@ -20,7 +18,7 @@ from infoexchange.directory import Directory
 from infoexchange.draft import Draft
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, error
-from infoexchange.evidence import Evidence
+from infoexchange.evidence import Evidence, Outcome
 from infoexchange.grant import GRANT_LIFETIME_DEFAULT, Grant
 from infoexchange.header import LIFETIME_DEFAULT
 from infoexchange.keys import Identity
@@ -28,17 +26,26 @@ from infoexchange.mailbox import consent
 from infoexchange.mailbox.desk import Desk
 from infoexchange.mailbox.inbox import Inbox
 from infoexchange.mailbox.keks import Keks
+from infoexchange.mailbox.notices import Notices
 from infoexchange.mailbox.outbox import Outbox
-from infoexchange.origin import Origin
+from infoexchange.mailbox.recalls import Recalls
+from infoexchange.mailbox.records import Records
+from infoexchange.mailbox.tracing import Tracing
+from infoexchange.manifest import Manifest
 from infoexchange.ports import Clock, History, HomeRelay, Result, Spool
 from infoexchange.receipt import Receipt
+from infoexchange.retention import Archive
 from infoexchange.suites import DEFAULT_SUITE, Suite
 
 __all__ = ["Mailbox"]
 
 
 class Mailbox:
-    """An agency's side of the exchange. Not safe for use by several threads at once."""
+    """An agency's side of the exchange. Not safe for use by several threads at once.
+
+    Attributes:
+        records: What is kept of received messages, once `keep_in` was called.
+    """
 
     def __init__(
         self,
@@ -62,8 +69,12 @@ class Mailbox:
         """
         self._desk = Desk(identity, tuple(bundles), directory, relay, spool, clock)
         self._keks = Keks(self._desk)
+        self._notices = Notices(self._desk)
         self._outbox = Outbox(self._desk, self._keks)
-        self._inbox = Inbox(self._desk, self._keks)
+        self._inbox = Inbox(self._desk, self._keks, self._notices)
+        self._recalls = Recalls(self._desk, self._notices)
+        self._tracing = Tracing(self._desk, self._inbox)
+        self.records: Records | None = None
 
     @property
     def identity(self) -> Identity:
@@ -164,12 +175,42 @@ class Mailbox:
         """
         return self._outbox.give_keks(names, suite)
 
+    def recall(self, digest: bytes, recipients: Sequence[str] = ()) -> list[Result]:
+        """Order that a message sent from here be stopped for those to whom it is not delivered yet.
+
+        The order is durable before it goes out, and goes again with `flush` until the relay has it. What became of the
+        message for each recipient is told by `outcomes`: what was delivered before stays delivered, and only a `Recall`
+        message can ask for its deletion.
+
+        Args:
+            digest: The envelope's name.
+            recipients: For whom; all of its recipients if none is named.
+
+        Returns:
+            The relay's proof that it has taken the order, or why it has not: after an `UnavailableError` it may later.
+            One result for the order; of a blind message one for each recipient, who learns of no other.
+
+        Raises:
+            RefusedError: `NOT_ADDRESSED` when it is not in the outbox or was not sent to one who is named.
+        """
+        return self._recalls.order(digest, recipients)
+
     def flush(self, *, uploads: bool = True) -> list[Result]:
         """Send again, byte for byte, what the outbox still keeps, and say again what the relay has not taken.
 
         Uploads go on where they stopped, after everything else, unless they are left out.
         """
+        problem: ExchangeError | None = None
+        try:
+            self._notices.say_orders()  # first, so that nothing leaves that was recalled before it could
+        except ExchangeError as found:
+            problem = found
         results = self._outbox.flush(uploads=uploads)
+        if problem:
+            raise problem
+        if self.records is not None:
+            self._desk.turn()
+            self._desk.refused += self.records.state(self._desk.spool, self._desk.newest)
         self._inbox.say_all()
         return results
 
@@ -282,6 +323,27 @@ class Mailbox:
         """
         self._inbox.refuse(delivery, reason)
 
+    # Keeping
+
+    def keep_in(self, archive: Archive) -> Records:
+        """Use an archive from now on: `archive` fills it, and what is destroyed in it is stated with `flush`."""
+        self.records = Records(self._desk.identity, archive, self._desk.clock)
+        return self.records
+
+    def archive(self, delivery: Delivery) -> None:
+        """Keep a message until its `retention_until`, or until its key is destroyed by hand; durable on return.
+
+        Call it before `acknowledge`: what is acknowledged does not come again.
+
+        Raises:
+            UnavailableError: No archive was given, or it cannot be written.
+            ExchangeError: As `Envelope.open`, if keys have gone since.
+        """
+        if self.records is None:
+            step = "Call keep_in with an archive first."
+            raise error(Reason.UNAVAILABLE, field="archive", detail="this mailbox has none", next_step=step)
+        self.records.keep(delivery, *self._inbox.unlocked(delivery))
+
     # Asking afterwards
 
     def history(self, digest: bytes) -> History:
@@ -291,51 +353,27 @@ class Mailbox:
             RefusedError: `NOT_PERMITTED` when this agency takes no part in it.
             UntrustedError: `BAD_PROOF`, `BAD_SIGNATURE` or `UNKNOWN_PARTY`.
         """
-        history = self._desk.relay.events(digest)
-        for receipt in history.events:
-            receipt.verify(self._desk.directory)
-        return history.of(digest)
+        return self._tracing.history(digest)
 
-    def evidence(self, digest: bytes, envelope: Envelope | None = None) -> Evidence:
+    def outcomes(self, digest: bytes) -> list[Outcome]:
+        """Return for each recipient how far a message came, or how it ended, by what is logged and signed.
+
+        Raises:
+            ExchangeError: As `history`.
+        """
+        return self._tracing.outcomes(digest)
+
+    def evidence(self, digest: bytes, envelope: Envelope | Manifest | None = None) -> Evidence:
         """Return the evidence file of a message: everything an auditor needs, and no key.
 
         Args:
             digest: The envelope's name.
-            envelope: The envelope, if it is not in the outbox.
+            envelope: The envelope, if it is not in the outbox; or its manifest, where the ciphertext is gone.
 
         Raises:
             RefusedError: `NOT_ADDRESSED` when the envelope is neither given nor in the outbox.
         """
-        sent = self._desk.spool.sent(digest)
-        if envelope is None and sent is None:
-            next_step = "Check the ID, or give the envelope that was received."
-            detail = f"{digest.hex()[:16]} is not in the outbox"
-            raise error(Reason.NOT_ADDRESSED, field="envelope", detail=detail, next_step=next_step)
-        # What was sent cannot be opened here, what came can: the way was kept with the one, and is sealed in the other.
-        origin = self._origin(Envelope.parse(sent.raw) if sent else None, envelope)
-        envelope = envelope or Envelope.parse(sent.raw if sent else b"")
-        history = self.history(digest)
-        statements = [Acknowledgement.parse(raw) for raw in history.statements]
-        wanted = {envelope.header.sender_bundle, *(s.statement.issuer_bundle for s in statements)}
-        names = {envelope.header.sender, *(s.statement.issuer for s in statements)}
-        found = [*self._desk.own.values(), *self._desk.relay.bundles(sorted(names))]
-        bundles = {b.digest: b for b in found if b.digest in wanted}
-        # Keys that were withdrawn since, with the entry that says when; a hostile relay may name any others besides.
-        later = {b.digest: b for used in bundles.values() for b in chain.withdrawing(used, found)}
-        bundles |= {d: later[d] for d in history.published & later.keys()}
-        history = history.with_keys(bundles)
-        if origin:
-            bundles = {**origin.every_bundle, **bundles}
-        transfers = origin.transfers if origin else ()
-        return Evidence.make(envelope, self._desk.directory, list(bundles.values()), history, transfers)
-
-    def _origin(self, sent: Envelope | None, received: Envelope | None) -> Origin | None:
-        """Return the way that an envelope's content had come, where its header names a grant."""
-        if sent and sent.header.grant:
-            return Origin.parse(self._desk.spool.origin(sent.digest))
-        if received and received.header.grant:
-            return self._inbox.reopen(received.raw).origin
-        return None
+        return self._tracing.evidence(digest, envelope)
 
 
 def _forked(problem: ExchangeError) -> ExchangeError:

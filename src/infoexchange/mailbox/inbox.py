@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from infoexchange import suites
 from infoexchange.acknowledgement import Acknowledgement, Statement
+from infoexchange.bundle import KeyBundle
 from infoexchange.content import Content
 from infoexchange.delivery import Delivery, Refusal, read, trace
+from infoexchange.directory import Directory
 from infoexchange.enclosure import Enclosure, enclosures
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, UnavailableError
 from infoexchange.mailbox import consent
 from infoexchange.mailbox.desk import Desk
 from infoexchange.mailbox.keks import Keks
-from infoexchange.ports import BATCH_MAX, Notice, Result, Seen
+from infoexchange.mailbox.notices import Notices
+from infoexchange.mailbox.references import check_received, unknown
+from infoexchange.ports import Known, Notice, Seen
 from infoexchange.states import Event
 from infoexchange.wrap import EPOCH_KEK_NOTICE
 
@@ -25,10 +29,11 @@ _SAY_AT = 64  # statements that go to the relay together; one commit there serve
 class Inbox:
     """The receiving side of a mailbox."""
 
-    def __init__(self, desk: Desk, keks: Keks) -> None:
+    def __init__(self, desk: Desk, keks: Keks, notices: Notices) -> None:
         """Hold what both sides share."""
         self._desk = desk
         self._keks = keks
+        self._notices = notices
         self._unsaid = 0
 
     def receive(self) -> Iterator[Delivery]:
@@ -65,7 +70,8 @@ class Inbox:
             return None
         opened = False
         try:
-            seen = desk.spool.begin(envelope.digest, header.claim, header.expires_at)
+            known = Known(header.sender, header.op_status)
+            seen = desk.spool.begin(envelope.digest, header.claim, header.expires_at, known)
             keks = self._keks.needed(envelope)
             content = envelope.open(desk.identity, desk.own, desk.directory, sender, now=now, epoch_keks=keks)
             opened = True
@@ -79,6 +85,10 @@ class Inbox:
             if seen is Seen.DONE:  # another process finished it in between
                 self._say_again(envelope.digest)
                 return None
+            if not check_received(desk, header, message, content.in_reply_to, now=now):
+                # It comes again with the next call, by then perhaps after the message it refers to.
+                desk.refused.append(Refusal(envelope.digest, header.sender, unknown(message), signed=False))
+                return None
         except UnavailableError:
             raise  # a disk or database of ours: no fault of the message
         except ExchangeError as problem:
@@ -90,10 +100,18 @@ class Inbox:
             self._conclude(envelope, Event.REFUSED, reason=int(problem.reason))
             return None
         attached, repeated = self._attached(envelope, content), seen is not Seen.NEW
-        return Delivery(message, header.sender, envelope, content, attached, repeated=repeated, origin=origin)
+        return Delivery(message, header.sender, envelope, content, now, attached, repeated=repeated, origin=origin)
 
     def _attached(self, envelope: Envelope, content: Content) -> tuple[Enclosure, ...]:
         return enclosures(content, envelope.manifest, self._desk.relay.chunks, self._desk.spool.stash)
+
+    def unlocked(self, delivery: Delivery) -> tuple[bytes, KeyBundle, Directory]:
+        """Return the content key of a delivery, and the sender's bundle and the directory it was judged by."""
+        desk, envelope = self._desk, delivery.envelope
+        sender = desk.keyring.sender_of(envelope.header, desk.relay)
+        keks, then = self._keks.needed(envelope), delivery.received_at
+        key = envelope.unlock(desk.identity, desk.own, desk.directory, sender, now=then, epoch_keks=keks)
+        return key, sender, desk.directory
 
     def reopen(self, raw: bytes) -> Delivery:
         """Return a message that was received before; what `Mailbox.reopen` promises."""
@@ -105,13 +123,13 @@ class Inbox:
         message = read(header, content, desk.directory, desk.identity.name, now=made)
         origin = trace(envelope, content, message, desk.directory)
         attached = self._attached(envelope, content)
-        return Delivery(message, header.sender, envelope, content, attached, repeated=True, origin=origin)
+        return Delivery(message, header.sender, envelope, content, desk.clock(), attached, repeated=True, origin=origin)
 
     def _say_again(self, digest: bytes) -> None:
         """Tell the relay once more of an envelope that is finished here and still waits there."""
         said = self._desk.spool.notice(digest)
         if said is not None:
-            self._say([said])
+            self._notices.say([said])
 
     def acknowledge(self, delivery: Delivery) -> None:
         """Record that the application has the message, and keep a signed statement of it for relay and sender.
@@ -144,25 +162,5 @@ class Inbox:
 
     def say_all(self) -> None:
         """Tell the relay what it has not taken yet of what became of messages."""
-        while unsaid := self._desk.spool.unsaid(BATCH_MAX):
-            self._say(unsaid)
+        self._notices.say_all()
         self._unsaid = 0
-
-    def _say(self, notices: Sequence[Notice]) -> None:
-        """Tell the relay; what it takes, or refuses for good, is not said again."""
-        results = self._desk.relay.acknowledge(notices)
-        later = {n.digest: r for n, r in zip(notices, results, strict=True) if _is_for_later(r)}
-        self._desk.spool.said([notice.digest for notice in notices if notice.digest not in later])
-        for notice, result in zip(notices, results, strict=True):
-            if isinstance(result, ExchangeError) and notice.digest not in later:
-                self._desk.refused.append(Refusal(notice.digest, "", result, signed=False))
-        for problem in later.values():
-            if isinstance(problem, ExchangeError):
-                raise problem
-
-
-def _is_for_later(result: Result) -> bool:
-    """Whether the same statement may be taken later: the relay is away, or its clock is behind ours."""
-    return isinstance(result, UnavailableError) or (
-        isinstance(result, ExchangeError) and result.reason is Reason.NOT_YET_VALID
-    )

@@ -16,6 +16,7 @@ from infoexchange.listing import Party
 from infoexchange.mailbox.desk import Desk
 from infoexchange.mailbox.enclosing import Enclosing
 from infoexchange.mailbox.keks import Keks
+from infoexchange.mailbox.references import check_to_send
 from infoexchange.ports import BATCH_BYTES_MAX, BATCH_MAX, Result, Standing
 from infoexchange.states import Event, OpStatus, Precedence
 from infoexchange.suites import Suite
@@ -41,7 +42,9 @@ class Outbox:
         ready: list[tuple[Draft, list[Party]] | ExchangeError] = []
         for draft in drafts:
             try:
-                ready.append((draft, draft.recipients(desk.directory, desk.identity.name, now=now)))
+                parties = draft.recipients(desk.directory, desk.identity.name, now=now)
+                check_to_send(desk, draft.message, draft.in_reply_to)
+                ready.append((draft, parties))
             except ExchangeError as problem:
                 ready.append(problem)
         desk.keyring.learn([party.name for item in ready if isinstance(item, tuple) for party in item[1]], desk.relay)

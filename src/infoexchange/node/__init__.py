@@ -7,20 +7,22 @@ many threads and committing in one.
 
 from __future__ import annotations
 
+import itertools
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from infoexchange.audit import Routing, Subject
 from infoexchange.bundle import KeyBundle
 from infoexchange.chunks import Depot
 from infoexchange.directory import Directory
-from infoexchange.errors import Reason
+from infoexchange.errors import ExchangeError, Reason
 from infoexchange.ledger import Ledger
 from infoexchange.listing import Party
-from infoexchange.node import attachments, bulletin, handover, intake, reading, statements
+from infoexchange.node import attachments, bulletin, handover, intake, reading, recalls, statements
 from infoexchange.node.attachments import PartyChunks
 from infoexchange.node.desk import Desk, Job
-from infoexchange.ports import Change, Clock, History, Notice, Result, Waiting
+from infoexchange.ports import Clock, History, Notice, Result, Waiting
+from infoexchange.recall import RecallOrder
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event
 from infoexchange.suites import Entropy
@@ -73,12 +75,29 @@ class Node(Desk):
 
     def commit(self, jobs: Sequence[Job]) -> list[Result]:
         """Return the result of each job, all of them durable, logged and signed; raises as `Ledger.commit`."""
-        changes: list[Change] = []
-        answers: list[int] = []
-        for job in jobs:
-            answers.append(len(changes) + job.answer)
-            changes += job.changes
-        return self.ledger.commit(changes, answers)
+        return [result for _, result in self.settle(jobs)]
+
+    def settle(self, jobs: Sequence[Job]) -> list[tuple[Job, Result]]:
+        """Return each job as it was written, with its result; everything else as `commit`."""
+        done = dict(self._write([(place, job) for place, job in enumerate(jobs) if not job.last]))
+        waiting = [(place, job) for place, job in enumerate(jobs) if job.last]
+        while waiting:
+            # Of several about one envelope each is decided with the ones before it written.
+            first = {job.changes[0].digest: place for place, job in reversed(waiting)}
+            done |= self._write([(place, job) for place, job in waiting if place in first.values()])
+            waiting = [(place, job) for place, job in waiting if place not in done]
+            self.recalls_taken += len(first)
+        return [done[place] for place in range(len(jobs))]
+
+    def _write(self, jobs: Sequence[tuple[int, Job]]) -> Iterator[tuple[int, tuple[Job, Result]]]:
+        """Yield the place, the job as written and the result of each of some jobs, all in one transaction."""
+        final = [_decided(job) for _, job in jobs]
+        written = [job for job in final if isinstance(job, Job)]
+        starts = itertools.accumulate((len(job.changes) for job in written), initial=0)
+        answers = [start + job.answer for start, job in zip(starts, written, strict=False)]
+        results = iter(self.ledger.commit([change for job in written for change in job.changes], answers))
+        for (place, _), job in zip(jobs, final, strict=True):
+            yield place, (job, next(results)) if isinstance(job, Job) else (Job(()), job)
 
     def decide(self, caller: Party, raw: bytes) -> Job:
         """Return the job that accepts an envelope, once every rule has been checked.
@@ -112,13 +131,16 @@ class Node(Desk):
         return attachments.sweep(self)
 
     def decide_notice(self, caller: Party, notice: Notice) -> Job:
-        """Return the job that an acknowledgement makes: DELIVERED, then OPENED or REFUSED if that was signed.
+        """Return the job that a notice makes: DELIVERED, with OPENED or REFUSED if that was signed; or a recall.
 
-        Spec: section Relay, steps 5 to 7.
+        Spec: section Relay, steps 5 to 11.
 
         Raises:
-            ExchangeError: `NOT_ADDRESSED` when the caller is no recipient, and whatever the statement is refused for.
+            ExchangeError: `NOT_ADDRESSED` when the caller is no recipient, `NOT_PERMITTED` when it may not recall the
+                envelope, and whatever the statement is refused for.
         """
+        if notice.state is Event.RECALLED:
+            return recalls.decide_recall(self, caller, notice)
         return statements.decide_notice(self, caller, notice)
 
     def forwarded(self, peer: str, digest: bytes, receipt: Receipt) -> Job:
@@ -136,6 +158,29 @@ class Node(Desk):
             RefusedError: `NOT_ADDRESSED` when no such envelope was accepted here.
         """
         return handover.ended(self, event, party, digest, reason)
+
+    def expired(self, item: Waiting) -> Job:
+        """Return the job that ends the wait of an envelope or of a recall order whose time has run out."""
+        peer = recalls.peer_of(item.party)
+        if peer:
+            return recalls.failed(self, peer, RecallOrder.parse(item.raw), Reason.EXPIRED)
+        return self.ended(Event.EXPIRED, item.party, item.digest, Reason.EXPIRED)
+
+    def orders(self, peer: str, *, limit: int) -> Sequence[RecallOrder]:
+        """Return recall orders that wait for a peer."""
+        return [RecallOrder.parse(item.raw) for item in self.store.waiting(recalls.orders_for(peer), limit=limit)]
+
+    def recall_forwarded(self, peer: str, order: RecallOrder, receipt: Receipt) -> Job:
+        """Return the job that a peer's receipt for a recall order makes, once the receipt has been verified.
+
+        Raises:
+            UntrustedError: `BAD_PROOF` when the receipt is about something else, and whatever it is refused for.
+        """
+        return recalls.forwarded(self, peer, order, receipt)
+
+    def recall_failed(self, peer: str, order: RecallOrder, reason: Reason) -> Job:
+        """Return the job that a peer's refusal of a recall order makes."""
+        return recalls.failed(self, peer, order, reason)
 
     def decide_bundle(self, caller: Party, bundle: KeyBundle) -> Job:
         """Return the job that publishes a key bundle.
@@ -171,3 +216,11 @@ class Node(Desk):
             RefusedError: `NOT_PERMITTED`, also when there is no such envelope.
         """
         return reading.history(self, caller, digest)
+
+
+def _decided(job: Job) -> Job | ExchangeError:
+    """Return a job as it is to be written, or why it is not after all."""
+    try:
+        return job.late() if job.late else job
+    except ExchangeError as problem:
+        return problem

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -19,13 +19,33 @@ from infoexchange.ports import Change, Clock, Record
 from infoexchange.states import Event
 from infoexchange.suites import Entropy
 
+# The way to one recipient, or to one peer, ends in one of these.
+_ENDS = (
+    Event.FORWARDED,
+    Event.DELIVERED,
+    Event.OPENED,
+    Event.REFUSED,
+    Event.RECALLED,
+    Event.EXPIRED,
+    Event.UNDELIVERABLE,
+)
+
 
 @dataclass(frozen=True)
 class Job:
-    """Changes that stand or fall together; the receipt of `changes[answer]` is the caller's result."""
+    """Changes that stand or fall together; the receipt of `changes[answer]` is the caller's result.
+
+    Attributes:
+        changes: What is logged.
+        answer: Place of the change whose receipt is the result.
+        late: Decides again where the job is written, when nothing can come in between; it may raise as deciding may.
+        last: Whether that has to wait until everything else of the batch is written.
+    """
 
     changes: tuple[Change, ...]
     answer: int = 0
+    late: Callable[[], Job] | None = None
+    last: bool = False
 
 
 class Desk:
@@ -41,23 +61,26 @@ class Desk:
         self.directory = directory
         self.depot = depot
         self.clock = clock
+        self.recalls_taken = 0  # recall orders taken since the start: whoever decided before one of them looks again
         self._entropy = entropy
         self._chains: dict[str, tuple[datetime, Sequence[KeyBundle]]] = {}
 
     def accepted(self, digest: bytes) -> Manifest | None:
         """Return the manifest kept with the acceptance of an envelope."""
-        for record in self.records(digest)[:1]:
-            if record.event is Event.ACCEPTED:
-                return Manifest.parse(record.exhibit)
-        return None
+        record = self._acceptance(digest)
+        return Manifest.parse(record.exhibit) if record else None
 
     def came_from(self, digest: bytes) -> str:
         """Return who handed over an envelope that was accepted here before; nothing if none was."""
-        for record in self.records(digest)[:1]:
-            if record.event is Event.ACCEPTED:
-                routing = Routing.parse(record.entry.routing)
-                return routing.previous_relay or routing.sender
-        return ""
+        record = self._acceptance(digest)
+        if record is None:
+            return ""
+        routing = Routing.parse(record.entry.routing)
+        return routing.previous_relay or routing.sender
+
+    def _acceptance(self, digest: bytes) -> Record | None:
+        # Not always the first: a recall order may have come before the envelope.
+        return next((record for record in self.records(digest) if record.event is Event.ACCEPTED), None)
 
     def records(self, digest: bytes) -> Sequence[Record]:
         """Return every entry about an envelope or document, in log order."""
@@ -149,3 +172,8 @@ class Desk:
     def _is_relay(self, name: str) -> bool:
         party = self.directory.listed(name)
         return party is not None and party.role is Role.RELAY
+
+
+def other_ends(event: Event) -> tuple[Event, ...]:
+    """Return the ends of a way that exclude this one."""
+    return tuple(end for end in _ENDS if end is not event)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from infoexchange.audit import Subject
 from infoexchange.errors import Reason, error
-from infoexchange.node.desk import Desk, Job
+from infoexchange.node.desk import Desk, Job, other_ends
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event
 
@@ -30,4 +30,6 @@ def ended(desk: Desk, event: Event, party: str, digest: bytes, reason: Reason) -
     manifest = desk.accepted(digest)
     if manifest is None:
         raise error(Reason.NOT_ADDRESSED, field="envelope_digest", detail="no such envelope was accepted here")
-    return Job((replace(desk.event(event, manifest, party, reason=int(reason)), stops=(party,)),))
+    change = desk.event(event, manifest, party, reason=int(reason))
+    # Only the store can tell, in its transaction, that the way has not ended in another way before.
+    return Job((replace(change, stops=(party,), excludes=other_ends(event)),))

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from infoexchange.audit import Subject
+from infoexchange.chunks import Blob
 from infoexchange.envelope import Envelope
 from infoexchange.errors import Reason, error
 from infoexchange.grant import Grant
 from infoexchange.listing import Party, Role
 from infoexchange.node import attachments
 from infoexchange.node.desk import Desk, Job
+from infoexchange.node.recalls import held, stopped
 from infoexchange.ports import Waiting
 from infoexchange.states import Event
 
 
 def decide(desk: Desk, caller: Party, raw: bytes) -> Job:
     """Return the job that accepts an envelope; what `Node.decide` promises."""
-    now = desk.clock()
+    now, seen = desk.clock(), desk.recalls_taken
     # (1) the envelope's own form; what was accepted once gets its receipt again, however late and whatever changed
     envelope = Envelope.parse(raw)
     header = envelope.header
@@ -40,22 +44,36 @@ def decide(desk: Desk, caller: Party, raw: bytes) -> Job:
     if envelope.grant is not None:
         _check_grant(desk, envelope, envelope.grant, submitted=submitted, now=now)
     # (4) recipients that exist, with a wrap for each that this relay is to serve; every attachment is here
-    starts = _next_hops(desk, envelope, submitted=submitted, now=now)
+    hops = _next_hops(desk, envelope, submitted=submitted, now=now)
     blobs = attachments.named(desk, caller, envelope.manifest)
     came_from = "" if submitted else caller.name
+    taken = partial(_take, desk, envelope, hops, came_from, blobs)
+    job = taken()
+    # A recall order that was taken in between is obeyed as well.
+    return replace(job, late=lambda: job if desk.recalls_taken == seen else taken())
+
+
+def _take(desk: Desk, envelope: Envelope, hops: Collection[str], came_from: str, blobs: tuple[Blob, ...]) -> Job:
+    """Return the job that accepts an envelope for all those for whom its sender has not recalled it before."""
+    manifest = envelope.manifest
+    listed = [recipient.name for recipient in manifest.header.recipients]
+    addressed = [wrap.recipient for wrap in envelope.wraps] if manifest.header.blind else listed
+    recalled = stopped(desk, manifest, held(desk, manifest), addressed)
+    ended = {party for change in recalled for party in change.stops}
+    starts = tuple(name for name in hops if name not in ended)
+    subject = Subject(statement_digest=manifest.header.grant)
     accepted = replace(
-        desk.event(
-            Event.ACCEPTED, envelope.manifest, came_from=came_from, subject=Subject(statement_digest=header.grant)
-        ),
+        desk.event(Event.ACCEPTED, manifest, came_from=came_from, subject=subject),
         envelope=envelope,
         starts=starts,
-        exhibit=envelope.manifest.raw,
+        exhibit=manifest.raw,
         blobs=blobs,
     )
-    agencies = [name for name in starts if desk.directory.party(name, at=now).role is Role.AGENCY]
-    queued = [desk.event(Event.QUEUED, envelope.manifest, name) for name in agencies]
+    agencies = [name for name in starts if desk.relay_of(name) == desk.name]
+    queued = [desk.event(Event.QUEUED, manifest, name) for name in agencies]
     # One claim for the whole job, so that its entries are refused together.
-    return Job(tuple(replace(change, claim=header.claim) for change in (accepted, *queued)))
+    claim = manifest.header.claim
+    return Job(tuple(replace(change, claim=claim) for change in (accepted, *queued, *recalled)))
 
 
 def _check_grant(desk: Desk, envelope: Envelope, grant: Grant, *, submitted: bool, now: datetime) -> None:
@@ -66,6 +84,7 @@ def _check_grant(desk: Desk, envelope: Envelope, grant: Grant, *, submitted: boo
     if submitted:  # dating back gains nothing here either, for the holder or for a thief of the originator's keys
         times.append(now)
         bundle.revocation_known(desk.directory, at=now)
+        desk.check_not_withdrawn(bundle, at=now)
     names = {r.name for r in envelope.header.recipients} | {wrap.recipient for wrap in envelope.wraps}
     grant.check_covers(envelope.header.sender, names, at=times)
 

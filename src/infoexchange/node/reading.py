@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from infoexchange import chain
-from infoexchange.acknowledgement import Acknowledgement
 from infoexchange.audit import Routing
 from infoexchange.errors import Reason, error
 from infoexchange.listing import Party, Role
@@ -13,14 +12,20 @@ from infoexchange.manifest import Manifest
 from infoexchange.node.desk import Desk
 from infoexchange.ports import History, Record
 from infoexchange.receipt import Receipt
+from infoexchange.statement import parse_statement
 from infoexchange.states import Event
+
+# Entries whose document is a peer's receipt, entries about orders, and entries whose document somebody has signed.
+_RECEIPTS = (Event.FORWARDED, Event.RECALL_FORWARDED)
+_OF_ORDERS = (Event.RECALL_ORDERED, Event.RECALL_FORWARDED, Event.RECALL_FAILED)
+_STATEMENTS = (Event.OPENED, Event.REFUSED, Event.DESTROYED, Event.RECALL_ORDERED, Event.RECALLED)
 
 
 def history(desk: Desk, caller: Party, digest: bytes) -> History:
     """Return what was logged of an envelope; what `Node.history` promises."""
     # What another thread is just committing has no checkpoint yet, so it cannot be proven yet.
     signed = desk.ledger.size
-    records = [record for record in desk.records(digest) if record.index < signed]
+    records = _about(record for record in desk.records(digest) if record.index < signed)
     receipts = desk.ledger.receipts([record.index for record in records])
     seen = _seen_by(desk, caller, [receipt.routing for receipt in receipts], blind=_is_blind(records))
     kept = [(record, r) for record, r, may in zip(records, receipts, seen, strict=True) if may]
@@ -32,10 +37,10 @@ def history(desk: Desk, caller: Party, digest: bytes) -> History:
             detail=f"no message of that name that {caller.name} takes part in",
             next_step=next_step,
         )
-    peers = [Receipt.parse(record.exhibit) for record, _ in kept if record.event is Event.FORWARDED]
-    statements = [record.exhibit for record, _ in kept if _is_statement(record)]
-    signed_with = {r.subject.sender_bundle for _, r in kept}
-    signed_with |= {Acknowledgement.parse(raw).statement.issuer_bundle for raw in statements}
+    peers = [Receipt.parse(record.exhibit) for record, _ in kept if record.event in _RECEIPTS]
+    statements = dict.fromkeys(record.exhibit for record, _ in kept if record.event in _STATEMENTS and record.exhibit)
+    signed_with = {r.subject.sender_bundle for _, r in kept} - {b""}
+    signed_with |= {parse_statement(raw).statement.issuer_bundle for raw in statements}
     published = [receipt for digest in sorted(signed_with) for receipt in _withdrawals(desk, digest)]
     return History((*(receipt for _, receipt in kept), *peers, *published), tuple(statements))
 
@@ -63,10 +68,21 @@ def _seen_by(desk: Desk, caller: Party, routings: Sequence[Routing], *, blind: b
     if any(routing.previous_relay == name for routing in routings):
         return [True] * len(routings)
     handed = any(routing.next_relay == name for routing in routings)
-    return [
-        routing.next_relay == name or (routing.event is Event.ACCEPTED and (handed or _serves(desk, name, routing)))
-        for routing in routings
+    taken = (Event.ACCEPTED, Event.RECALL_ORDERED)
+    serves = [routing.event in taken and _serves(desk, name, routing) for routing in routings]
+    seen = [
+        own or routing.next_relay == name or (handed and routing.event is Event.ACCEPTED)
+        for own, routing in zip(serves, routings, strict=True)
     ]
+    # Orders name whom they are for, and the relay would show them to the other recipients.
+    return [may and not (blind and r.event in _OF_ORDERS) for may, r in zip(seen, routings, strict=True)]
+
+
+def _about(records: Iterable[Record]) -> list[Record]:
+    """Return entries without orders of others than the sender, which were taken before the envelope and do nothing."""
+    found = [(record, Routing.parse(record.entry.routing).sender) for record in records]
+    senders = {sender for record, sender in found if record.event is Event.ACCEPTED}
+    return [record for record, sender in found if not senders or sender in senders]
 
 
 def _serves(desk: Desk, relay: str, routing: Routing) -> bool:
@@ -74,8 +90,4 @@ def _serves(desk: Desk, relay: str, routing: Routing) -> bool:
 
 
 def _is_blind(records: Sequence[Record]) -> bool:
-    return any(Manifest.parse(r.exhibit).header.blind for r in records[:1] if r.event is Event.ACCEPTED)
-
-
-def _is_statement(record: Record) -> bool:
-    return bool(record.exhibit) and record.event in (Event.OPENED, Event.REFUSED)
+    return any(Manifest.parse(r.exhibit).header.blind for r in records if r.event is Event.ACCEPTED)

@@ -1,5 +1,6 @@
 """Testing: a whole exchange in memory, for tests of programs that embed this library, and for this library's own."""
 
+from infoexchange.testing.archive import MemoryArchive
 from infoexchange.testing.clock import FakeClock
 from infoexchange.testing.community import Community, Member
 from infoexchange.testing.depot import MemoryDepot, MemoryStash
@@ -12,6 +13,7 @@ __all__ = [
     "Exchange",
     "FakeClock",
     "Member",
+    "MemoryArchive",
     "MemoryDepot",
     "MemoryLatch",
     "MemorySpool",

@@ -169,7 +169,7 @@ class MemoryNeeds:
             needs = dict(self._needs)
             for change in changes:
                 if change.envelope:
-                    need = _Need(change.envelope.header.expires_at)
+                    need = _Need(change.envelope.expires_at)
                     for blob, party in itertools.product(change.blobs, change.starts):
                         needs.setdefault((blob, change.digest, party), need)
                 if change.ends:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -11,12 +12,12 @@ from infoexchange.bundle import KeyBundle
 from infoexchange.certificates import CLOCK_SKEW
 from infoexchange.chunks import Chunks, upload
 from infoexchange.envelope import Envelope
-from infoexchange.errors import ExchangeError, Reason, UnavailableError
+from infoexchange.errors import ExchangeError, RefusedError, UnavailableError
 from infoexchange.ledger import Ledger
 from infoexchange.listing import Party, Role
 from infoexchange.mailbox import Mailbox
 from infoexchange.node import Job, Node
-from infoexchange.ports import BATCH_MAX, History, Notice, Result, Waiting
+from infoexchange.ports import BATCH_MAX, History, HomeRelay, Notice, Result, Store, Waiting
 from infoexchange.quorum import policy_for
 from infoexchange.states import Event
 from infoexchange.suites import OFFERED, Suite
@@ -48,6 +49,7 @@ class Exchange:
         self.clock = clock or FakeClock()
         self.community = Community.make(agencies, now=self.clock(), suites=suites)
         self.directory = self.community.directory
+        self.depots: dict[str, MemoryDepot] = {}
         self.nodes = {name: self._node(name) for name in self.community.log_keys}
         self._mailboxes: dict[str, Mailbox] = {}
         self._seen: dict[tuple[str, str], MemoryLatch] = defaultdict(MemoryLatch)
@@ -56,9 +58,17 @@ class Exchange:
             party = self.directory.party(name, at=self.clock())
             self.node_of(name).commit([self.node_of(name).decide_bundle(party, member.bundle)])
 
-    def _node(self, name: str) -> Node:
-        ledger = Ledger(self.community.log_keys[name], MemoryStore(), MemoryLatch(), clock=self.clock)
-        node = Node(ledger, self.directory, MemoryDepot(clock=self.clock), clock=self.clock)
+    def restart(self, relay: str) -> None:
+        """End a node and start it anew on what it had made durable."""
+        self.nodes[relay] = self._node(
+            relay, self.nodes[relay].store, MemoryLatch(self.nodes[relay].ledger.checkpoint())
+        )
+
+    def _node(self, name: str, store: Store | None = None, latch: MemoryLatch | None = None) -> Node:
+        keys = self.community.log_keys[name]
+        ledger = Ledger(keys, store or MemoryStore(), latch or MemoryLatch(), clock=self.clock)
+        depot = self.depots.setdefault(name, MemoryDepot(clock=self.clock))
+        node = Node(ledger, self.directory, depot, clock=self.clock)
         node.start()
         return node
 
@@ -85,34 +95,51 @@ class Exchange:
 
     def _forward(self, node: Node, peer: Node) -> None:
         us, them = (self.directory.party(n.name, at=self.clock()) for n in (node, peer))
-        while waiting := node.store.waiting(peer.name, limit=BATCH_MAX):
-            raws = [node.served(them, item) for item in waiting]
-            relay = DirectRelay(self, peer, us)
-            if not self._carry(node, them, waiting, relay):
-                return
-            signing = {digest for raw in raws for digest in Envelope.parse(raw).signing_bundles}
-            relay.publish([b for b in map(node.store.bundle, signing) if b is not None])
+        line = self.line(us, peer)
+        try:
+            self._forward_orders(node, peer.name, line)
+            while waiting := node.store.waiting(peer.name, limit=BATCH_MAX):
+                raws = [node.served(them, item) for item in waiting]
+                signing = {digest for raw in raws for digest in Envelope.parse(raw).signing_bundles}
+                line.publish([b for b in map(node.store.bundle, signing) if b is not None])
+                self._carry(node, them, waiting, line)
+                jobs = []
+                for item, result in zip(waiting, line.submit(raws), strict=True):
+                    if isinstance(result, UnavailableError):
+                        return
+                    if isinstance(result, ExchangeError):
+                        jobs.append(node.ended(Event.REFUSED, peer.name, item.digest, result.reason))
+                    else:
+                        jobs.append(node.forwarded(peer.name, item.digest, result))
+                node.commit(jobs)
+        except UnavailableError:  # the line is down; everything still waits
+            return
+
+    def _forward_orders(self, node: Node, peer: str, line: HomeRelay) -> None:
+        while orders := node.orders(peer, limit=BATCH_MAX):
+            issuers = {order.statement.issuer_bundle for order in orders}
+            line.publish([b for b in map(node.store.bundle, issuers) if b is not None])
+            notices = [Notice(order.statement.envelope_digest, Event.RECALLED, order.raw) for order in orders]
             jobs = []
-            for item, result in zip(waiting, relay.submit(raws), strict=True):
+            for order, result in zip(orders, line.acknowledge(notices), strict=True):
                 if isinstance(result, UnavailableError):
                     return
                 if isinstance(result, ExchangeError):
-                    jobs.append(node.ended(Event.REFUSED, peer.name, item.digest, result.reason))
+                    jobs.append(node.recall_failed(peer, order, result.reason))
                 else:
-                    jobs.append(node.forwarded(peer.name, item.digest, result))
+                    jobs.append(node.recall_forwarded(peer, order, result))
             node.commit(jobs)
 
-    def _carry(self, node: Node, them: Party, waiting: Sequence[Waiting], relay: DirectRelay) -> bool:
-        """Upload the attachments of waiting envelopes to a peer; return whether it took them."""
+    def line(self, caller: Party, node: Node) -> HomeRelay:
+        """Return the way by which a relay reaches another; tests put a worse one in its place."""
+        return DirectRelay(self, node, caller)
+
+    def _carry(self, node: Node, them: Party, waiting: Sequence[Waiting], line: HomeRelay) -> None:
+        """Upload the attachments of waiting envelopes to a peer."""
         own = node.chunks(them)
         for item in waiting:
             for ref in Envelope.parse(item.raw).manifest.attachments:
-                source = partial(_ciphertext, own, ref)
-                try:
-                    upload(relay.chunks, ref, source)
-                except UnavailableError:
-                    return False
-        return True
+                upload(line.chunks, ref, partial(_ciphertext, own, ref))
 
     def witness(self) -> None:
         """Let every node cosign the others' checkpoints, as the relay program does every few seconds."""
@@ -137,7 +164,7 @@ class Exchange:
         """Log the end of what nobody fetched in time, and delete the attachments nobody needs, as relays do."""
         for node in self.nodes.values():
             while waiting := node.store.expired(self.clock() - CLOCK_SKEW, limit=BATCH_MAX):
-                node.commit([node.ended(Event.EXPIRED, w.party, w.digest, Reason.EXPIRED) for w in waiting])
+                node.commit([node.expired(item) for item in waiting])
             node.sweep()
 
 
@@ -152,9 +179,17 @@ class DirectRelay:
     def __init__(self, exchange: Exchange, node: Node, party: Party) -> None:
         """Bind a party to a node."""
         self._exchange = exchange
-        self._node = node
+        self._bound = node
         self._party = party
-        self.chunks = node.chunks(party)
+
+    @property
+    def chunks(self) -> Chunks:
+        """Attachment bytes."""
+        return self._node.chunks(self._party)
+
+    @property
+    def _node(self) -> Node:
+        return self._exchange.nodes.get(self._bound.name, self._bound)  # it may have started anew
 
     def _commit(self, deciders: Sequence[Callable[[], Job]]) -> list[Result]:
         """Decide each item, commit what was accepted as one batch, and return the results in order."""
@@ -182,8 +217,11 @@ class DirectRelay:
             yield [self._node.served(self._party, item) for item in waiting]
 
     def acknowledge(self, notices: Sequence[Notice]) -> Sequence[Result]:
-        """Say what became of fetched envelopes."""
-        return self._commit([partial(self._node.decide_notice, self._party, notice) for notice in notices])
+        """Say what became of fetched envelopes, or recall some, and let the nodes carry that on."""
+        results = self._commit([partial(self._node.decide_notice, self._party, notice) for notice in notices])
+        if self._party.role is Role.AGENCY:
+            self._exchange.forward()
+        return results
 
     def directories(self, after: int) -> Sequence[bytes]:
         """Return every directory version after `after`."""
@@ -220,5 +258,6 @@ class DirectRelay:
         us = self._exchange.directory.party(self._node.name, at=self._exchange.clock())
         for node in self._exchange.nodes.values():
             if node is not self._node and any(node.name in (r.previous_relay, r.next_relay) for r in routes):
-                histories.append(node.history(us, digest))
+                with contextlib.suppress(RefusedError):  # it may never have come there
+                    histories.append(node.history(us, digest))
         return History.merged(histories)

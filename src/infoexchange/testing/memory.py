@@ -21,8 +21,10 @@ from infoexchange.header import LIFETIME_MAX
 from infoexchange.ports import (
     Change,
     Head,
+    Known,
     Notice,
     Notified,
+    Parcel,
     Record,
     Result,
     Seen,
@@ -47,7 +49,7 @@ class _Memory:
     tiles: dict[tuple[int, int], bytes] = field(default_factory=dict)
     keys: dict[tuple[bytes, str, Event], int] = field(default_factory=dict)
     claims: dict[bytes, bytes] = field(default_factory=dict)
-    envelopes: dict[bytes, Envelope] = field(default_factory=dict)
+    envelopes: dict[bytes, Parcel] = field(default_factory=dict)
     queue: dict[tuple[bytes, str], int] = field(default_factory=dict)
     bundles: dict[bytes, KeyBundle] = field(default_factory=dict)
 
@@ -107,13 +109,13 @@ class MemoryStore:
         """Return what waits for a party: precedence first, then arrival; positions in `skip` left out."""
         now = self._now
         keys = [key for key, position in now.queue.items() if key[1] == party and position not in skip]
-        keys.sort(key=lambda key: (-now.envelopes[key[0]].header.precedence, now.queue[key]))
+        keys.sort(key=lambda key: (-now.envelopes[key[0]].precedence, now.queue[key]))
         return within_batch(now.waiting(key) for key in keys[:limit])
 
     def expired(self, now: datetime, *, limit: int) -> Sequence[Waiting]:
         """Return what still waits although its time has run out, longest ago first."""
         memory = self._now
-        ends = {key: wire.to_ms(memory.envelopes[key[0]].header.expires_at) for key in memory.queue}
+        ends = {key: wire.to_ms(memory.envelopes[key[0]].expires_at) for key in memory.queue}
         keys = [key for key, end in ends.items() if end < wire.to_ms(now)]
         keys.sort(key=lambda key: (ends[key], memory.queue[key]))
         return [memory.waiting(key) for key in keys[:limit]]
@@ -160,6 +162,8 @@ class _Batch:
             return self._keys[key]
         if any((change.digest, change.party, event) in self._keys for event in change.excludes):
             return error(Reason.REPLAYED, field="event", detail=f"{change.party} has ended this in another way before")
+        if any((change.digest, change.party, event) not in self._keys for event in change.requires):
+            return error(Reason.NOT_PERMITTED, field="event", detail=f"{change.party} has not said what this follows")
         if change.claim and self._claims.setdefault(change.claim, change.digest) != change.digest:
             return error(Reason.REPLAYED, field="claim", detail="the message id belongs to another envelope")
         index = self._keys[key] = self._before.head.size + len(self._new)
@@ -173,16 +177,17 @@ class _Batch:
 
     def _move(self, change: Change) -> None:
         """Let parties start and stop waiting."""
+        name = change.parcel
         if change.envelope and change.starts:
-            self._envelopes.setdefault(change.digest, change.envelope)
-        if change.starts and change.digest not in self._envelopes:
+            self._envelopes.setdefault(name, change.envelope)
+        if change.starts and name not in self._envelopes:
             raise ValueError("parties cannot wait for an envelope that is not stored")
         for party in change.starts:
             self._queued += 1
-            self._queue.setdefault((change.digest, party), self._queued)
+            self._queue.setdefault((name, party), self._queued)
         for party in change.stops:
-            self._queue.pop((change.digest, party), None)
-            self._stopped.add(change.digest)
+            self._queue.pop((name, party), None)
+            self._stopped.add(name)
 
     def done(self) -> _Memory:
         """Return the memory after all changes."""
@@ -207,9 +212,9 @@ class _Batch:
 class MemoryLatch:
     """A `Latch` that lasts as long as its process."""
 
-    def __init__(self) -> None:
+    def __init__(self, note: bytes = b"") -> None:
         self._lock = threading.Lock()
-        self._note = b""
+        self._note = note
 
     def read(self) -> bytes:
         """Return the signed note, or nothing before the first."""
@@ -234,9 +239,11 @@ class MemorySpool:
         self._sequences: dict[int, bytes] = {}
         self._refusals: dict[bytes, ExchangeError] = {}
         self._inbox: dict[bytes, tuple[bytes, datetime]] = {}
+        self._known: dict[bytes, Known] = {}
         self._notices: dict[bytes, Notice] = {}
         self._said: set[bytes] = set()
         self._keks: dict[bytes, Notified] = {}
+        self._statements: dict[Notice, None] = {}
         self._grants: dict[bytes, Grant] = {}
         self._origins: dict[bytes, bytes] = {}
         self.stash = MemoryStash()
@@ -287,8 +294,8 @@ class MemorySpool:
         """Return one envelope of the outbox, whatever its result."""
         return self._outbox.get(digest)
 
-    def begin(self, digest: bytes, claim: bytes, expires_at: datetime) -> Seen:
-        """Record that an envelope is about to be handed over; return what was known before."""
+    def begin(self, digest: bytes, claim: bytes, expires_at: datetime, known: Known | None = None) -> Seen:
+        """Record that an envelope is about to be handed over, and what to remember; return what was seen before."""
         with self._lock:
             if digest in self._notices:
                 return Seen.DONE
@@ -297,23 +304,38 @@ class MemorySpool:
             if any(claim == other for other, _ in self._inbox.values()):
                 raise error(Reason.REPLAYED, field="header.message_id", detail="another envelope came under this id")
             self._inbox[digest] = (claim, expires_at)
+            if known is not None:
+                self._known.setdefault(digest, known)
             return Seen.NEW
+
+    def known(self, digest: bytes) -> Known | None:
+        """Return what is remembered of a message that came, however long ago."""
+        return self._known.get(digest)
 
     def finish(self, notice: Notice) -> None:
         """Record that the application has it, and keep what is to be said to the relay; a repeat changes nothing."""
         with self._lock:
             self._notices.setdefault(notice.digest, notice)
 
-    def said(self, digests: Sequence[bytes]) -> None:
+    def keep(self, notice: Notice) -> None:
+        """Keep another signed statement until the relay has it: RECALLED or DESTROYED; a repeat changes nothing."""
+        with self._lock:
+            self._statements.setdefault(notice)
+
+    def said(self, notices: Sequence[Notice]) -> None:
         """Record that the relay has taken what was said."""
         with self._lock:
-            self._said.update(digest for digest in digests if digest in self._notices)
+            self._said.update(notice.digest for notice in notices if self._notices.get(notice.digest) == notice)
+            for notice in notices:
+                self._statements.pop(notice, None)
 
     def unsaid(self, limit: int) -> Sequence[Notice]:
-        """Return notices the relay has not taken yet, oldest first."""
+        """Return notices the relay has not taken yet: RECALLED, those of `finish`, then DESTROYED, each in order."""
         with self._lock:
-            waiting = (notice for digest, notice in self._notices.items() if digest not in self._said)
-            return list(itertools.islice(waiting, limit))
+            finished = [notice for digest, notice in self._notices.items() if digest not in self._said]
+            orders = [notice for notice in self._statements if notice.state is Event.RECALLED]
+            others = [notice for notice in self._statements if notice.state is not Event.RECALLED]
+            return [*orders, *finished, *others][:limit]
 
     def notice(self, digest: bytes) -> Notice | None:
         """Return the notice kept for a finished envelope."""

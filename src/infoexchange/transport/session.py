@@ -14,6 +14,7 @@ from infoexchange.errors import Reason, UnavailableError, UntrustedError
 from infoexchange.keys import Identity
 from infoexchange.mailbox import Mailbox
 from infoexchange.ports import Spool
+from infoexchange.retention import Archive
 from infoexchange.transport.channel import open_channel, utc_now
 from infoexchange.transport.remote import RemoteRelay
 
@@ -66,6 +67,9 @@ class Premises(Protocol):
     def spool(self) -> AbstractContextManager[Spool]:
         """Open the outbox and inbox."""
 
+    def archive(self) -> AbstractContextManager[Archive]:
+        """Open the archive of what was received."""
+
     def save_directory(self, directory: Directory) -> None:
         """Keep a newer directory."""
 
@@ -117,11 +121,12 @@ def connect(home: Premises, *, timeout: timedelta = TIMEOUT) -> Iterator[Mailbox
         UnavailableError: The relay cannot be reached, or another program uses the folder; nothing was changed.
         UntrustedError: `DIRECTORY_EXPIRED`, `DIRECTORY_ROLLBACK`, `LOG_FORK`, `UNKNOWN_PARTY` or `BAD_CERTIFICATE`.
     """
-    with reach(home, timeout=timeout) as remote, home.in_use(), home.spool() as spool:
+    with reach(home, timeout=timeout) as remote, home.in_use(), home.spool() as spool, home.archive() as archive:
         # The directory first: after a long absence nothing else can be judged, not even the own keys.
         follow(home, remote)
         home.rotate(now=utc_now())
         mailbox = Mailbox(home.identity, home.bundles, home.directory, remote, spool, clock=utc_now)
+        mailbox.keep_in(archive)
         mailbox.refresh()
         yield mailbox
         with contextlib.suppress(UnavailableError):  # what is not said now is kept, and said at the next connection

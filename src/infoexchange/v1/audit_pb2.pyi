@@ -153,7 +153,7 @@ class AuditMessage(_message.Message):
     directory_digest: _builtins.bytes
     """Directory version in force."""
     statement_digest: _builtins.bytes
-    """SHA-256 of the recipient's acknowledgement or of another signed statement."""
+    """Digest of the recipient's acknowledgement or of the sender's recall order."""
     @_builtins.property
     def recipient_bundles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Digests of the bundles sealed to."""
@@ -340,13 +340,13 @@ class RecipientAcknowledgement(_message.Message):
     issuer_bundle: _builtins.bytes
     """Digest of the bundle with the signing key."""
     state: _envelope_pb2.State.ValueType
-    """OPENED or REFUSED."""
+    """OPENED, REFUSED or DESTROYED."""
     reason: _builtins.int
     """Number of the Reason, REFUSED only."""
     at_ms: _builtins.int
     """Recipient's clock, Unix milliseconds."""
     content_commitment: _builtins.bytes
-    """As recomputed, OPENED only."""
+    """As recomputed when it was opened; OPENED and DESTROYED only."""
     previous: _builtins.bytes
     """Digest of the issuer's last acknowledgement."""
     def __init__(
@@ -368,3 +368,47 @@ class RecipientAcknowledgement(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RecipientAcknowledgement: _TypeAlias = RecipientAcknowledgement  # noqa: Y015
+
+@_typing.final
+class RecallOrder(_message.Message):
+    """Payload of a Dsse by the sender's manifest key: relays stop what is not delivered yet."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENVELOPE_DIGEST_FIELD_NUMBER: _builtins.int
+    ISSUER_FIELD_NUMBER: _builtins.int
+    ISSUER_BUNDLE_FIELD_NUMBER: _builtins.int
+    SUITE_FIELD_NUMBER: _builtins.int
+    RECIPIENTS_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
+    envelope_digest: _builtins.bytes
+    """The message to stop."""
+    issuer: _builtins.str
+    """dNSName of its sender."""
+    issuer_bundle: _builtins.bytes
+    """Digest of the bundle with the signing key."""
+    suite: _builtins.int
+    """Suite of the envelope, in which this is signed."""
+    at_ms: _builtins.int
+    """Sender's clock, Unix milliseconds."""
+    @_builtins.property
+    def recipients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """dNSNames of those for whom it is stopped, ascending, 1 to 64."""
+
+    def __init__(
+        self,
+        *,
+        envelope_digest: _builtins.bytes = ...,
+        issuer: _builtins.str = ...,
+        issuer_bundle: _builtins.bytes = ...,
+        suite: _builtins.int = ...,
+        recipients: _abc.Iterable[_builtins.str] | None = ...,
+        at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "envelope_digest", b"envelope_digest", "issuer", b"issuer", "issuer_bundle", b"issuer_bundle", "recipients", b"recipients", "suite", b"suite"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecallOrder: _TypeAlias = RecallOrder  # noqa: Y015

@@ -104,11 +104,13 @@ class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_State.ValueType
     STATE_REFUSED: _State.ValueType  # 6
     """A rule said no; a reason is given."""
     STATE_RECALLED: _State.ValueType  # 7
-    """The sender stopped it before delivery."""
+    """The sender stopped it before its delivery was known."""
     STATE_EXPIRED: _State.ValueType  # 8
     """Its time ran out before delivery."""
     STATE_UNDELIVERABLE: _State.ValueType  # 9
     """It cannot be delivered for good."""
+    STATE_DESTROYED: _State.ValueType  # 10
+    """The recipient's own signed statement that it has destroyed the content key, after OPENED."""
 
 class State(_State, metaclass=_StateEnumTypeWrapper):
     """State of a message at one recipient."""
@@ -128,11 +130,13 @@ STATE_OPENED: State.ValueType  # 5
 STATE_REFUSED: State.ValueType  # 6
 """A rule said no; a reason is given."""
 STATE_RECALLED: State.ValueType  # 7
-"""The sender stopped it before delivery."""
+"""The sender stopped it before its delivery was known."""
 STATE_EXPIRED: State.ValueType  # 8
 """Its time ran out before delivery."""
 STATE_UNDELIVERABLE: State.ValueType  # 9
 """It cannot be delivered for good."""
+STATE_DESTROYED: State.ValueType  # 10
+"""The recipient's own signed statement that it has destroyed the content key, after OPENED."""
 Global___State: _TypeAlias = State  # noqa: Y015
 
 @_typing.final

@@ -70,7 +70,7 @@ class Evidence(_message.Message):
 
     @_builtins.property
     def statements(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """Exact Dsse bytes of acknowledgements."""
+        """Exact Dsse bytes of recipients' acknowledgements and of the sender's recall orders."""
 
     @_builtins.property
     def transfers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Transfer]:

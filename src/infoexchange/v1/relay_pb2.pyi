@@ -177,7 +177,7 @@ Global___FetchResponse: _TypeAlias = FetchResponse  # noqa: Y015
 
 @_typing.final
 class AcknowledgeRequest(_message.Message):
-    """What became of fetched envelopes."""
+    """What parties say about envelopes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -201,7 +201,7 @@ Global___AcknowledgeRequest: _TypeAlias = AcknowledgeRequest  # noqa: Y015
 
 @_typing.final
 class Acknowledgement(_message.Message):
-    """One envelope is safe with the caller."""
+    """What one party says about one envelope."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -211,9 +211,9 @@ class Acknowledgement(_message.Message):
     envelope_digest: _builtins.bytes
     """The message."""
     state: _envelope_pb2.State.ValueType
-    """DELIVERED, OPENED or REFUSED."""
+    """DELIVERED, OPENED, REFUSED or DESTROYED by a recipient; RECALLED by the sender or its relay."""
     statement: _builtins.bytes
-    """Exact Dsse bytes of a RecipientAcknowledgement; needed for OPENED and REFUSED."""
+    """Exact Dsse bytes of a RecipientAcknowledgement, or of a RecallOrder; empty for DELIVERED."""
     def __init__(
         self,
         *,

@@ -71,7 +71,7 @@ class RelayServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Acknowledge(self, request, context):
-        """Says what became of fetched envelopes.
+        """Says what recipients did with envelopes, or that their sender recalls them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -38,7 +38,7 @@ class RelayServiceStub:
     Fetch: _grpc.UnaryStreamMultiCallable[_relay_pb2.FetchRequest, _relay_pb2.FetchResponse]
     """Hands out what waits for the caller, highest precedence first."""
     Acknowledge: _grpc.UnaryUnaryMultiCallable[_relay_pb2.AcknowledgeRequest, _relay_pb2.AcknowledgeResponse]
-    """Says what became of fetched envelopes."""
+    """Says what recipients did with envelopes, or that their sender recalls them."""
 
 @_typing.type_check_only
 class RelayServiceAsyncStub(RelayServiceStub):
@@ -50,7 +50,7 @@ class RelayServiceAsyncStub(RelayServiceStub):
     Fetch: _aio.UnaryStreamMultiCallable[_relay_pb2.FetchRequest, _relay_pb2.FetchResponse]  # type: ignore[assignment]
     """Hands out what waits for the caller, highest precedence first."""
     Acknowledge: _aio.UnaryUnaryMultiCallable[_relay_pb2.AcknowledgeRequest, _relay_pb2.AcknowledgeResponse]  # type: ignore[assignment]
-    """Says what became of fetched envelopes."""
+    """Says what recipients did with envelopes, or that their sender recalls them."""
 
 class RelayServiceServicer(metaclass=_abc_1.ABCMeta):
     """Carries envelopes. The caller is the one dNSName of its TLS certificate; no message names it."""
@@ -77,7 +77,7 @@ class RelayServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _relay_pb2.AcknowledgeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_relay_pb2.AcknowledgeResponse, _abc.Awaitable[_relay_pb2.AcknowledgeResponse]]:
-        """Says what became of fetched envelopes."""
+        """Says what recipients did with envelopes, or that their sender recalls them."""
 
 def add_RelayServiceServicer_to_server(servicer: RelayServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 

@@ -3,7 +3,7 @@
 isort:skip_file
 Options: what a field says about itself, so that redaction, disclosure and help are derived and never kept by hand.
 
-Numbers: 51201-51205, taken from 50000-99999, which descriptor.proto keeps for use inside one organisation. They never
+Numbers: 51201-51206, taken from 50000-99999, which descriptor.proto keeps for use inside one organisation. They never
 change: a reader of the descriptors finds the marks by these numbers alone.
 
 Rule ids: the `id` of every CEL rule of this package is `<path of the field concerned>.<name of the rule>`, the path
@@ -121,10 +121,35 @@ DOMAIN_COOPERATION: Domain.ValueType  # 10
 """The cooperation itself: focal points, meetings, training, plans."""
 Global___Domain: _TypeAlias = Domain  # noqa: Y015
 
+class _Reference:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReferenceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reference.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REFERENCE_UNSPECIFIED: _Reference.ValueType  # 0
+    """The field names no envelope."""
+    REFERENCE_ANSWER: _Reference.ValueType  # 1
+    """The message answers or acknowledges that one."""
+    REFERENCE_OWN: _Reference.ValueType  # 2
+    """The message changes or withdraws that one; only the agency that sent that one may send it."""
+
+class Reference(_Reference, metaclass=_ReferenceEnumTypeWrapper):
+    """How a message refers to another one by the digest of its envelope. Both must have the same op_status."""
+
+REFERENCE_UNSPECIFIED: Reference.ValueType  # 0
+"""The field names no envelope."""
+REFERENCE_ANSWER: Reference.ValueType  # 1
+"""The message answers or acknowledges that one."""
+REFERENCE_OWN: Reference.ValueType  # 2
+"""The message changes or withdraws that one; only the agency that sent that one may send it."""
+Global___Reference: _TypeAlias = Reference  # noqa: Y015
+
 PII_FIELD_NUMBER: _builtins.int
 ALWAYS_DISCLOSE_FIELD_NUMBER: _builtins.int
 EXAMPLE_FIELD_NUMBER: _builtins.int
 LOCAL_REF_FIELD_NUMBER: _builtins.int
+REFERS_FIELD_NUMBER: _builtins.int
 DOMAIN_FIELD_NUMBER: _builtins.int
 pii: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, Global___Pii.ValueType]
 """The kind of personal data this field may hold."""
@@ -134,5 +159,7 @@ example: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions,
 """A right value, shown as the next step when a rule is broken."""
 local_ref: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
 """True where the field names a record of the same message by its `local_id`."""
+refers: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, Global___Reference.ValueType]
+"""How the field refers to another envelope, where it holds the digest of one."""
 domain: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MessageOptions, Global___Domain.ValueType]
 """The one domain a message type belongs to; absent on flow messages, which state theirs in Handling."""

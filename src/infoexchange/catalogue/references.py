@@ -1,0 +1,28 @@
+"""References: which other messages a message answers, corrects or withdraws, from the options of its fields."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from infoexchange.catalogue.v1 import options_pb2
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+
+class Reference(NamedTuple):
+    """A field that names another envelope, and whether only the sender of that one may refer to it so."""
+
+    field: str
+    digest: bytes
+    own: bool
+
+
+def references(message: Message) -> list[Reference]:
+    """Return every reference of a message to another one."""
+    found = []
+    for field, value in message.ListFields():
+        kind = field.GetOptions().Extensions[options_pb2.refers]
+        if kind:
+            found.append(Reference(field.name, value, kind == options_pb2.REFERENCE_OWN))
+    return found
