@@ -8,6 +8,7 @@
 #   make bench     measurements, when there are any
 #   make fuzz      every reader of outside bytes, SECONDS=60 each; TARGET=Envelope for one
 #   make mutants   faults put into the code that verifies: does a test notice? MODULE=wire for one
+#   make large     an attachment of 10 GiB, or of SIZE=1GiB, between processes that are killed five times
 #   make clean     remove the environments and build output
 PY    ?= python3
 UV    := $(shell command -v uv 2>/dev/null)
@@ -18,7 +19,7 @@ BIN   := $(VENV)/bin
 # Two workers: enough to halve the time, few enough for a small machine.
 PYTEST := -m pytest -q -n 2
 
-.PHONY: baseline demo test check lint generate fresh image floors bench fuzz mutants python clean
+.PHONY: baseline demo test check lint generate fresh image floors bench fuzz large mutants python clean
 .DEFAULT_GOAL := test
 
 # Environments. VENV/.ok runs the demo, VENV/.dev adds what tests and checks need, PROTO holds the code generator alone,
@@ -121,6 +122,10 @@ fuzz: $(VENV)/.fuzz
 
 mutants: $(VENV)/.dev
 	@$(BIN)/python tools/mutants.py --processes $(PROCESSES) $(MODULE)
+
+SIZE ?= 10GiB
+large: $(VENV)/.dev
+	PYTHONPATH=src:relay $(BIN)/python tests/large.py --size $(SIZE) $(if $(FOLDER),--folder $(FOLDER))
 
 clean:
 	rm -rf $(VENV) $(PROTO) $(FLOOR) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -11,7 +11,7 @@ import pytest
 import mailing
 from catalogue_messages import request
 from infoexchange.catalogue import examples, marks, text
-from infoexchange.cli.mail import inbox_of
+from infoexchange.cli.receive import inbox_of
 from infoexchange.envelope import Envelope
 from infoexchange.errors import Reason, error
 from infoexchange.evidence import Evidence
@@ -50,7 +50,7 @@ def test_a_message_goes_all_the_way(run, sites, tmp_path):
         assert modes == {"inbox": 0o700, digest: 0o700, "envelope.bin": 0o600, "message.json": 0o600}
         assert text.from_json("RequestForInformation", (folder / "message.json").read_text()) == request()
         assert Envelope.parse((folder / "envelope.bin").read_bytes()).digest.hex() == digest
-        assert receive(run, name) == {"messages": [], "refused": []}
+        assert receive(run, name) == NOTHING
     code, out, _ = run("receipts", digest.upper(), "--home", SENDER, "--json")
     events = json.loads(out)["events"]
     assert (code, json.loads(out)["id"]) == (0, digest)
@@ -131,7 +131,7 @@ def test_a_shared_key_serves_by_itself(run):
     assert (code, err, json.loads(out)["sent"]) == (0, "", 1)
     [shared] = json.loads(out)["agencies"]
     for _ in range(50):
-        assert receive(run, CUT) == {"messages": [], "refused": []}  # nothing is shown to the agency
+        assert receive(run, CUT) == NOTHING  # nothing is shown to the agency
         with Home.open(Path(CUT)).spool() as spool:
             if spool.keks():
                 break
@@ -151,6 +151,7 @@ def test_blind_recipients_are_not_shown_to_one_another(run):
 
 # Bad input
 
+NOTHING = {"messages": [], "refused": [], "unsaved": [], "waiting": 0}
 EMPTY_BUNDLE = '{"type": "bundle", "id": "bundle--36d5bf34-c578-5682-b282-634719c6887b", "objects": []}'
 BROKEN = {
     "missing": None,

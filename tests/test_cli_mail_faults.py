@@ -17,7 +17,7 @@ import mailing
 from catalogue_messages import request
 from infoexchange import cli
 from infoexchange.catalogue import text
-from infoexchange.cli.mail import inbox_of
+from infoexchange.cli.receive import inbox_of
 from infoexchange.directory import Directory
 from infoexchange.errors import Reason, error
 from infoexchange.home import Home
@@ -217,14 +217,14 @@ def test_what_was_received_when_the_relay_died_is_kept_and_comes_no_second_time(
 # Interruption, full disks, refusals
 
 INTERRUPTED = """
-from infoexchange.cli import mail
-keep, kept = mail.keep, []
+from infoexchange.cli import receive
+keep, kept = receive.keep, []
 def interrupted(*args):
     kept.append(keep(*args))
     if len(kept) == 2:
         os.kill(os.getpid(), signal.SIGINT)  # between keeping and acknowledging
     return kept[-1]
-mail.keep = interrupted
+receive.keep = interrupted
 """
 
 

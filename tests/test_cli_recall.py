@@ -9,7 +9,7 @@ from pathlib import Path
 from catalogue_messages import request
 from command_setup import infoexchange
 from infoexchange.catalogue import text
-from infoexchange.cli.mail import inbox_of
+from infoexchange.cli.receive import inbox_of
 from infoexchange.home import Home
 from mailing import CERT, CUT, FULL, LATE, PEER, SENDER, SOUR, WATCH, arrived, here, receive, run, send, sites
 

@@ -10,11 +10,12 @@ import pytest
 
 from conftest import EVERY_SUITE, RECIPIENT, SECOND, SENDER
 from envelopes import signed_manifest
-from infoexchange.content import Content, padme
+from infoexchange.content import Content
 from infoexchange.dsse import TYPE_KEYBUNDLE, TYPE_MANIFEST, Dsse
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason
 from infoexchange.header import Header
+from infoexchange.padding import padme
 from infoexchange.states import OpStatus, Precedence
 from infoexchange.suites import HYBRID, HYBRID_KEM, NIST_HIGH, Suite
 from infoexchange.testing import Exchange

@@ -15,11 +15,12 @@ import pytest
 
 from infoexchange import dsse, errors, suites
 from infoexchange.audit import Entry, Routing, Subject, commit
-from infoexchange.content import Content, padme
+from infoexchange.content import Content
 from infoexchange.dsse import TYPE_MANIFEST, Dsse, pae
 from infoexchange.errors import ExchangeError, Reason
 from infoexchange.header import Recipient
 from infoexchange.keys import KeyUsage
+from infoexchange.padding import padme
 from infoexchange.states import Event, OpStatus, Precedence
 from infoexchange.suites import ed25519, promises
 from infoexchange.tlog import VerifierKey, merkle

@@ -22,8 +22,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     # in TLS 1.2 is left; and a failed handshake is not worth a line on standard error that is no JSON.
     os.environ["GRPC_SSL_CIPHER_SUITES"] = "ECDHE-RSA-AES256-GCM-SHA384"
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from infoexchange.cli.memory import use_few_arenas
     from infoexchange_relay import cli
 
+    use_few_arenas()
     return cli.main(argv)
 
 

@@ -23,6 +23,8 @@ from infoexchange.home import Keychain
 ENVIRONMENT_PREFIX = "INFOEXCHANGE_RELAY__"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _PORT_MAX = 65535
+_GIB = 2**30
+_GIB_MAX = 2**20  # a pebibyte: more is a typing error
 _WITNESS_SECONDS_MAX = 3600  # an hour without a witness is an outage, not a setting
 _YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
@@ -53,6 +55,8 @@ class Config:
         directory: Signed directory.
         roots: Trust anchor: the root keys that sign the directory.
         witness_seconds: Seconds between two rounds of asking for cosignatures.
+        attachments_gib: Gibibytes of attachments one party may have uploaded that no envelope names yet.
+        reserve_gib: Gibibytes of the disk that attachments leave free for the log.
         reflection: Whether gRPC reflection answers.
         metrics_listen: `host:port` for Prometheus, loopback only; empty for none.
         log_level: Least severe messages that are logged.
@@ -70,6 +74,8 @@ class Config:
     roots: Path
     passphrase_file: str = ""
     witness_seconds: int = 10  # C2SP tlog-witness suggests seconds to a minute
+    attachments_gib: int = 2052  # two of the largest
+    reserve_gib: int = 1  # the log of a busy month
     reflection: bool = False
     metrics_listen: str = ""
     log_level: str = "info"
@@ -82,6 +88,21 @@ class Config:
     def store(self) -> Path:
         """The file of the store inside `data`."""
         return self.data / "relay.sqlite3"
+
+    @property
+    def attachments(self) -> Path:
+        """The folder of attachment bytes inside `data`."""
+        return self.data / "attachments"
+
+    @property
+    def quota(self) -> int:
+        """`attachments_gib` in bytes."""
+        return self.attachments_gib * _GIB
+
+    @property
+    def reserve(self) -> int:
+        """`reserve_gib` in bytes."""
+        return self.reserve_gib * _GIB
 
     @property
     def witnessed(self) -> Path:
@@ -205,6 +226,8 @@ def _check(key: str, value: Any, folder: Path) -> object:
         return str(folder / value)
     elif key == "witness_seconds" and not 1 <= value <= _WITNESS_SECONDS_MAX:
         raise ValueError(f"{value} is not 1 to {_WITNESS_SECONDS_MAX} seconds")
+    elif key in ("attachments_gib", "reserve_gib") and value > _GIB_MAX:
+        raise ValueError(f"{value} is more than {_GIB_MAX} GiB")
     elif key == "log_level" and value not in LOG_LEVELS:
         raise ValueError(f"{value!r} is none of {', '.join(LOG_LEVELS)}")
     return value

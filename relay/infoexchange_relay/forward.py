@@ -17,6 +17,7 @@ from typing import Protocol, TypeVar
 
 import structlog
 
+from infoexchange.chunks import is_missing
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, UnavailableError
 from infoexchange.listing import Party
@@ -25,6 +26,7 @@ from infoexchange.ports import HomeRelay, Result, Waiting
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event
 from infoexchange.transport.forms import next_limit
+from infoexchange_relay.carrying import Carrier
 
 # Implementation constants
 BACKOFF_FIRST = 0.5  # seconds; doubled after each failure
@@ -45,6 +47,9 @@ class Bell(Protocol):
     """Rings when something starts to wait for a peer."""
 
     ended: bool
+
+    def ring(self) -> None:
+        """Ring it."""
 
     async def heard(self, seconds: float | None = None) -> bool:
         """Wait for a ring."""
@@ -108,26 +113,31 @@ class Forwarder:
         self._limit = next_limit([])
         self._held: set[int] = set()  # positions the peer could not take just now
         self._published: set[bytes] = set()  # bundles known to be there since the connection last failed
+        self._carrier = Carrier(peer.name, peer.relay.chunks, writer.node)
 
     async def run(self) -> None:
         """Forward until the relay stops."""
-        delay = BACKOFF_FIRST
         with self._writer.bell(self._peer.name) as bell:
-            while not bell.ended:
-                try:
-                    found = await self._once()
-                except ExchangeError as problem:
-                    # Nothing is known of any envelope: UNAVAILABLE, or the peer does not accept this relay.
-                    _log.warning("forward_failed", peer=self._peer.name, reason=problem.reason.word)
-                    self._published.clear()
-                    await asyncio.sleep(jittered(delay))
-                    delay = min(delay * 2, BACKOFF_MAX)
-                    continue
-                if found:
-                    delay = BACKOFF_FIRST
-                elif not await bell.heard(jittered(delay) if self._held else None):
-                    self._held.clear()
-                    delay = min(delay * 2, BACKOFF_MAX)
+            async with self._carrier.running(self._held.discard, bell.ring):
+                await self._forward(bell)
+
+    async def _forward(self, bell: Bell) -> None:
+        delay = BACKOFF_FIRST
+        while not bell.ended:
+            try:
+                found = await self._once()
+            except ExchangeError as problem:
+                # Nothing is known of any envelope: UNAVAILABLE, or the peer does not accept this relay.
+                _log.warning("forward_failed", peer=self._peer.name, reason=problem.reason.word)
+                self._published.clear()
+                await asyncio.sleep(jittered(delay))
+                delay = min(delay * 2, BACKOFF_MAX)
+                continue
+            if found:
+                delay = BACKOFF_FIRST
+            elif not await bell.heard(jittered(delay) if self._held else None):
+                self._held.clear()
+                delay = min(delay * 2, BACKOFF_MAX)
 
     async def _once(self) -> bool:
         """Forward one batch; return whether anything left the queue."""
@@ -141,7 +151,7 @@ class Forwarder:
         if loads:
             await self._publish({bundle for load in loads for bundle in load.bundles})
             results = await self._submit(loads)
-            decided += [(load.waiting, self._decision(load.waiting, r)) for load, r in zip(loads, results, strict=True)]
+            decided += [(load.waiting, self._decision(load, r)) for load, r in zip(loads, results, strict=True)]
         # Whatever is still in the queue after this is passed over until the next pause.
         self._held |= {item.position for item, _ in decided}
         decisions = [(item, decision) for item, decision in decided if decision]
@@ -159,6 +169,9 @@ class Forwarder:
         loads: list[_Load] = []
         decided: list[_Decided] = []
         for item in waiting:
+            if self._carrier.has(item.position):  # on its way already
+                decided.append((item, None))
+                continue
             try:
                 raw = self._node.served(self._peer.party, item)
                 loads.append(_Load(item, raw, Envelope.parse(raw).signing_bundles))
@@ -200,10 +213,16 @@ class Forwarder:
                     "bundle_refused", peer=self._peer.name, digest=bundle.digest.hex(), reason=result.reason.word
                 )
 
-    def _decision(self, item: Waiting, result: Result) -> Decision | None:
+    def _decision(self, load: _Load, result: Result) -> Decision | None:
         """Return the decision that a peer's result makes; none when the envelope stays where it is."""
+        item = load.waiting
         if isinstance(result, Receipt):
             return partial(self._forwarded, item, result)
+        if is_missing(result):
+            reason = self._carrier.refused(item.position)
+            if reason is not None:
+                return self._refused(item, reason)
+            self._carrier.take(item.position, load.raw)
         if isinstance(result, UnavailableError) or result.reason in OF_THE_PEER:
             return None
         return self._refused(item, result.reason)

@@ -31,7 +31,8 @@ from infoexchange_relay.metrics import Metrics
 from infoexchange_relay.neighbours import Neighbours
 from infoexchange_relay.renewal import Renewal
 from infoexchange_relay.server import Office, Server, server_credentials
-from infoexchange_relay.stores import FileLatch, open_store
+from infoexchange_relay.stores import FileDepot, FileLatch, open_store
+from infoexchange_relay.transfers import Transfers
 from infoexchange_relay.witnessing import CosigningDesk
 
 # Exit codes, beside those of every command (0 to 3)
@@ -105,12 +106,16 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         stack.callback(store.close)
         directory = _directory(config, store.exhibits(Event.DIRECTORY_VERSION))
         check(directory)
-        node = Node(Ledger(keys, store, FileLatch(config.latch), clock=utc_now), directory, clock=utc_now)
+        depot = FileDepot(config.attachments, quota=config.quota, reserve=config.reserve, clock=utc_now)
+        node = Node(Ledger(keys, store, FileLatch(config.latch), clock=utc_now), directory, depot, clock=utc_now)
         await asyncio.to_thread(node.start)
         # (2) the writer
         batching = Batching(node, metrics=Metrics(party.name for party in directory.relays()))
         batching.start()
         stack.push_async_callback(batching.close)
+        transfers = Transfers(node)
+        transfers.start()
+        stack.push_async_callback(transfers.close)
         # (3) the peers, and newer versions of the directory
         neighbours = Neighbours(batching, key, certificate, witness_seconds=config.witness_seconds)
         neighbours.peers.start()
@@ -122,7 +127,7 @@ async def running(config: Config) -> AsyncIterator[Relay]:
             _export(batching.metrics, config.metrics_listen)
         credentials = server_credentials(lambda: node.directory, key, certificate)
         cosigning = CosigningDesk(witness_keys, node, config.witnessed)
-        office = Office(batching, neighbours.peers, renewal, cosigning)
+        office = Office(batching, neighbours.peers, renewal, transfers, cosigning)
         server = Server(office, credentials, reflect=config.reflection)
         port = await server.start(config.listen)
         stack.push_async_callback(server.stop)

@@ -17,6 +17,7 @@ from infoexchange.directory import Directory
 from infoexchange.errors import Reason, error
 from infoexchange.listing import Party
 from infoexchange.ports import History, Notice, Result, Waiting
+from infoexchange.transport.attachments import add_attachments
 from infoexchange.transport.channel import HARDENED
 from infoexchange.transport.forms import frames, next_limit
 from infoexchange.transport.servicers import Context, add_servicers
@@ -26,6 +27,7 @@ from infoexchange_relay import edge
 from infoexchange_relay.batching import Batching, Bell
 from infoexchange_relay.peers import Peers
 from infoexchange_relay.renewal import Renewal
+from infoexchange_relay.transfers import TransferDesk, Transfers
 from infoexchange_relay.witnessing import CosigningDesk
 
 # Specification constants
@@ -45,6 +47,7 @@ class Office:
     batching: Batching
     peers: Peers
     renewal: Renewal
+    transfers: Transfers
     cosigning: CosigningDesk | None = None
 
     def desk_for(self, context: Context) -> PartyDesk:
@@ -54,6 +57,10 @@ class Office:
         desk = PartyDesk(self, lambda: edge.caller(connection, node.directory, node.clock()))
         desk.caller()
         return desk
+
+    def transfers_for(self, context: Context) -> TransferDesk:
+        """Return the desk for attachments of a call's caller, or raise as `edge.caller`."""
+        return self.transfers.desk_for(self.desk_for(context).caller)
 
     async def add_checkpoint(self, context: Context, old_size: int, proof: Sequence[bytes], raw: bytes) -> Answer:
         """Cosign another relay's checkpoint."""
@@ -164,7 +171,8 @@ class Server:
         self._server = grpc.aio.server(options=HARDENED)
         self._health = health.aio.HealthServicer()
         witness = add_witness(self._server, WitnessServicer(office.add_checkpoint, _on_bug))
-        self._names = (*add_servicers(self._server, office.desk_for, _on_bug), witness)
+        attachments = add_attachments(self._server, office.transfers_for, _on_bug)
+        self._names = (*add_servicers(self._server, office.desk_for, _on_bug), attachments, witness)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if reflect:
             names = (*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME)

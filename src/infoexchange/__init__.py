@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from infoexchange.keys import Identity
     from infoexchange.mailbox import Mailbox
     from infoexchange.receipt import Receipt
+    from infoexchange.stash import Attachment
 
 # Loaded when first asked for: an auditor's command, or its help, need not wait for what only agencies use.
 _HOMES = {
+    "Attachment": "stash",
     "Delivery": "delivery",
     "Directory": "directory",
     "Draft": "draft",
@@ -42,6 +44,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Attachment",
     "Delivery",
     "Directory",
     "Draft",

@@ -13,7 +13,10 @@ from dataclasses import dataclass, field
 from typing import TypedDict, Unpack
 
 from infoexchange import wire
+from infoexchange.attachment.form import AttachmentMeta, check_metas
+from infoexchange.attachment.stream import AttachmentKey
 from infoexchange.errors import Reason, error
+from infoexchange.padding import padme
 from infoexchange.suites import Entropy
 from infoexchange.tlog import merkle
 from infoexchange.v1 import content_pb2
@@ -27,16 +30,6 @@ RECORDS_MAX = 65536  # bounds the work of recomputing a commitment
 _SALTS = b"infoexchange/v1/salts\x00"
 _ROOT = b"infoexchange/v1/content-root\x00"
 _PADDING_TAG_SIZE = 1  # field 15 with wire type 2 is one byte
-
-
-def padme(length: int) -> int:
-    """Return the padded length: at most 12 % more, and few distinct values (PETS 2019, "Reducing metadata leakage")."""
-    if length < 64:  # below this every message looks alike
-        return 64
-    exponent = length.bit_length() - 1
-    low_bits = exponent - exponent.bit_length()
-    mask = (1 << low_bits) - 1
-    return (length + mask) & ~mask
 
 
 def _padding_for(length: int) -> int:
@@ -59,11 +52,12 @@ class Beside(TypedDict, total=False):
     groups: tuple[str, ...]
     addressees: tuple[str, ...]
     origin: bytes
+    attachments: tuple[AttachmentMeta, ...]
 
 
 @dataclass(frozen=True)
 class Content:
-    """The plaintext of one envelope: a catalogue message with its thread, salts and padding.
+    """The plaintext of one envelope: a catalogue message with its thread, attachments' names, salts and padding.
 
     Attributes:
         schema: Full name of the message type.
@@ -74,6 +68,8 @@ class Content:
         groups: Working groups that the sender named and the directory expanded.
         addressees: Agencies to which a national gateway is to pass this on; the sender's leave to do so.
         origin: Exact Origin bytes where another agency's content is passed on, or nothing.
+        attachments: What the recipients know of each attachment.
+        keys: They open the attachments, one each; whoever opened the envelope has them. No part of the bytes.
     """
 
     schema: str
@@ -84,6 +80,8 @@ class Content:
     groups: tuple[str, ...] = ()
     addressees: tuple[str, ...] = ()
     origin: bytes = field(default=b"", repr=False)
+    attachments: tuple[AttachmentMeta, ...] = field(default=(), repr=False)
+    keys: tuple[AttachmentKey, ...] = field(default=(), repr=False, compare=False)
 
     @classmethod
     def make(
@@ -116,8 +114,8 @@ class Content:
             MalformedError: `MALFORMED`, `NOT_CANONICAL` or `BAD_FIELD`.
         """
         m = wire.parse(content_pb2.Content, raw, size_max=CONTENT_SIZE_MAX, field="content")
-        if m.attachments or m.attestations:
-            raise error(Reason.BAD_FIELD, field="content.attachments", detail="not offered by this version")
+        if m.attestations:
+            raise error(Reason.BAD_FIELD, field="content.attestations", detail="not offered by this version")
         if m.padding.strip(b"\x00"):
             raise error(Reason.BAD_FIELD, field="content.padding", detail="padding must be zeros")
         content = cls(
@@ -129,6 +127,7 @@ class Content:
             groups=tuple(m.groups),
             addressees=tuple(m.addressees),
             origin=m.origin,
+            attachments=tuple(AttachmentMeta.from_wire(meta) for meta in m.attachments),
         )
         content._check()
         if raw != content.raw:
@@ -166,6 +165,7 @@ class Content:
             raise error(Reason.BAD_FIELD, field="content.addressees", detail=f"at most {NAMES_MAX} names")
         for name in self.addressees:
             wire.check_name(name, field="content.addressees")
+        check_metas(self.attachments)
 
     @functools.cached_property
     def raw(self) -> bytes:
@@ -179,6 +179,7 @@ class Content:
             groups=self.groups,
             addressees=self.addressees,
             origin=self.origin,
+            attachments=[meta.to_wire() for meta in self.attachments],
         )
         message.padding = bytes(_padding_for(message.ByteSize()))
         return wire.canonical(message)
@@ -188,6 +189,7 @@ class Content:
         """The records the commitment covers, each with its letter, in order."""
         found = [b"S" + self.schema.encode()]
         found += [b"R" + record for record in wire.top_level_records(self.payload)]
+        found += [b"A" + meta.raw for meta in self.attachments]
         if self.thread_id or self.in_reply_to:
             found.append(
                 b"T" + bytes([len(self.thread_id)]) + self.thread_id + bytes([len(self.in_reply_to)]) + self.in_reply_to

@@ -11,6 +11,7 @@ from infoexchange import catalogue, onward
 from infoexchange.catalogue import rules
 from infoexchange.content import Content
 from infoexchange.directory import Directory
+from infoexchange.enclosure import Enclosure
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.header import Header
@@ -29,6 +30,7 @@ class Delivery:
         envelope: As it travelled, for evidence.
         content: As it was sealed: schema, exact payload, thread.
         received_at: When it was opened, by this machine's clock.
+        attachments: Files that came with it; they can be fetched until it is acknowledged.
         repeated: Whether it may have been handed over before without being acknowledged, for example before a crash.
         origin: Where it was taken from, if the sender passed on what another agency had sent.
     """
@@ -38,6 +40,7 @@ class Delivery:
     envelope: Envelope = field(repr=False)
     content: Content = field(repr=False)
     received_at: datetime
+    attachments: tuple[Enclosure, ...] = ()
     repeated: bool = False
     origin: Origin | None = field(default=None, repr=False)
 

@@ -9,7 +9,9 @@ from datetime import datetime, timedelta
 from google.protobuf.message import Message
 
 from infoexchange import catalogue, suites
+from infoexchange.attachment import AttachmentMeta
 from infoexchange.catalogue import rules
+from infoexchange.chunks import Source
 from infoexchange.content import THREAD_ID_SIZE, Content
 from infoexchange.directory import Directory
 from infoexchange.errors import Reason, error
@@ -33,6 +35,7 @@ class Draft:
         blind: Whether recipients and foreign relays are kept from learning who else is addressed.
         addressees: Agencies behind the national gateways named in `to`, which may pass this on to them; sealed.
         passed_on: Set where the message is another agency's: `Mailbox.pass_on` makes such drafts.
+        attachments: Files that go with it, at most 64, such as `infoexchange.Attachment(path)`.
     """
 
     message: Message
@@ -44,6 +47,7 @@ class Draft:
     blind: bool = False
     addressees: Sequence[str] = ()
     passed_on: PassedOn | None = None
+    attachments: Sequence[Source] = ()
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -87,8 +91,12 @@ class Draft:
             raise error(Reason.BAD_FIELD, field="to", detail="no recipient is named")
         return list(names)
 
-    def content(self, *, entropy: Entropy) -> Content:
+    def content(self, attachments: Sequence[AttachmentMeta] = (), *, entropy: Entropy) -> Content:
         """Return what is to be sealed, with fresh salts.
+
+        Args:
+            attachments: What was found of the files, in their order.
+            entropy: Source of salts and thread.
 
         Raises:
             RefusedError: `TOO_LARGE`.
@@ -103,4 +111,5 @@ class Draft:
             groups=self.groups,
             addressees=tuple(sorted(set(self.addressees))),
             origin=passed_on.origin.raw if passed_on else b"",
+            attachments=tuple(attachments),
         )

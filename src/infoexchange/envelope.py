@@ -7,12 +7,15 @@ needs no decryption; opening is impossible without verifying, because `open` doe
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
+from typing import TypedDict, Unpack
 
 from infoexchange import suites, wire
+from infoexchange.attachment.form import AttachmentRef, check_match
+from infoexchange.attachment.stream import attachment_key
 from infoexchange.bundle import KeyBundle
 from infoexchange.certificates import CLOCK_SKEW
 from infoexchange.content import CONTENT_SIZE_MAX, Content
@@ -35,6 +38,29 @@ ENVELOPE_SIZE_MAX = 1536 * 1024  # body, 64 wraps of the largest suite, manifest
 _BODY_LABEL = b"infoexchange/v1/body\x00"
 
 _NO_KEYS: Mapping[bytes, EpochKek] = {}
+
+Enclose = Callable[[bytes, bytes], Sequence[AttachmentRef]]
+"""Seals the attachments of a message, given content key and header digest, and returns what the manifest says of them.
+
+In the order of the content's descriptions; the key is not to be kept.
+"""
+
+
+def nothing_enclosed(_content_key: bytes, _header_digest: bytes) -> Sequence[AttachmentRef]:
+    """Return no references: the message has no attachments."""
+    return ()
+
+
+class Along(TypedDict, total=False):
+    """What may go along with the content of an envelope.
+
+    Attributes:
+        enclose: Seals the attachments that the content describes.
+        grant: The originator's consent under which the content is passed on, if it is declared.
+    """
+
+    enclose: Enclose
+    grant: Grant | None
 
 
 @dataclass(frozen=True)
@@ -94,7 +120,7 @@ class Envelope:
         keys: EpochKeys,
         *,
         entropy: Entropy = secrets.token_bytes,
-        grant: Grant | None = None,
+        **along: Unpack[Along],
     ) -> Envelope:
         """Return content sealed for the recipients and signed by the sender; its bytes are final.
 
@@ -104,14 +130,14 @@ class Envelope:
             recipients: Their verified bundles, or epoch KEKs shared with them, in the order of the header.
             keys: The sender's keys of the epoch that `header.sender_bundle` publishes.
             entropy: Source of the content key.
-            grant: The originator's consent under which the content is passed on, if it is declared.
+            along: What goes along with the content.
 
         Raises:
             RefusedError: `SUITE_NOT_ACCEPTED` when a recipient does not open that suite, `TOO_LARGE`.
             MalformedError: `BAD_FIELD` when header fields do not fit together.
         """
         content_key = entropy(suites.CONTENT_KEY_SIZE)
-        draught = cls.draw_up(content, header, recipients, content_key, entropy=entropy, grant=grant)
+        draught = cls.draw_up(content, header, recipients, content_key, entropy=entropy, **along)
         [envelope] = cls.sign([draught], keys)
         return envelope
 
@@ -124,10 +150,10 @@ class Envelope:
         content_key: bytes,
         *,
         entropy: Entropy = secrets.token_bytes,
-        grant: Grant | None = None,
+        **along: Unpack[Along],
     ) -> Draught:
         """Return an envelope as `seal` makes it, but for the signature, so that several can be signed at once."""
-        suite = suites.suite_of(header.suite)
+        suite, grant = suites.suite_of(header.suite), along.get("grant")
         listed = () if header.blind else tuple(_addressee(recipient) for recipient in recipients)
         header = replace(
             header,
@@ -150,7 +176,10 @@ class Envelope:
         context = _BODY_LABEL + header_digest
         body = suites.encrypt_body(suites.derive(content_key, _BODY_LABEL, header_digest), context, content.raw)
         epoch_wraps = [key.wrap(content_key, header_digest) for key in epoch_keks]
-        return Draught(suite, Manifest.draw_up(header_raw, digests, epoch_wraps, body), wraps, body, grant)
+        attachments = along.get("enclose", nothing_enclosed)(content_key, header_digest)
+        check_match(attachments, content.attachments)
+        payload = Manifest.draw_up(header_raw, digests, epoch_wraps, body, attachments)
+        return Draught(suite, payload, wraps, body, grant)
 
     @classmethod
     def sign(cls, draughts: Sequence[Draught], keys: EpochKeys) -> list[Envelope]:
@@ -312,7 +341,10 @@ class Envelope:
         # (9) the plaintext is the one the signature commits to
         if content.commitment(header.sender, header.message_id) != header.content_commitment:
             raise error(Reason.BAD_COMMITMENT, field="content", detail="not the content that was signed")
-        return content
+        refs = self.manifest.attachments
+        check_match(refs, content.attachments)
+        keys = tuple(attachment_key(content_key, header_digest, ref.attachment_id) for ref in refs)
+        return replace(content, keys=keys)
 
     def prune(self, names: Collection[str]) -> Envelope:
         """Return the same signed envelope with the wraps of `names` only: what a next hop needs to see."""

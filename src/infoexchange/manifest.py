@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from infoexchange import suites, wire
+from infoexchange.attachment.form import AttachmentRef, check_refs
 from infoexchange.bundle import KeyBundle
 from infoexchange.directory import Directory
 from infoexchange.dsse import TYPE_BATCH, TYPE_MANIFEST, Dsse, batch_payload, pae
@@ -36,6 +37,7 @@ class Manifest:
     body_digest: bytes = field(repr=False)
     body_length: int
     epoch_wraps: tuple[bytes, ...] = field(default=(), repr=False)
+    attachments: tuple[AttachmentRef, ...] = field(default=(), repr=False)
 
     @classmethod
     def parse(cls, raw: bytes) -> Manifest:
@@ -51,8 +53,6 @@ class Manifest:
     def from_dsse(cls, dsse: Dsse) -> Manifest:
         """Return the manifest that a container holds; raises as `parse`."""
         m = wire.parse(envelope_pb2.Manifest, dsse.payload, size_max=MANIFEST_SIZE_MAX, field="manifest")
-        if m.attachments:
-            raise error(Reason.BAD_FIELD, field="manifest.attachments", detail="not offered by this version")
         if len(dsse.signatures) != 1:
             raise error(Reason.BAD_FIELD, field="manifest.signatures", detail="exactly one signature")
         for digest in (*m.wrap_digests, m.body_digest):
@@ -69,11 +69,20 @@ class Manifest:
             fits = len(m.wrap_digests) == len(set(m.wrap_digests)) == len(header.recipients) - keyed
         if not fits or len(m.epoch_wraps) != keyed:
             raise error(Reason.BAD_FIELD, field="manifest.wrap_digests", detail="not one for each recipient")
-        return cls(dsse, header, tuple(m.wrap_digests), m.body_digest, m.body_length, tuple(m.epoch_wraps))
+        attachments = tuple(AttachmentRef.from_wire(ref) for ref in m.attachments)
+        check_refs(attachments)
+        wraps, epoch_wraps = tuple(m.wrap_digests), tuple(m.epoch_wraps)
+        return cls(dsse, header, wraps, m.body_digest, m.body_length, epoch_wraps, attachments)
 
     @staticmethod
-    def draw_up(header_raw: bytes, wrap_digests: Sequence[bytes], epoch_wraps: Sequence[bytes], body: bytes) -> bytes:
-        """Return the bytes to sign for an exact header, its wraps and its body."""
+    def draw_up(
+        header_raw: bytes,
+        wrap_digests: Sequence[bytes],
+        epoch_wraps: Sequence[bytes],
+        body: bytes,
+        attachments: Sequence[AttachmentRef] = (),
+    ) -> bytes:
+        """Return the bytes to sign for an exact header, its wraps, its body and its attachments."""
         return wire.canonical(
             envelope_pb2.Manifest(
                 header=header_raw,
@@ -81,6 +90,7 @@ class Manifest:
                 body_digest=sha256(body).digest(),
                 body_length=len(body),
                 epoch_wraps=epoch_wraps,
+                attachments=[ref.to_wire() for ref in attachments],
             )
         )
 

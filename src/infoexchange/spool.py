@@ -25,6 +25,7 @@ from infoexchange.grant import Grant
 from infoexchange.header import LIFETIME_MAX
 from infoexchange.ports import Known, Notice, Notified, Result, Seen, Sent, Standing
 from infoexchange.receipt import Receipt
+from infoexchange.stash import FileStash
 from infoexchange.states import Event, OpStatus
 
 # Implementation constants
@@ -182,6 +183,8 @@ class SqliteSpool:
             version = cursor.execute("SELECT max(version) FROM infoexchange_spool").fetchone()[0]
             if version != _SCHEMA:
                 raise unusable(self._name, f"schema {version}, this version knows {_SCHEMA}", "Update this software.")
+            _, _, file = cursor.execute("PRAGMA database_list").fetchone()
+        self.stash = FileStash(Path(f"{file}-attachments") if file else None)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Cursor]:

@@ -1,13 +1,14 @@
-"""Stores: a relay's durable memory, and the latch that is kept apart from it."""
+"""Stores: a relay's durable memory, the attachments beside it, and the latch that is kept apart from both."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from infoexchange_relay.stores.depot import FileDepot
 from infoexchange_relay.stores.latch import FileLatch
 from infoexchange_relay.stores.sqlite import SqliteStore
 
-__all__ = ["FileLatch", "SqliteStore", "open_store"]
+__all__ = ["FileDepot", "FileLatch", "SqliteStore", "open_store"]
 
 
 def open_store(path: Path | str) -> SqliteStore:

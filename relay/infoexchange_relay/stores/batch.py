@@ -11,6 +11,7 @@ from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.ports import Change, Parcel
 from infoexchange.states import Event
 from infoexchange.tlog import merkle
+from infoexchange_relay.stores.needs import NeedRows
 from infoexchange_relay.stores.schema import row_digest
 
 Row = tuple[bytes | str | int, ...]
@@ -38,6 +39,7 @@ class Batch:
         self._stored: dict[bytes, tuple[int, int] | None] = {}
         self._starts: dict[tuple[int, str], tuple[int, int]] = {}
         self._stops: set[tuple[int, str]] = set()
+        self._needs = NeedRows()
 
     def take(self, change: Change) -> int | ExchangeError:
         """Return the index of a change, or why it is not taken; nothing is written yet."""
@@ -64,6 +66,7 @@ class Batch:
             self._bundles.append(_bundle_row(change.bundle))
         if change.starts or change.stops:
             self._move(index, change)
+        self._needs.take(change)
         return index
 
     def _is_logged(self, digest: bytes, party: str, event: Event) -> bool:
@@ -128,6 +131,7 @@ class Batch:
             "DELETE FROM envelope WHERE idx = ?1 AND NOT EXISTS (SELECT 1 FROM queue WHERE envelope = ?1)",
             {(envelope,) for envelope, _ in self._stops},
         )
+        self._needs.write(self._db)
 
 
 def _entry_row(index: int, change: Change, leaf: bytes) -> Row:

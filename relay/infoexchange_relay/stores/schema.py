@@ -53,6 +53,17 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) STRICT""",
         "CREATE INDEX bundle_owner ON bundle (owner, epoch DESC, number DESC)",
     ),
+    (
+        # Who needs which attachment of which envelope. A row stays, ended, until the bytes are deleted, so that a crash
+        # in between leaves none behind.
+        """CREATE TABLE need (
+            owner TEXT NOT NULL, root BLOB NOT NULL, digest BLOB NOT NULL, party TEXT NOT NULL,
+            expires_ms INTEGER NOT NULL, ended INTEGER NOT NULL DEFAULT 0,
+            PRIMARY KEY (owner, root, digest, party)
+        ) STRICT, WITHOUT ROWID""",
+        "CREATE INDEX need_party ON need (party, root) WHERE ended = 0",
+        "CREATE INDEX need_digest ON need (digest) WHERE ended = 0",
+    ),
 )
 
 

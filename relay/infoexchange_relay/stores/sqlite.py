@@ -22,6 +22,7 @@ from infoexchange.spool import BUSY_SECONDS, connect, unusable
 from infoexchange.states import Event
 from infoexchange.tlog import merkle, tiles
 from infoexchange_relay.stores.batch import Batch
+from infoexchange_relay.stores.needs import SqliteNeeds
 from infoexchange_relay.stores.schema import check_row, damaged, migrate, row_digest
 
 # Implementation constants
@@ -53,6 +54,7 @@ class SqliteStore:
         self._bundles: dict[bytes, KeyBundle] = {}
         self._edge: dict[tuple[int, int], bytes] = {}
         self._edge_size = 0
+        self.needs = SqliteNeeds(lambda: self._reading("need"), self._changing)
         _check_folder(path.absolute().parent)
         self._writer = connect(path)
         self._writer.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
@@ -132,6 +134,19 @@ class SqliteStore:
             self._edge = {name: self._edge[name] for name in _edge_names(size) if name in self._edge}
             self._edge_size = size
             return results
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        """Lend the writing connection for a transaction that touches no log entry; raises as `append`."""
+        with self._writing:
+            self._check_open()
+            if self._stopped:
+                raise error(Reason.LOG_STOPPED, field=str(self._path), detail=self._stopped)
+            try:
+                with self._transaction() as db:
+                    yield db
+            except sqlite3.DatabaseError as problem:
+                raise self._append_error(problem) from problem
 
     def _check_open(self) -> None:
         if self._closed:

@@ -19,6 +19,7 @@ from infoexchange.cli import (
     mail,
     onward,
     recall,
+    receive,
     share,
     types,
 )
@@ -26,7 +27,7 @@ from infoexchange.cli.output import Output
 from infoexchange.cli.parser import Parser, parsed
 
 # Each has `register(subparsers)`; help lists the commands in this order.
-COMMANDS = (demo, mail, recall, archive, onward, share, types, evidence, keys, bundle, keyfile, directory, ca)
+COMMANDS = (demo, mail, receive, recall, archive, onward, share, types, evidence, keys, bundle, keyfile, directory, ca)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

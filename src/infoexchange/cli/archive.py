@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infoexchange.cli.mail import advice, details, inbox_of, summary
 from infoexchange.cli.output import PASSED, Output, Table, UsageError
 from infoexchange.cli.parser import Subparsers, add_command, add_group
 from infoexchange.cli.passphrase import add_home, folder_of
+from infoexchange.cli.receive import advice, details, inbox_of, summary
 
 if TYPE_CHECKING:
     from infoexchange.home import Home

@@ -204,7 +204,7 @@ def _at(sites: Sites, name: str, work: Callable[[Mailbox], T]) -> T:
 
 
 def _receive(sites: Sites, expected: int, out: Output) -> int:
-    from infoexchange.cli.mail import details
+    from infoexchange.cli.receive import details
 
     out.say("3. The other country's agencies fetch, verify, open and acknowledge")
     every: list[Delivery] = []
@@ -220,7 +220,7 @@ def _receive(sites: Sites, expected: int, out: Output) -> int:
 
 def _receive_all(home: Path, expected: int, out: Output, mailbox: Mailbox) -> list[Delivery]:
     """Return what came within the time; the other relay may still be forwarding when this begins."""
-    from infoexchange.cli.mail import keep
+    from infoexchange.cli.receive import keep
 
     deliveries: list[Delivery] = []
     end = time.monotonic() + _SECONDS
@@ -236,7 +236,7 @@ def _receive_all(home: Path, expected: int, out: Output, mailbox: Mailbox) -> li
 
 
 def _show_received(name: str, deliveries: Sequence[Delivery], out: Output) -> None:
-    from infoexchange.cli.mail import summary
+    from infoexchange.cli.receive import summary
 
     rows = [summary(delivery) for delivery in deliveries]
     shown = rows if len(rows) <= _ROWS_SHOWN else [*rows[: _ROWS_SHOWN - 1], rows[-1]]  # the last one is the drill

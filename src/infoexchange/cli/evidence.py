@@ -70,7 +70,7 @@ def asking_about(digest: bytes) -> Iterator[None]:
 
 
 def _make(args: argparse.Namespace, out: Output) -> int:
-    from infoexchange.cli.mail import inbox_of
+    from infoexchange.cli.receive import inbox_of
     from infoexchange.envelope import Envelope
     from infoexchange.home.files import in_file, read_file, write_new
     from infoexchange.manifest import Manifest

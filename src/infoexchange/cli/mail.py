@@ -1,16 +1,16 @@
-"""Mail: send catalogue messages, receive them, and ask what became of them."""
+"""Mail: send catalogue messages, and ask what became of them."""
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infoexchange.bridges import FORMATS
+from infoexchange.cli.attach import add_attach, attachments_of
 from infoexchange.cli.endings import opened
 from infoexchange.cli.output import FAILED, PASSED, Output, Table, UsageError
 from infoexchange.cli.parser import SUITE_NAMES, Parser, Subparsers, add_command
@@ -21,22 +21,21 @@ if TYPE_CHECKING:
 
     from infoexchange.bridges import Reading
     from infoexchange.catalogue import Handling
-    from infoexchange.delivery import Delivery, Refusal
     from infoexchange.errors import ExchangeError
     from infoexchange.mailbox import Mailbox
     from infoexchange.ports import Result
     from infoexchange.receipt import Receipt
+    from infoexchange.stash import Attachment
 
 _BATCH = 256  # what one transaction of the relay takes
 _NOTES_SHOWN = 20  # of what a bridge could not carry; programs get all of them
 _SENT = ("id", "entry", "problem")
-_RECEIVED = ("id", "status", "tlp", "from", "type")
 OUTBOX = "What is there goes out with the next `send` or `receive`; do not send it again."
-_OUTBOX_COUNTED = 10_000  # an outbox with more waits for a person anyway
+OUTBOX_COUNTED = 10_000  # an outbox with more waits for a person anyway
 
 
 def register(subparsers: Subparsers) -> None:
-    """Add `send`, `receive` and `receipts`."""
+    """Add `send` and `receipts`."""
     send = add_command(subparsers, "send", "seal messages for their recipients and hand them to the own relay", _send)
     send.add_argument("file", metavar="FILE", type=Path, help="a message as JSON, or a file of another format")
     add_home(send)
@@ -52,11 +51,8 @@ def register(subparsers: Subparsers) -> None:
         "--behind", metavar="NAME", action="append", default=[], help="agency to which the gateway in --to passes it on"
     )
     send.add_argument("--suite", choices=SUITE_NAMES, default=SUITE_NAMES[0], help="algorithms; default: %(default)s")
+    add_attach(send)
     add_marks(send)
-
-    receive = add_command(subparsers, "receive", "fetch, verify and open what waits, and acknowledge it", _receive)
-    add_home(receive)
-    receive.add_argument("--show", action="store_true", help="print every field; personal data is hidden")
 
     receipts = add_command(subparsers, "receipts", "show what both relays logged of a message", _receipts)
     receipts.add_argument("id", metavar="ID", help="the message: 64 hexadecimal digits")
@@ -94,11 +90,6 @@ def words(text: str) -> str:
     return text
 
 
-def inbox_of(home: Path, digest: bytes) -> Path:
-    """Return the folder in which a received message is kept."""
-    return home / "inbox" / digest.hex()
-
-
 def check_marks(args: argparse.Namespace) -> None:
     """Refuse a command line without the marks its file needs, or with marks its file has itself."""
     names = ("op_status", "tlp", "purpose", "pap", "precedence", "valid_days")
@@ -129,24 +120,29 @@ def marks_of(args: argparse.Namespace, now: datetime) -> Handling:
 
 
 def _send(args: argparse.Namespace, out: Output) -> int:
-    from infoexchange.errors import ExchangeError
+    from infoexchange.errors import ExchangeError, UnavailableError
     from infoexchange.transport import connect
 
     check_marks(args)
     home = opened(args, out)
     messages, notes = _messages(args)
+    attachments = attachments_of(args, messages)
     earlier: list[Result] = []
     results: list[Result] = []
     problem: ExchangeError | None = None
     waiting = 0
     try:
-        with connect(home) as mailbox:
+        with out.transfers() as tell, connect(home) as mailbox:
+            mailbox.watch(tell)
             try:
-                earlier += mailbox.flush()  # what an earlier run left comes first, as it was sealed first
+                # What an earlier run left comes first, as it was sealed first; but for uploads, which may take hours.
+                earlier += mailbox.flush(uploads=False)
                 for batch in batches(messages):
-                    results += _send_batch(mailbox, batch, args)
+                    results += _send_batch(mailbox, batch, args, attachments)
+                if not any(isinstance(result, UnavailableError) for result in results):
+                    earlier += mailbox.flush()
             finally:
-                waiting = len(mailbox.spool.unsent(_OUTBOX_COUNTED))
+                waiting = len(mailbox.spool.unsent(OUTBOX_COUNTED))
         problem = _shared(results)
     finally:
         # Receipts are shown whatever follows them, and what is kept is named, so that nobody sends it twice.
@@ -238,12 +234,15 @@ def batches(messages: Iterable[Message]) -> Iterator[list[Message]]:
         yield batch
 
 
-def _send_batch(mailbox: Mailbox, batch: list[Message], args: argparse.Namespace) -> list[Result]:
+def _send_batch(
+    mailbox: Mailbox, batch: list[Message], args: argparse.Namespace, attachments: Sequence[Attachment]
+) -> list[Result]:
     from infoexchange.draft import Draft
     from infoexchange.suites import suite_named
 
     suite = suite_named(args.suite)
     chosen = {"lifetime": timedelta(days=args.lifetime), "blind": args.blind, "addressees": args.behind}
+    chosen["attachments"] = attachments
     return mailbox.send_all([Draft(message, args.to, suite=suite, **chosen) for message in batch])
 
 
@@ -255,103 +254,6 @@ def _result_row(result: Result) -> tuple[str, str, str]:
     if isinstance(result, ExchangeError):
         return "", "", str(result)
     return result.subject.envelope_digest.hex(), str(result.index), ""
-
-
-def _receive(args: argparse.Namespace, out: Output) -> int:
-    from infoexchange.transport import connect
-
-    home = opened(args, out)
-    received: list[dict[str, object]] = []
-    shown: list[str | Table] = []
-    refused: list[Refusal] = []
-    done = False
-    try:
-        with connect(home) as mailbox:
-            refused = mailbox.refused
-            for delivery in mailbox.receive():
-                keep(args.home, delivery)  # durable here before the relay is told to forget it
-                mailbox.archive(delivery)
-                mailbox.acknowledge(delivery)
-                row = dict(zip(_RECEIVED, summary(delivery), strict=True))
-                more = {"repeated": delivery.repeated, "originator": delivery.originator, "outdated": delivery.outdated}
-                received.append({**row, **more, "corrects": delivery.corrects.hex(), "recalls": delivery.recalls.hex()})
-                shown += advice(delivery)
-                if delivery.origin:
-                    way = ", ".join(transfer.sender for transfer in delivery.chain)
-                    shown.append(f"{row['id'][:16]} is {delivery.originator}'s; passed on, in this order, by: {way}")
-                if args.show:
-                    table = details(delivery.message)
-                    received[-1]["fields"] = [dict(zip(table.columns, r, strict=True)) for r in table.rows]
-                    shown += [f"\n{row['type']} from {delivery.sender}, {delivery.op_status.name}:", table]
-        done = True
-    finally:
-        if done or received or refused:  # what was kept before a problem is kept
-            _show_received(out, args.home, received, shown, refused)
-    return FAILED if refused else PASSED
-
-
-def _show_received(
-    out: Output,
-    home: Path,
-    received: list[dict[str, object]],
-    shown: list[str | Table],
-    refused: list[Refusal],
-) -> None:
-    problems = [{"id": r.digest.hex(), "from": r.sender, "problem": str(r.problem)} for r in refused]
-    out.show(
-        {"messages": received, "refused": problems},
-        Table(("message", *_RECEIVED[1:]), [[row[name] for name in _RECEIVED] for row in received]),
-        *shown,
-        *(f"refused: {p['from'] or 'unknown sender'}: {p['problem']}" for p in problems),
-        f"{len(received)} messages received, kept in {home / 'inbox'} and acknowledged; {len(refused)} refused.",
-    )
-
-
-def advice(delivery: Delivery) -> list[str]:
-    """Return what a duty officer must know of a message before acting on it."""
-    name, found = delivery.digest.hex()[:16], []
-    if delivery.outdated:
-        found.append(f"{name}: do not act on it; it was valid until {delivery.valid_until:%Y-%m-%d %H:%M}Z")
-    if delivery.corrects:
-        found.append(f"{name} corrects {delivery.corrects.hex()}")
-    if delivery.recalls:
-        found.append(f"{name} recalls {delivery.recalls.hex()}: do what it asks, and answer with a RecallConfirmation")
-    return found
-
-
-def summary(delivery: Delivery) -> tuple[str, str, str, str, str]:
-    """Return what a duty officer looks at first: id, status, mark, sender and type."""
-    from infoexchange.catalogue import marks
-
-    label = marks.TLP_LABELS[marks.tlp_of(delivery.message)]
-    return delivery.digest.hex(), delivery.op_status.name, label, delivery.sender, delivery.message.DESCRIPTOR.name
-
-
-def details(message: Message) -> Table:
-    """Return every field as a table, personal data hidden."""
-    from infoexchange.catalogue import marks
-
-    return Table(("field", "value"), [(row.label, row.value) for row in marks.describe(marks.redact(message))])
-
-
-def keep(home: Path, delivery: Delivery) -> Path:
-    """Keep a message and its envelope in the home's inbox, durably, and return the folder."""
-    from infoexchange.catalogue import text
-    from infoexchange.home.files import write_file
-
-    folder = inbox_of(home, delivery.digest)
-    first = not folder.parent.exists()
-    for new in (folder.parent, folder):  # not by `parents`, which makes folders that others can read
-        new.mkdir(mode=0o700, exist_ok=True)
-    write_file(folder / "envelope.bin", delivery.envelope.raw, mode=0o600)
-    write_file(folder / "message.json", text.to_json(delivery.message).encode(), mode=0o600)
-    for made in (folder.parent, home) if first else (folder.parent,):  # the new folder's own name must survive too
-        descriptor = os.open(made, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    return folder
 
 
 def _receipts(args: argparse.Namespace, out: Output) -> int:

@@ -9,10 +9,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infoexchange.cli.mail import OUTBOX, days_up_to, inbox_of, words
+from infoexchange.cli.mail import OUTBOX, days_up_to, words
 from infoexchange.cli.output import PASSED, Output
 from infoexchange.cli.parser import Parser, Subparsers, add_command, add_group
 from infoexchange.cli.passphrase import add_home, folder_of
+from infoexchange.cli.receive import inbox_of
 
 if TYPE_CHECKING:
     from infoexchange.mailbox import Mailbox

@@ -8,14 +8,21 @@ import io
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from infoexchange.errors import ExchangeError, Reason, error
 
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
 # Exit codes, explained in `parser.EXIT_CODES`.
 PASSED, FAILED, INDETERMINATE, USAGE, INTERRUPTED = 0, 1, 2, 3, 130
+
+# Implementation constants
+_EVENT_SECONDS = 1.0  # between two lines on one transfer
 
 # What the system says, in words of the person who has to act. Everything else keeps the system's own words.
 _SYSTEM: dict[int, tuple[Reason, str, str]] = {
@@ -51,6 +58,22 @@ class Table:
 
     columns: Sequence[str]
     rows: Sequence[Sequence[object]]
+
+
+class _Events:
+    """Prints how far transfers are as JSON lines, not more often than anybody wants to read."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._last: dict[str, float] = {}
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if done < total and now - self._last.get(what, -_EVENT_SECONDS) < _EVENT_SECONDS:
+            return
+        self._last[what] = now
+        event = {"event": "progress", "what": what, "done": done, "total": total}
+        print(json.dumps(event, ensure_ascii=False), file=self._stream, flush=True)
 
 
 class Output:
@@ -117,6 +140,32 @@ class Output:
         with Progress(console=Console(file=self._stderr), transient=True) as bar:
             task = bar.add_task(what)
             yield lambda done, total: bar.update(task, completed=done, total=total)
+
+    @contextlib.contextmanager
+    def transfers(self) -> Iterator[Callable[[str, int, int], None]]:
+        """Give a function to call with what is under way, bytes done and bytes in all.
+
+        On a terminal each has its bar. Where JSON is wanted, at most one line a second goes to standard error.
+        """
+        if self._as_json:
+            yield _Events(self._stderr)
+            return
+        if not self._stderr.isatty():
+            yield lambda what, done, total: None
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=Console(file=self._stderr), transient=True) as bars:
+            tasks: dict[str, TaskID] = {}
+
+            def tell(what: str, done: int, total: int) -> None:
+                if what not in tasks:
+                    tasks[what] = bars.add_task(one_line(what).replace("[", "\\["))
+                bars.update(tasks[what], completed=done, total=total)
+
+            yield tell
 
     def check_person(self) -> None:
         """Raise `UsageError` unless there is somebody at the terminal who can be asked."""

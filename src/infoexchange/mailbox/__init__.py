@@ -6,12 +6,13 @@ and nothing that was handed to the application and acknowledged is handed over a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 
 from google.protobuf.message import Message
 
 from infoexchange.bundle import KeyBundle
+from infoexchange.chunks import Source
 from infoexchange.delivery import Delivery, Refusal
 from infoexchange.directory import Directory
 from infoexchange.draft import Draft
@@ -100,6 +101,10 @@ class Mailbox:
         """What was fetched and could not be handed over."""
         return self._desk.refused
 
+    def watch(self, tell: Callable[[str, int, int], None]) -> None:
+        """Let `tell` know how far long work is: what it is, bytes done and bytes in all."""
+        self._desk.tell = tell
+
     # Keeping up to date
 
     def refresh(self) -> None:
@@ -122,13 +127,22 @@ class Mailbox:
 
     # Sending
 
-    def send(self, message: Message, to: Sequence[str], *, in_reply_to: Delivery | None = None) -> Receipt:
+    def send(
+        self,
+        message: Message,
+        to: Sequence[str],
+        *,
+        in_reply_to: Delivery | None = None,
+        attachments: Sequence[Source] = (),
+    ) -> Receipt:
         """Seal a message for its recipients and return the relay's proof that it is durable and logged.
 
         Args:
             message: A catalogue message with its Handling block.
             to: Agency or group names.
             in_reply_to: The delivery that this answers; the thread is continued.
+            attachments: Files that go with it, such as `infoexchange.Attachment(path)`. They are sealed into the spool
+                first, which takes as much room again, and must not change meanwhile.
 
         Raises:
             RefusedError: A rule said no; nothing was sent.
@@ -137,7 +151,8 @@ class Mailbox:
         """
         answered = in_reply_to.digest if in_reply_to else b""
         thread = in_reply_to.content.thread_id if in_reply_to else b""
-        return self._send_one(Draft(message, to, thread_id=thread, in_reply_to=answered))
+        draft = Draft(message, to, thread_id=thread, in_reply_to=answered, attachments=attachments)
+        return self._send_one(draft)
 
     def _send_one(self, draft: Draft) -> Receipt:
         [result] = self.send_all([draft])
@@ -180,14 +195,17 @@ class Mailbox:
         """
         return self._recalls.order(digest, recipients)
 
-    def flush(self) -> list[Result]:
-        """Send again, byte for byte, what the outbox still keeps, and say again what the relay has not taken."""
+    def flush(self, *, uploads: bool = True) -> list[Result]:
+        """Send again, byte for byte, what the outbox still keeps, and say again what the relay has not taken.
+
+        Uploads go on where they stopped, after everything else, unless they are left out.
+        """
         problem: ExchangeError | None = None
         try:
             self._notices.say_orders()  # first, so that nothing leaves that was recalled before it could
         except ExchangeError as found:
             problem = found
-        results = self._outbox.flush()
+        results = self._outbox.flush(uploads=uploads)
         if problem:
             raise problem
         if self.records is not None:
@@ -275,14 +293,15 @@ class Mailbox:
         """
         self.directory.check_current(self._desk.clock())
         self.spool.forget(self._desk.clock())
-        self.flush()
+        self.flush(uploads=False)  # nobody waits for hours of upload before an urgent message is seen
         yield from self._inbox.receive()
+        self._outbox.flush()
 
     def acknowledge(self, delivery: Delivery) -> None:
         """Record that the application has the message, and keep a signed statement of it for relay and sender.
 
         It is durable on return, and the message is not handed over again. Statements go to the relay together: while
-        `receive` goes on, when it ends, and with `flush`.
+        `receive` goes on, when it ends, and with `flush`. Attachments not saved by then may be gone.
         """
         self._inbox.acknowledge(delivery)
 
@@ -295,6 +314,14 @@ class Mailbox:
             ExchangeError: As for what comes in; `STALE_BUNDLE` once the keys to open it have been destroyed.
         """
         return self._inbox.reopen(raw)
+
+    def refuse(self, delivery: Delivery, reason: Reason) -> None:
+        """Record that the message cannot be taken, and keep a signed statement of it for relay and sender.
+
+        For what the application finds out itself, above all that an attachment does not open (`BAD_CIPHERTEXT`) or is
+        not the file described (`BAD_COMMITMENT`). Otherwise as `acknowledge`.
+        """
+        self._inbox.refuse(delivery, reason)
 
     # Keeping
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -18,6 +18,10 @@ from infoexchange.keys import EpochKeys, Identity
 from infoexchange.ports import Clock, HomeRelay, Spool, Standing
 from infoexchange.states import OpStatus, Precedence
 from infoexchange.suites import Entropy, Suite
+
+
+def _unheard(_what: str, _done: int, _total: int) -> None:
+    """Tell nobody."""
 
 
 @dataclass
@@ -35,6 +39,7 @@ class Desk:
         keyring: Bundles of others, as far as they are known.
         refused: What could not be handed over.
         newest: The bundle that is signed with.
+        tell: Is told, of everything that takes long, what it is, bytes done and bytes in all.
     """
 
     identity: Identity
@@ -46,6 +51,7 @@ class Desk:
     entropy: Entropy = secrets.token_bytes
     keyring: Keyring = field(default_factory=Keyring)
     refused: list[Refusal] = field(default_factory=list)
+    tell: Callable[[str, int, int], None] = _unheard
     newest: KeyBundle = field(init=False)
 
     def __post_init__(self) -> None:

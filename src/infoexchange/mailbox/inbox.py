@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from infoexchange import suites
 from infoexchange.acknowledgement import Acknowledgement, Statement
 from infoexchange.bundle import KeyBundle
+from infoexchange.content import Content
 from infoexchange.delivery import Delivery, Refusal, read, trace
 from infoexchange.directory import Directory
+from infoexchange.enclosure import Enclosure, enclosures
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, UnavailableError
 from infoexchange.mailbox import consent
@@ -97,8 +99,11 @@ class Inbox:
                 return None
             self._conclude(envelope, Event.REFUSED, reason=int(problem.reason))
             return None
-        repeated = seen is not Seen.NEW
-        return Delivery(message, header.sender, envelope, content, now, repeated=repeated, origin=origin)
+        attached, repeated = self._attached(envelope, content), seen is not Seen.NEW
+        return Delivery(message, header.sender, envelope, content, now, attached, repeated=repeated, origin=origin)
+
+    def _attached(self, envelope: Envelope, content: Content) -> tuple[Enclosure, ...]:
+        return enclosures(content, envelope.manifest, self._desk.relay.chunks, self._desk.spool.stash)
 
     def unlocked(self, delivery: Delivery) -> tuple[bytes, KeyBundle, Directory]:
         """Return the content key of a delivery, and the sender's bundle and the directory it was judged by."""
@@ -117,7 +122,8 @@ class Inbox:
         content = envelope.open(desk.identity, desk.own, desk.directory, sender, now=made, epoch_keks=keks)
         message = read(header, content, desk.directory, desk.identity.name, now=made)
         origin = trace(envelope, content, message, desk.directory)
-        return Delivery(message, header.sender, envelope, content, desk.clock(), repeated=True, origin=origin)
+        attached = self._attached(envelope, content)
+        return Delivery(message, header.sender, envelope, content, desk.clock(), attached, repeated=True, origin=origin)
 
     def _say_again(self, digest: bytes) -> None:
         """Tell the relay once more of an envelope that is finished here and still waits there."""
@@ -132,6 +138,10 @@ class Inbox:
         `receive` goes on, when it ends, and with `flush`.
         """
         self._conclude(delivery.envelope, Event.OPENED, commitment=delivery.envelope.header.content_commitment)
+
+    def refuse(self, delivery: Delivery, reason: Reason) -> None:
+        """Record that the application cannot take the message; what `Mailbox.refuse` promises."""
+        self._conclude(delivery.envelope, Event.REFUSED, reason=int(reason))
 
     def _conclude(self, envelope: Envelope, state: Event, *, reason: int = 0, commitment: bytes = b"") -> None:
         self._desk.turn()

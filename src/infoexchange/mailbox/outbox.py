@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
 from infoexchange import catalogue, suites
+from infoexchange.chunks import is_missing
 from infoexchange.draft import Draft
-from infoexchange.envelope import Draught, Envelope
+from infoexchange.envelope import Along, Draught, Envelope
 from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
 from infoexchange.listing import Party
 from infoexchange.mailbox.desk import Desk
+from infoexchange.mailbox.enclosing import Enclosing
 from infoexchange.mailbox.keks import Keks
 from infoexchange.mailbox.references import check_to_send
 from infoexchange.ports import BATCH_BYTES_MAX, BATCH_MAX, Result, Standing
@@ -30,6 +32,7 @@ class Outbox:
         """Hold what both sides share."""
         self._desk = desk
         self._keks = keks
+        self._enclosing = Enclosing(desk)
 
     def send_all(self, drafts: Sequence[Draft]) -> list[Result]:
         """Return one receipt or error each; what `Mailbox.send_all` promises."""
@@ -63,6 +66,8 @@ class Outbox:
                 continue
             try:
                 draught = maker(after)
+            except UnavailableError:
+                raise  # a disk of ours: no draft's fault, and nothing was sent
             except ExchangeError as problem:
                 draughts.append(problem)
             else:
@@ -80,7 +85,8 @@ class Outbox:
     def _draw_up(self, draft: Draft, parties: Sequence[Party], now: datetime, after: Standing) -> Draught:
         """Return a draft with everything an envelope has but its signature."""
         desk, handling = self._desk, catalogue.handling_of(draft.message)
-        content, content_key = draft.content(entropy=desk.entropy), desk.entropy(suites.CONTENT_KEY_SIZE)
+        metas = self._enclosing.describe(draft.attachments)
+        content, content_key = draft.content(metas, entropy=desk.entropy), desk.entropy(suites.CONTENT_KEY_SIZE)
         header = replace(
             desk.header(after, draft.suite, now, draft.lifetime),
             op_status=OpStatus(handling.op_status),
@@ -89,8 +95,11 @@ class Outbox:
         )
         bundles = [desk.keyring.to_seal_to(party, draft.suite, desk.directory, now=now) for party in parties]
         recipients = bundles if draft.blind else [self._keks.instead_of(b, draft.suite, now) for b in bundles]
-        grant = draft.passed_on.grant if draft.passed_on else None
-        draught = Envelope.draw_up(content, header, recipients, content_key, entropy=desk.entropy, grant=grant)
+        along = Along(
+            grant=draft.passed_on.grant if draft.passed_on else None,
+            enclose=self._enclosing.sealing(draft.attachments, metas),
+        )
+        draught = Envelope.draw_up(content, header, recipients, content_key, entropy=desk.entropy, **along)
         if draft.passed_on:  # its sender cannot open it, and will be asked which way it came
             desk.spool.keep_origin(draught.digest, draft.passed_on.origin.raw)
         return draught
@@ -114,18 +123,48 @@ class Outbox:
         self._keks.keep([envelope for _, envelope in sent if envelope])
         return [result for result, _ in sent]
 
-    def flush(self) -> list[Result]:
-        """Send again, byte for byte, what the outbox still keeps."""
-        results: list[Result] = []
-        while unsent := self._desk.spool.unsent(BATCH_MAX):
-            found = self.submit([(sent.digest, sent.raw) for sent in unsent])
-            results += found.values()
-            if any(isinstance(result, UnavailableError) for result in found.values()):
+    def flush(self, *, uploads: bool = True) -> list[Result]:
+        """Send again, byte for byte, what the outbox still keeps; attachments after everything else."""
+        later: dict[bytes, bytes] = {}
+        results: dict[bytes, Result] = {}
+        while True:
+            unsent = self._desk.spool.unsent(BATCH_MAX + len(later))
+            fresh = {sent.digest: sent.raw for sent in unsent if sent.digest not in later}
+            found = self._hand_over(list(fresh.items()))
+            results |= found
+            later |= {digest: fresh[digest] for digest, result in found.items() if is_missing(result)}
+            if any(isinstance(result, UnavailableError) and not is_missing(result) for result in found.values()):
+                return list(results.values())
+            if not fresh:
                 break
-        return results
+        self._enclosing.forget_others(Envelope.parse(raw) for raw in later.values())
+        if uploads:
+            results |= self._carry(list(later.items()), results)
+        return list(results.values())
 
     def submit(self, items: Sequence[tuple[bytes, bytes]]) -> dict[bytes, Result]:
-        """Return the result of each `(digest, raw)`, in frames of at most 256 envelopes or 4 MiB, and keep it."""
+        """Return the result of each `(digest, raw)`, and keep it; attachments are uploaded after everything else."""
+        found = self._hand_over(items)
+        return found | self._carry(items, found)
+
+    def _carry(self, items: Sequence[tuple[bytes, bytes]], found: Mapping[bytes, Result]) -> dict[bytes, Result]:
+        """Return the results of envelopes whose attachments the relay asks for, the most urgent first."""
+        raws = [(digest, raw) for digest, raw in items if is_missing(found[digest])]
+        results: dict[bytes, Result] = {}
+        for digest, raw in sorted(raws, key=lambda item: -Envelope.parse(item[1]).header.precedence):
+            try:
+                self._enclosing.upload(Envelope.parse(raw))
+            except ExchangeError as problem:
+                results[digest] = problem
+                self._settle([(digest, raw)], [(digest, problem)])
+                if isinstance(problem, UnavailableError) and problem.reason is not Reason.OVERLOADED:
+                    break  # the relay is away
+            else:
+                results |= self._hand_over([(digest, raw)])
+        return results
+
+    def _hand_over(self, items: Sequence[tuple[bytes, bytes]]) -> dict[bytes, Result]:
+        """Return the result of each, in frames of at most 256 envelopes or 4 MiB, and keep it."""
         found: dict[bytes, Result] = {}
         for frame in _frames(items):
             try:
@@ -133,9 +172,15 @@ class Outbox:
             except UnavailableError as problem:
                 results = [problem] * len(frame)
             checked = [(digest, self._checked(digest, r)) for (digest, _), r in zip(frame, results, strict=True)]
-            self._desk.spool.settle(checked)
+            self._settle(frame, checked)
             found.update(checked)
         return found
+
+    def _settle(self, items: Sequence[tuple[bytes, bytes]], results: Sequence[tuple[bytes, Result]]) -> None:
+        """Keep results, and forget the ciphertext that nobody waits for any more."""
+        carrying = self._enclosing.carrying(items)
+        self._desk.spool.settle(results)
+        self._enclosing.settle(carrying, results)
 
     def _checked(self, digest: bytes, result: Result) -> Result:
         """Return a result whose receipt proves that our relay accepted this envelope; else the error."""

@@ -13,11 +13,13 @@ from collections.abc import Iterator, Sequence
 
 from infoexchange.audit import Routing, Subject
 from infoexchange.bundle import KeyBundle
+from infoexchange.chunks import Depot
 from infoexchange.directory import Directory
 from infoexchange.errors import ExchangeError, Reason
 from infoexchange.ledger import Ledger
 from infoexchange.listing import Party
-from infoexchange.node import bulletin, handover, intake, reading, recalls, statements
+from infoexchange.node import attachments, bulletin, handover, intake, reading, recalls, statements
+from infoexchange.node.attachments import PartyChunks
 from infoexchange.node.desk import Desk, Job
 from infoexchange.ports import Clock, History, Notice, Result, Waiting
 from infoexchange.recall import RecallOrder
@@ -35,10 +37,24 @@ class Node(Desk):
     """One relay's rules, for the parties of one directory."""
 
     def __init__(
-        self, ledger: Ledger, directory: Directory, *, clock: Clock, entropy: Entropy = secrets.token_bytes
+        self,
+        ledger: Ledger,
+        directory: Directory,
+        depot: Depot | None = None,
+        *,
+        clock: Clock,
+        entropy: Entropy = secrets.token_bytes,
     ) -> None:
-        """Hold the ledger and the directory; call `start` before anything else."""
-        super().__init__(ledger, directory, clock=clock, entropy=entropy)
+        """Hold the ports; call `start` before anything else.
+
+        Args:
+            ledger: The audit log.
+            directory: Who is who.
+            depot: Where attachments are kept; without one, envelopes that name some are not taken.
+            clock: Gives the time now.
+            entropy: Source of random bytes.
+        """
+        super().__init__(ledger, directory, depot, clock=clock, entropy=entropy)
 
     def start(self) -> None:
         """Check the data, sign what a crash left unsigned, and log genesis and directory if they are new.
@@ -100,6 +116,19 @@ class Node(Desk):
     def served(self, caller: Party, waiting: Waiting) -> bytes:
         """Return a waiting envelope as the caller is to see it: with the wraps it serves and no others."""
         return intake.served(self, caller, waiting)
+
+    def chunks(self, caller: Party) -> PartyChunks:
+        """Return the attachment bytes that a party may write and read here."""
+        return PartyChunks(self, caller)
+
+    def sweep(self) -> int:
+        """Delete the attachments that nobody needs; return how many.
+
+        Raises:
+            UnavailableError: The store cannot be used.
+            UntrustedError: `DIRECTORY_EXPIRED`, then nothing is deleted.
+        """
+        return attachments.sweep(self)
 
     def decide_notice(self, caller: Party, notice: Notice) -> Job:
         """Return the job that a notice makes: DELIVERED, with OPENED or REFUSED if that was signed; or a recall.

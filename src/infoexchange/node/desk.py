@@ -9,6 +9,7 @@ from datetime import datetime
 from infoexchange import chain
 from infoexchange.audit import Entry, Operation, Routing, Subject
 from infoexchange.bundle import KeyBundle
+from infoexchange.chunks import Depot
 from infoexchange.directory import Directory
 from infoexchange.errors import Reason, error
 from infoexchange.ledger import Ledger
@@ -50,12 +51,15 @@ class Job:
 class Desk:
     """What one relay knows, and how it writes it down."""
 
-    def __init__(self, ledger: Ledger, directory: Directory, *, clock: Clock, entropy: Entropy) -> None:
-        """Hold the ledger and the directory in force."""
+    def __init__(
+        self, ledger: Ledger, directory: Directory, depot: Depot | None, *, clock: Clock, entropy: Entropy
+    ) -> None:
+        """Hold the ledger, the directory in force, and the place for attachments."""
         self.name = ledger.relay
         self.ledger = ledger
         self.store = ledger.store
         self.directory = directory
+        self.depot = depot
         self.clock = clock
         self.recalls_taken = 0  # recall orders taken since the start: whoever decided before one of them looks again
         self._entropy = entropy

@@ -8,10 +8,12 @@ from datetime import datetime
 from functools import partial
 
 from infoexchange.audit import Subject
+from infoexchange.chunks import Blob
 from infoexchange.envelope import Envelope
 from infoexchange.errors import Reason, error
 from infoexchange.grant import Grant
 from infoexchange.listing import Party, Role
+from infoexchange.node import attachments
 from infoexchange.node.desk import Desk, Job
 from infoexchange.node.recalls import held, stopped
 from infoexchange.ports import Waiting
@@ -41,16 +43,17 @@ def decide(desk: Desk, caller: Party, raw: bytes) -> Job:
         desk.check_not_withdrawn(bundle, at=now)
     if envelope.grant is not None:
         _check_grant(desk, envelope, envelope.grant, submitted=submitted, now=now)
-    # (4) recipients that exist, with a wrap for each that this relay is to serve
+    # (4) recipients that exist, with a wrap for each that this relay is to serve; every attachment is here
     hops = _next_hops(desk, envelope, submitted=submitted, now=now)
+    blobs = attachments.named(desk, caller, envelope.manifest)
     came_from = "" if submitted else caller.name
-    taken = partial(_take, desk, envelope, hops, came_from)
+    taken = partial(_take, desk, envelope, hops, came_from, blobs)
     job = taken()
     # A recall order that was taken in between is obeyed as well.
     return replace(job, late=lambda: job if desk.recalls_taken == seen else taken())
 
 
-def _take(desk: Desk, envelope: Envelope, hops: Collection[str], came_from: str) -> Job:
+def _take(desk: Desk, envelope: Envelope, hops: Collection[str], came_from: str, blobs: tuple[Blob, ...]) -> Job:
     """Return the job that accepts an envelope for all those for whom its sender has not recalled it before."""
     manifest = envelope.manifest
     listed = [recipient.name for recipient in manifest.header.recipients]
@@ -64,6 +67,7 @@ def _take(desk: Desk, envelope: Envelope, hops: Collection[str], came_from: str)
         envelope=envelope,
         starts=starts,
         exhibit=manifest.raw,
+        blobs=blobs,
     )
     agencies = [name for name in starts if desk.relay_of(name) == desk.name]
     queued = [desk.event(Event.QUEUED, manifest, name) for name in agencies]

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from infoexchange.bundle import KeyBundle
+from infoexchange.chunks import Chunks
 from infoexchange.errors import ExchangeError
 from infoexchange.receipt import Receipt
 from infoexchange.statement import statement_digest
@@ -135,3 +136,7 @@ class Log(Protocol):
 
 class HomeRelay(Relay, Bulletin, Log, Protocol):
     """All that a party's own relay offers it."""
+
+    @property
+    def chunks(self) -> Chunks:
+        """Attachment bytes."""

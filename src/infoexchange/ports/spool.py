@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from infoexchange.chunks import Stash
 from infoexchange.envelope import Envelope
 from infoexchange.grant import Grant
 from infoexchange.ports.relay import Notice, Result
@@ -76,6 +77,10 @@ class Spool(Protocol):
     What is known of a message that came is never forgotten, because a correction or recall may come years later; nor
     are grants, and the origins of what was passed on. Every call is one transaction and durable on return.
     """
+
+    @property
+    def stash(self) -> Stash:
+        """Files too large for it, beside it."""
 
     def standing(self) -> Standing:
         """Return the newest sequence number used and its envelope digest; 0 and nothing before the first."""

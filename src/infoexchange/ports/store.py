@@ -9,6 +9,7 @@ from typing import Protocol
 
 from infoexchange.audit import Entry
 from infoexchange.bundle import KeyBundle
+from infoexchange.chunks import Blob, Needs
 from infoexchange.errors import ExchangeError
 from infoexchange.ports.relay import BATCH_BYTES_MAX
 from infoexchange.states import Event, Precedence
@@ -48,6 +49,8 @@ class Change:
         stops: Parties that stop waiting for it.
         exhibit: The event's own document: a peer's receipt, a statement, a directory.
         bundle: A bundle to be found by owner and digest from now on.
+        blobs: Attachments that everybody in `starts` needs until its part ends: by a final event or FORWARDED for it,
+            or with the time of the envelope.
     """
 
     entry: Entry
@@ -63,6 +66,12 @@ class Change:
     stops: tuple[str, ...] = ()
     exhibit: bytes = field(default=b"", repr=False)
     bundle: KeyBundle | None = None
+    blobs: tuple[Blob, ...] = ()
+
+    @property
+    def ends(self) -> bool:
+        """Whether the party, or everybody if none is named, needs the envelope's attachments no longer."""
+        return self.event.final or self.event is Event.FORWARDED
 
     @property
     def parcel(self) -> bytes:
@@ -148,6 +157,10 @@ class Store(Protocol):
 
     def exhibits(self, event: Event) -> Sequence[bytes]:
         """Return the documents of every entry of one event, in log order."""
+
+    @property
+    def needs(self) -> Needs:
+        """Who needs which attachment; `append` writes it."""
 
 
 class Latch(Protocol):

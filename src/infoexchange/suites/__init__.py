@@ -6,7 +6,6 @@ keys and signatures are raw.
 """
 
 from infoexchange.suites.cipher import (
-    BODY_OVERHEAD,
     CONTENT_KEY_SIZE,
     decrypt_body,
     derive,
@@ -50,10 +49,13 @@ from infoexchange.suites.registry import (
     usable,
 )
 from infoexchange.suites.scheme import Entropy, SealingScheme, Sign, SigningScheme, Unwrap
+from infoexchange.suites.stream import BODY_OVERHEAD, CHUNK_OVERHEAD, CHUNK_SIZE, ChunkOpener, Encrypting, encrypting
 from infoexchange.suites.suite import Suite
 
 __all__ = [
     "BODY_OVERHEAD",
+    "CHUNK_OVERHEAD",
+    "CHUNK_SIZE",
     "CLASSICAL",
     "CONTENT_KEY_SIZE",
     "CONTEXT",
@@ -64,6 +66,8 @@ __all__ = [
     "NIST_HIGH",
     "OFFERED",
     "SUITES",
+    "ChunkOpener",
+    "Encrypting",
     "Entropy",
     "Registry",
     "SealingScheme",
@@ -77,6 +81,7 @@ __all__ = [
     "derive",
     "ed25519_signer",
     "encrypt_body",
+    "encrypting",
     "knows",
     "mldsa44_signer",
     "probe",

@@ -13,7 +13,6 @@ from infoexchange.suites.refusals import bad_ciphertext
 # Specification constants
 CONTENT_KEY_SIZE = 32  # AES-256 and Cobblestone-256 keys
 _ZERO_NONCE = bytes(12)
-BODY_OVERHEAD = 56  # Cobblestone: 24-byte salt and 32-byte commitment before the first chunk
 
 
 def derive(content_key: bytes, label: bytes, context: bytes) -> bytes:

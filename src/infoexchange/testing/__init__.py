@@ -3,6 +3,7 @@
 from infoexchange.testing.archive import MemoryArchive
 from infoexchange.testing.clock import FakeClock
 from infoexchange.testing.community import Community, Member
+from infoexchange.testing.depot import MemoryDepot, MemoryStash
 from infoexchange.testing.exchange import DirectRelay, Exchange
 from infoexchange.testing.memory import MemoryLatch, MemorySpool, MemoryStore
 
@@ -13,7 +14,9 @@ __all__ = [
     "FakeClock",
     "Member",
     "MemoryArchive",
+    "MemoryDepot",
     "MemoryLatch",
     "MemorySpool",
+    "MemoryStash",
     "MemoryStore",
 ]

@@ -7,20 +7,23 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
+from infoexchange.attachment import AttachmentRef, verify_block
 from infoexchange.bundle import KeyBundle
 from infoexchange.certificates import CLOCK_SKEW
+from infoexchange.chunks import Chunks, upload
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, RefusedError, UnavailableError
 from infoexchange.ledger import Ledger
 from infoexchange.listing import Party, Role
 from infoexchange.mailbox import Mailbox
 from infoexchange.node import Job, Node
-from infoexchange.ports import BATCH_MAX, History, HomeRelay, Notice, Result, Store
+from infoexchange.ports import BATCH_MAX, History, HomeRelay, Notice, Result, Store, Waiting
 from infoexchange.quorum import policy_for
 from infoexchange.states import Event
 from infoexchange.suites import OFFERED, Suite
 from infoexchange.testing.clock import FakeClock
 from infoexchange.testing.community import Community
+from infoexchange.testing.depot import MemoryDepot
 from infoexchange.testing.memory import MemoryLatch, MemorySpool, MemoryStore
 from infoexchange.tlog import Checkpoint, Cosignature
 from infoexchange.witness import Cosigner
@@ -46,6 +49,7 @@ class Exchange:
         self.clock = clock or FakeClock()
         self.community = Community.make(agencies, now=self.clock(), suites=suites)
         self.directory = self.community.directory
+        self.depots: dict[str, MemoryDepot] = {}
         self.nodes = {name: self._node(name) for name in self.community.log_keys}
         self._mailboxes: dict[str, Mailbox] = {}
         self._seen: dict[tuple[str, str], MemoryLatch] = defaultdict(MemoryLatch)
@@ -63,7 +67,8 @@ class Exchange:
     def _node(self, name: str, store: Store | None = None, latch: MemoryLatch | None = None) -> Node:
         keys = self.community.log_keys[name]
         ledger = Ledger(keys, store or MemoryStore(), latch or MemoryLatch(), clock=self.clock)
-        node = Node(ledger, self.directory, clock=self.clock)
+        depot = self.depots.setdefault(name, MemoryDepot(clock=self.clock))
+        node = Node(ledger, self.directory, depot, clock=self.clock)
         node.start()
         return node
 
@@ -97,6 +102,7 @@ class Exchange:
                 raws = [node.served(them, item) for item in waiting]
                 signing = {digest for raw in raws for digest in Envelope.parse(raw).signing_bundles}
                 line.publish([b for b in map(node.store.bundle, signing) if b is not None])
+                self._carry(node, them, waiting, line)
                 jobs = []
                 for item, result in zip(waiting, line.submit(raws), strict=True):
                     if isinstance(result, UnavailableError):
@@ -128,6 +134,13 @@ class Exchange:
         """Return the way by which a relay reaches another; tests put a worse one in its place."""
         return DirectRelay(self, node, caller)
 
+    def _carry(self, node: Node, them: Party, waiting: Sequence[Waiting], line: HomeRelay) -> None:
+        """Upload the attachments of waiting envelopes to a peer."""
+        own = node.chunks(them)
+        for item in waiting:
+            for ref in Envelope.parse(item.raw).manifest.attachments:
+                upload(line.chunks, ref, partial(_ciphertext, own, ref))
+
     def witness(self) -> None:
         """Let every node cosign the others' checkpoints, as the relay program does every few seconds."""
         for node in self.nodes.values():
@@ -148,10 +161,16 @@ class Exchange:
         return self._seen[witness, origin]
 
     def expire(self) -> None:
-        """Log the end of what nobody fetched in time, as the relay program's sweep does."""
+        """Log the end of what nobody fetched in time, and delete the attachments nobody needs, as relays do."""
         for node in self.nodes.values():
             while waiting := node.store.expired(self.clock() - CLOCK_SKEW, limit=BATCH_MAX):
                 node.commit([node.expired(item) for item in waiting])
+            node.sweep()
+
+
+def _ciphertext(chunks: Chunks, ref: AttachmentRef, offset: int, size: int) -> Iterator[bytes]:
+    """Yield the bytes of verified blocks from a place where a block begins."""
+    return (verify_block(ref, block.index, block) for block in chunks.read(ref, offset, size))
 
 
 class DirectRelay:
@@ -162,6 +181,11 @@ class DirectRelay:
         self._exchange = exchange
         self._bound = node
         self._party = party
+
+    @property
+    def chunks(self) -> Chunks:
+        """Attachment bytes."""
+        return self._node.chunks(self._party)
 
     @property
     def _node(self) -> Node:

@@ -35,6 +35,7 @@ from infoexchange.ports import (
 )
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event
+from infoexchange.testing.depot import MemoryNeeds, MemoryStash
 from infoexchange.tlog import merkle, tiles
 
 
@@ -64,6 +65,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._now = _Memory()
+        self.needs = MemoryNeeds()
 
     def head(self) -> Head:
         """Return size and root."""
@@ -76,6 +78,7 @@ class MemoryStore:
             batch = _Batch(now)
             results = [batch.take(change) for change in changes]
             self._now = batch.done()
+            self.needs.follow(batch.changes)
             return results
 
     def tiles(self, names: Sequence[tuple[int, int]]) -> Sequence[bytes]:
@@ -150,6 +153,7 @@ class _Batch:
         self._envelopes = dict(before.envelopes)
         self._queue = dict(before.queue)
         self._bundles = dict(before.bundles)
+        self.changes: list[Change] = []
 
     def take(self, change: Change) -> int | ExchangeError:
         """Return the index of a change, or why it is not taken."""
@@ -168,6 +172,7 @@ class _Batch:
             self._bundles.pop(change.bundle.digest, None)  # what is published again becomes the newest
             self._bundles[change.bundle.digest] = change.bundle
         self._move(change)
+        self.changes.append(change)
         return index
 
     def _move(self, change: Change) -> None:
@@ -241,6 +246,7 @@ class MemorySpool:
         self._statements: dict[Notice, None] = {}
         self._grants: dict[bytes, Grant] = {}
         self._origins: dict[bytes, bytes] = {}
+        self.stash = MemoryStash()
 
     def standing(self) -> Standing:
         """Return the newest sequence number used and its envelope digest; 0 and nothing before the first."""

@@ -26,6 +26,10 @@ HARDENED: tuple[tuple[str, int], ...] = (
     # Soft and hard limit against floods of headers; ours are below 2 KiB.
     ("grpc.max_metadata_size", 8 * 1024),
     ("grpc.absolute_max_metadata_size", 16 * 1024),
+    # What a stream may send ahead of its reader. Left to itself gRPC lets this grow with the speed of the line, which
+    # costs tens of megabytes for a fast sender; a megabyte still carries 10 MiB/s over a round trip of 100 ms.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", 1024 * 1024),
     # Half a handshake holds a socket no longer than this.
     ("grpc.server_handshake_timeout_ms", 5_000),
     # A connection outlives its certificate, its revocation and a new directory by no more than this.

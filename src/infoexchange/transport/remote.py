@@ -19,6 +19,7 @@ from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.listing import DIRECTORY_SIZE_MAX, Listing
 from infoexchange.ports import BATCH_MAX, History, Notice, Result
 from infoexchange.transport import forms
+from infoexchange.transport.attachments import RemoteChunks
 from infoexchange.transport.status import calling
 from infoexchange.v1 import envelope_pb2, relay_pb2, relay_pb2_grpc
 
@@ -67,6 +68,7 @@ class RemoteRelay:
         self._bulletin = relay_pb2_grpc.BulletinServiceStub(channel)
         self._audit = relay_pb2_grpc.AuditServiceStub(channel)
         self._address = address
+        self.chunks = RemoteChunks(channel, timeout=timeout, address=address)
         self._call = _Call(timeout=timeout.total_seconds(), wait_for_ready=wait_for_ready)
 
     # Relay

@@ -162,6 +162,13 @@ def calling(address: str) -> Iterator[None]:
         raise _raised(problem, address) from None
 
 
+def is_away(problem: grpc.RpcError) -> bool:
+    """Whether a call failed because nobody could be reached, and not because somebody said so."""
+    if not isinstance(problem, grpc.Call) or problem.code() is not grpc.StatusCode.UNAVAILABLE:
+        return False
+    return all(key != DETAILS_KEY for key, _ in problem.trailing_metadata() or ())
+
+
 def _raised(call: grpc.Call, address: str) -> ExchangeError:
     """Return the error of a call that has failed."""
     for key, value in call.trailing_metadata() or ():

@@ -340,7 +340,7 @@ class AttachmentRef(_message.Message):
     attachment_id: _builtins.bytes
     """16 random bytes."""
     ct_length: _builtins.int
-    """Ciphertext bytes with padding, at most 1 TiB."""
+    """Ciphertext bytes, those of the padding included; the plaintext has at most 1 TiB."""
     block_log2: _builtins.int
     """Block size of the tree below as a power of two; 20 (1 MiB) in version 1."""
     ct_root: _builtins.bytes

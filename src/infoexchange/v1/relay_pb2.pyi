@@ -639,3 +639,177 @@ class AddCheckpointResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AddCheckpointResponse: _TypeAlias = AddCheckpointResponse  # noqa: Y015
+
+@_typing.final
+class GetLengthRequest(_message.Message):
+    """Asks how much of an attachment is here."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CT_ROOT_FIELD_NUMBER: _builtins.int
+    CT_LENGTH_FIELD_NUMBER: _builtins.int
+    ct_root: _builtins.bytes
+    """Root of its ciphertext, as in AttachmentRef."""
+    ct_length: _builtins.int
+    """Length of its ciphertext."""
+    def __init__(
+        self,
+        *,
+        ct_root: _builtins.bytes = ...,
+        ct_length: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ct_length", b"ct_length", "ct_root", b"ct_root"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLengthRequest: _TypeAlias = GetLengthRequest  # noqa: Y015
+
+@_typing.final
+class GetLengthResponse(_message.Message):
+    """How much of it the caller has written."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LENGTH_FIELD_NUMBER: _builtins.int
+    length: _builtins.int
+    """Bytes from the first on, durable; all of them only if the whole has that root."""
+    def __init__(
+        self,
+        *,
+        length: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["length", b"length"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLengthResponse: _TypeAlias = GetLengthResponse  # noqa: Y015
+
+@_typing.final
+class UploadRequest(_message.Message):
+    """A piece of an attachment, of at most 4 MiB. The first one also says which attachment, and from where on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CT_ROOT_FIELD_NUMBER: _builtins.int
+    CT_LENGTH_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    ct_root: _builtins.bytes
+    """Root of its ciphertext; empty after the first."""
+    ct_length: _builtins.int
+    """Length of its ciphertext; 0 after the first."""
+    offset: _builtins.int
+    """Place of the first byte of this call; 0 after the first."""
+    data: _builtins.bytes
+    """The next bytes."""
+    def __init__(
+        self,
+        *,
+        ct_root: _builtins.bytes = ...,
+        ct_length: _builtins.int = ...,
+        offset: _builtins.int = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ct_length", b"ct_length", "ct_root", b"ct_root", "data", b"data", "offset", b"offset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UploadRequest: _TypeAlias = UploadRequest  # noqa: Y015
+
+@_typing.final
+class UploadResponse(_message.Message):
+    """How much of it the caller has written now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LENGTH_FIELD_NUMBER: _builtins.int
+    length: _builtins.int
+    """As in GetLengthResponse."""
+    def __init__(
+        self,
+        *,
+        length: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["length", b"length"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UploadResponse: _TypeAlias = UploadResponse  # noqa: Y015
+
+@_typing.final
+class DownloadRequest(_message.Message):
+    """Asks for a range of an attachment."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CT_ROOT_FIELD_NUMBER: _builtins.int
+    CT_LENGTH_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    ct_root: _builtins.bytes
+    """Root of its ciphertext, as in AttachmentRef."""
+    ct_length: _builtins.int
+    """Length of its ciphertext."""
+    offset: _builtins.int
+    """Place of the first byte wanted."""
+    size: _builtins.int
+    """Bytes wanted."""
+    def __init__(
+        self,
+        *,
+        ct_root: _builtins.bytes = ...,
+        ct_length: _builtins.int = ...,
+        offset: _builtins.int = ...,
+        size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ct_length", b"ct_length", "ct_root", b"ct_root", "offset", b"offset", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DownloadRequest: _TypeAlias = DownloadRequest  # noqa: Y015
+
+@_typing.final
+class DownloadResponse(_message.Message):
+    """A piece of a block that holds a part of the range. Blocks are sent whole, one after the other."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """Place of the block, from 0."""
+    data: _builtins.bytes
+    """The next bytes of the block."""
+    last: _builtins.bool
+    """With its last piece: whether it is that."""
+    @_builtins.property
+    def path(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """With its last piece: RFC 9162 inclusion path to the root, 32 bytes each, leaf first."""
+
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        data: _builtins.bytes = ...,
+        last: _builtins.bool = ...,
+        path: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "index", b"index", "last", b"last", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DownloadResponse: _TypeAlias = DownloadResponse  # noqa: Y015

@@ -635,3 +635,167 @@ class WitnessService(object):
             timeout,
             metadata,
             _registered_method=True)
+
+
+class AttachmentServiceStub(object):
+    """Carries the bytes of attachments, before the envelopes that name them and apart from them.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.GetLength = channel.unary_unary(
+                '/infoexchange.v1.AttachmentService/GetLength',
+                request_serializer=infoexchange_dot_v1_dot_relay__pb2.GetLengthRequest.SerializeToString,
+                response_deserializer=infoexchange_dot_v1_dot_relay__pb2.GetLengthResponse.FromString,
+                _registered_method=True)
+        self.Upload = channel.stream_unary(
+                '/infoexchange.v1.AttachmentService/Upload',
+                request_serializer=infoexchange_dot_v1_dot_relay__pb2.UploadRequest.SerializeToString,
+                response_deserializer=infoexchange_dot_v1_dot_relay__pb2.UploadResponse.FromString,
+                _registered_method=True)
+        self.Download = channel.unary_stream(
+                '/infoexchange.v1.AttachmentService/Download',
+                request_serializer=infoexchange_dot_v1_dot_relay__pb2.DownloadRequest.SerializeToString,
+                response_deserializer=infoexchange_dot_v1_dot_relay__pb2.DownloadResponse.FromString,
+                _registered_method=True)
+
+
+class AttachmentServiceServicer(object):
+    """Carries the bytes of attachments, before the envelopes that name them and apart from them.
+    """
+
+    def GetLength(self, request, context):
+        """Returns how much of an attachment the caller has written here.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Upload(self, request_iterator, context):
+        """Goes on writing an attachment.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Download(self, request, context):
+        """Returns blocks of an attachment that waits for the caller.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_AttachmentServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'GetLength': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLength,
+                    request_deserializer=infoexchange_dot_v1_dot_relay__pb2.GetLengthRequest.FromString,
+                    response_serializer=infoexchange_dot_v1_dot_relay__pb2.GetLengthResponse.SerializeToString,
+            ),
+            'Upload': grpc.stream_unary_rpc_method_handler(
+                    servicer.Upload,
+                    request_deserializer=infoexchange_dot_v1_dot_relay__pb2.UploadRequest.FromString,
+                    response_serializer=infoexchange_dot_v1_dot_relay__pb2.UploadResponse.SerializeToString,
+            ),
+            'Download': grpc.unary_stream_rpc_method_handler(
+                    servicer.Download,
+                    request_deserializer=infoexchange_dot_v1_dot_relay__pb2.DownloadRequest.FromString,
+                    response_serializer=infoexchange_dot_v1_dot_relay__pb2.DownloadResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'infoexchange.v1.AttachmentService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('infoexchange.v1.AttachmentService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class AttachmentService(object):
+    """Carries the bytes of attachments, before the envelopes that name them and apart from them.
+    """
+
+    @staticmethod
+    def GetLength(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/infoexchange.v1.AttachmentService/GetLength',
+            infoexchange_dot_v1_dot_relay__pb2.GetLengthRequest.SerializeToString,
+            infoexchange_dot_v1_dot_relay__pb2.GetLengthResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Upload(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/infoexchange.v1.AttachmentService/Upload',
+            infoexchange_dot_v1_dot_relay__pb2.UploadRequest.SerializeToString,
+            infoexchange_dot_v1_dot_relay__pb2.UploadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Download(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/infoexchange.v1.AttachmentService/Download',
+            infoexchange_dot_v1_dot_relay__pb2.DownloadRequest.SerializeToString,
+            infoexchange_dot_v1_dot_relay__pb2.DownloadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

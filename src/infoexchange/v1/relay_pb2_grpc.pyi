@@ -233,3 +233,58 @@ class WitnessServiceServicer(metaclass=_abc_1.ABCMeta):
         """Cosigns a checkpoint that extends the last one cosigned for its origin."""
 
 def add_WitnessServiceServicer_to_server(servicer: WitnessServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class AttachmentServiceStub:
+    """Carries the bytes of attachments, before the envelopes that name them and apart from them."""
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> AttachmentServiceAsyncStub: ...
+    GetLength: _grpc.UnaryUnaryMultiCallable[_relay_pb2.GetLengthRequest, _relay_pb2.GetLengthResponse]
+    """Returns how much of an attachment the caller has written here."""
+    Upload: _grpc.StreamUnaryMultiCallable[_relay_pb2.UploadRequest, _relay_pb2.UploadResponse]
+    """Goes on writing an attachment."""
+    Download: _grpc.UnaryStreamMultiCallable[_relay_pb2.DownloadRequest, _relay_pb2.DownloadResponse]
+    """Returns blocks of an attachment that waits for the caller."""
+
+@_typing.type_check_only
+class AttachmentServiceAsyncStub(AttachmentServiceStub):
+    """Carries the bytes of attachments, before the envelopes that name them and apart from them."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    GetLength: _aio.UnaryUnaryMultiCallable[_relay_pb2.GetLengthRequest, _relay_pb2.GetLengthResponse]  # type: ignore[assignment]
+    """Returns how much of an attachment the caller has written here."""
+    Upload: _aio.StreamUnaryMultiCallable[_relay_pb2.UploadRequest, _relay_pb2.UploadResponse]  # type: ignore[assignment]
+    """Goes on writing an attachment."""
+    Download: _aio.UnaryStreamMultiCallable[_relay_pb2.DownloadRequest, _relay_pb2.DownloadResponse]  # type: ignore[assignment]
+    """Returns blocks of an attachment that waits for the caller."""
+
+class AttachmentServiceServicer(metaclass=_abc_1.ABCMeta):
+    """Carries the bytes of attachments, before the envelopes that name them and apart from them."""
+
+    @_abc_1.abstractmethod
+    def GetLength(
+        self,
+        request: _relay_pb2.GetLengthRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_relay_pb2.GetLengthResponse, _abc.Awaitable[_relay_pb2.GetLengthResponse]]:
+        """Returns how much of an attachment the caller has written here."""
+
+    @_abc_1.abstractmethod
+    def Upload(
+        self,
+        request_iterator: _MaybeAsyncIterator[_relay_pb2.UploadRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_relay_pb2.UploadResponse, _abc.Awaitable[_relay_pb2.UploadResponse]]:
+        """Goes on writing an attachment."""
+
+    @_abc_1.abstractmethod
+    def Download(
+        self,
+        request: _relay_pb2.DownloadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_relay_pb2.DownloadResponse], _abc.AsyncIterator[_relay_pb2.DownloadResponse]]:
+        """Returns blocks of an attachment that waits for the caller."""
+
+def add_AttachmentServiceServicer_to_server(servicer: AttachmentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
