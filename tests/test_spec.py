@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from infoexchange import dsse, errors, suites
+from infoexchange.attachment import BlockTree, attachment_key, sealed_length
 from infoexchange.audit import Entry, Routing, Subject, commit
 from infoexchange.content import Content
 from infoexchange.dsse import TYPE_MANIFEST, Dsse, pae
@@ -41,8 +42,8 @@ STEPS_OF = {"suites.suite": "Envelope", "delivery": "Envelope", "tlog.proof": "N
 # Facts of C2SP formats rather than limits of this one.
 NOT_LIMITS = {"tlog.checkpoint.TIME_MAX", "tlog.checkpoint.MLDSA_NAME_MAX", "tlog.tiles.LEVEL_MAX"}
 NOT_LIMITS |= {"tlog.tiles.ENTRY_SIZE_MAX"}
-MULTIPLES = {"": 1, "KiB": 1024, "MiB": 1024**2, "minutes": timedelta(minutes=1)}
-MULTIPLES |= {"day": timedelta(days=1), "days": timedelta(days=1)}
+MULTIPLES: dict[str, Any] = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+MULTIPLES |= {"minutes": timedelta(minutes=1), "day": timedelta(days=1), "days": timedelta(days=1)}
 
 
 def rows(section: str, columns: int) -> list[list[str]]:
@@ -119,15 +120,6 @@ def test_every_numbered_comment_has_its_step() -> None:
     }
     expected |= {"grant", "transfer", "origin", "onward", "recall", "node.recalls"}
     expected |= {"evidence.inquiry", "evidence.outcome"}
-        "grant",
-        "transfer",
-        "origin",
-        "onward",
-        "recall",
-        "node.recalls",
-        "evidence.inquiry",
-        "evidence.outcome",
-    }
     assert expected <= found.keys()
 
 
@@ -141,7 +133,7 @@ def test_limits_are_the_constants() -> None:
     for _, constant, value, why in rows("Limits", 4)[1:]:
         module, _, name = constant.rpartition(".")
         number, _, unit = value.partition(" ")
-        expected: Any = 2**63 - 1 if value == "2^63 - 1" else int(number) * MULTIPLES[unit]  # type: ignore[operator]
+        expected: Any = 2**63 - 1 if value == "2^63 - 1" else int(number) * MULTIPLES[unit]
         assert getattr(code(module), name) == expected, constant
         assert why, constant
         listed[constant] = value
@@ -316,6 +308,24 @@ def test_example_wrap_and_body() -> None:
     recipient = Recipient(texts["recipient"], x["bundle_digest"])
     assert wrap_info(suites.HYBRID, x["hh"], recipient, 1) == x["info"]
     assert suites.derive(bytes(32), b"infoexchange/v1/body\x00", x["hh"]) == x["k_body"]
+
+
+def test_example_attachment() -> None:
+    texts, x, hh = example("Attachment"), data("Attachment"), data("Wrap and body")["hh"]
+    key = attachment_key(bytes(32), hh, x["attachment_id"])
+    assert key.key == x["k_att"]
+    assert key.context == b"infoexchange/v1/attachment\x00" + hh + x["attachment_id"]
+    tree = BlockTree()
+    for piece in (bytes(2**20), b"\x01" * 2**20, b"\x02" * 5):
+        tree.update(piece)
+    assert tree.root() == x["ct_root"]
+    blocks = [hashlib.sha256(b"\x00" + bytes([i]) * n).digest() for i, n in enumerate((2**20, 2**20, 5))]
+    node = lambda left, right: hashlib.sha256(b"\x01" + left + right).digest()  # noqa: E731
+    assert node(node(*blocks[:2]), blocks[2]) == x["ct_root"]
+    pairs = [tuple(map(int, pair.split())) for pair in texts["lengths"].split(", ")]
+    assert len(pairs) == 7
+    assert all(sealed_length(length) == sealed for length, sealed in pairs)
+    assert all(56 + padme(n) + 16 * (padme(n) // 16384 + 1) == sealed for n, sealed in pairs)
 
 
 def test_example_leaf() -> None:

@@ -13,7 +13,9 @@ from datetime import UTC, datetime
 from google.protobuf.message import Message
 
 from infoexchange import catalogue
+from infoexchange.attachment import AttachmentMeta
 from infoexchange.catalogue import marks
+from infoexchange.content import Content
 from infoexchange.directory import Directory
 from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.grant import Grant
@@ -30,6 +32,15 @@ class PassedOn:
     payload: bytes = field(repr=False)
     origin: Origin
     grant: Grant | None = None
+
+    def check_attachments(self, metas: Sequence[AttachmentMeta]) -> None:
+        """Raise `RULE_BROKEN` unless every file is one that came with the message."""
+        came = {meta.file for meta in Content.rebuild(self.origin.content, b"").attachments}
+        for meta in metas:
+            if meta.file not in came:
+                step = "Pass on files as they came, under the same name; send others with a message of your own."
+                detail = f"{meta.name} did not come with the message"
+                raise error(Reason.RULE_BROKEN, field="attachments", detail=detail, next_step=step)
 
     def check(
         self, message: Message, holder: str, recipients: Sequence[str], directory: Directory, *, now: datetime

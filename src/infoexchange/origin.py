@@ -142,13 +142,19 @@ class Origin:
             UntrustedError: `BAD_COMMITMENT`, `BAD_SIGNATURE`, and whatever a bundle is refused for.
             RefusedError: `NOT_PERMITTED`, `NOT_YET_VALID`, `EXPIRED`, `STALE_BUNDLE` or `SUITE_NOT_ACCEPTED`.
         """
-        # (2) the payload at hand is what every sender on the way committed to
+        # (2) the payload at hand is what every sender on the way committed to; attachments may be left out, none put in
+        held = {meta.file for meta in content.attachments}
         for step in self:
             header, sealed = step.transfer.header, Content.rebuild(step.content, content.payload)
             commitment = sealed.commitment(header.sender, header.message_id)
             if sealed.schema != content.schema or commitment != header.content_commitment:
                 detail = f"not the content that {header.sender} signed"
                 raise error(Reason.BAD_COMMITMENT, field="origin.content", detail=detail)
+            given = {meta.file for meta in sealed.attachments}
+            if not held <= given:
+                detail = f"an attachment that {header.sender} did not send"
+                raise error(Reason.BAD_COMMITMENT, field="content.attachments", detail=detail)
+            held = given
         transfers = (*self.transfers, Transfer.of(envelope))
         replay(transfers, directory, self.every_bundle)
         return transfers

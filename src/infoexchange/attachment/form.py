@@ -47,7 +47,7 @@ def check_name(name: str) -> str:
         size = len(name.encode())
     except UnicodeEncodeError:
         size = 0
-    plain = not _NOT_IN_NAMES.search(name) and name == name.strip() and not name.startswith(".")
+    plain = not _NOT_IN_NAMES.search(name) and name == name.strip(" ") and not name.startswith(".")
     if not 1 <= size <= FILE_NAME_MAX or not plain:
         raise error(
             Reason.BAD_FIELD,
@@ -145,6 +145,11 @@ class AttachmentMeta:
         meta = cls(message.attachment_id, message.name, message.media_type, message.length, message.sha256)
         meta.check()
         return meta
+
+    @property
+    def file(self) -> tuple[str, str, int, bytes]:
+        """What stays the same when the file is sent again, under another id and key."""
+        return (self.name, self.media_type, self.length, self.sha256)
 
     def check(self) -> None:
         """Return if every field may stand in a message.

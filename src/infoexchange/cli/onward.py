@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from infoexchange.cli.attach import add_attach
 from infoexchange.cli.mail import OUTBOX, days_up_to, words
 from infoexchange.cli.output import PASSED, Output
 from infoexchange.cli.parser import Parser, Subparsers, add_command, add_group
@@ -27,6 +28,7 @@ def register(subparsers: Subparsers) -> None:
     pass_on = add_command(subparsers, "pass-on", "pass a received message on, unchanged and with its marks", _pass_on)
     _common(pass_on, _MESSAGE)
     pass_on.add_argument("--to", metavar="NAME", action="append", required=True, help="agency or group; repeatable")
+    add_attach(pass_on)
     pass_on.add_argument(
         "--lifetime", metavar="DAYS", type=days_up_to(90), default=14, help="days delivery is tried (14)"
     )
@@ -93,10 +95,15 @@ def _shown(out: Output, receipt: Receipt, sentence: str, **more: object) -> int:
 
 
 def _pass_on(args: argparse.Namespace, out: Output) -> int:
+    from infoexchange.stash import Attachment
+
     raw = received(args)
     with _connected(args) as mailbox:
         delivery = mailbox.reopen(raw)
-        receipt = mailbox.pass_on(delivery, args.to, lifetime=timedelta(days=args.lifetime))
+        kinds = {attachment.name: attachment.media_type for attachment in delivery.attachments}
+        attachments = [Attachment(path, media_type=kinds.get(path.name, "")) for path in args.attach]
+        lifetime = timedelta(days=args.lifetime)
+        receipt = mailbox.pass_on(delivery, args.to, lifetime=lifetime, attachments=attachments)
     way = [transfer.sender for transfer in delivery.chain]
     sentence = f"Passed on what {delivery.originator} signed, unchanged."
     return _shown(out, receipt, sentence, originator=delivery.originator, chain=way)

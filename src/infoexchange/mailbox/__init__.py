@@ -7,6 +7,7 @@ and nothing that was handed to the application and acknowledged is handed over a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from google.protobuf.message import Message
@@ -223,6 +224,7 @@ class Mailbox:
         *,
         grant: Grant | None = None,
         lifetime: timedelta = LIFETIME_DEFAULT,
+        attachments: Sequence[Source] = (),
     ) -> Receipt:
         """Pass a received message on, byte for byte and with its marks; raises as `send`.
 
@@ -233,13 +235,17 @@ class Mailbox:
             to: Agency or group names.
             grant: The originator's consent; if not given, one that came with an OnwardConsentDecision is used.
             lifetime: How long delivery is tried, at most 90 days.
+            attachments: Those that came with it and are to go on: `delivery.attachments` while the relay has them, or
+                the saved files. The others are left out.
 
         Raises:
             RefusedError: `NOT_PERMITTED` when the marks forbid it or ask for a grant that is not there, `EXPIRED` or
-                `NOT_YET_VALID` when the grant does not hold now, `TOO_LARGE` after more than eight transfers.
+                `NOT_YET_VALID` when the grant does not hold now, `TOO_LARGE` after more than eight transfers,
+                `RULE_BROKEN` for a file that did not come with it.
             UntrustedError: `BAD_SIGNATURE` when the originator did not sign the grant.
         """
-        return self._send_one(consent.pass_on(self._desk, delivery, to, grant=grant, lifetime=lifetime))
+        draft = consent.pass_on(self._desk, delivery, to, grant=grant, lifetime=lifetime)
+        return self._send_one(replace(draft, attachments=attachments))
 
     def request_consent(self, delivery: Delivery, to: Sequence[str], *, purpose: str) -> Receipt:
         """Ask the originator of a received message for its consent to pass it on; raises as `send`.

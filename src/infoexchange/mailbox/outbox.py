@@ -86,6 +86,8 @@ class Outbox:
         """Return a draft with everything an envelope has but its signature."""
         desk, handling = self._desk, catalogue.handling_of(draft.message)
         metas = self._enclosing.describe(draft.attachments)
+        if draft.passed_on:
+            draft.passed_on.check_attachments(metas)
         content, content_key = draft.content(metas, entropy=desk.entropy), desk.entropy(suites.CONTENT_KEY_SIZE)
         header = replace(
             desk.header(after, draft.suite, now, draft.lifetime),
