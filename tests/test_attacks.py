@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 
 import pytest
 
-from attacks import catalog
+from attacks import catalog, page
 from attacks.scene import Scene, answer_of
-from attacks.table import Attack
+from attacks.table import HARMLESS, LIMITS, PASSES, Adversary, Attack, Judge, Kind, Note
 from conftest import EVERY_SUITE
+from infoexchange.errors import Reason
 from infoexchange.suites import Suite
 
 ATTACKS = catalog.every()
@@ -35,3 +37,37 @@ def test_an_attack_gets_the_answer_of_the_table(scene: Scene, attack: Attack) ->
     # What is common to all attacks stays as it was: nothing was logged, and the next one meets the same relays.
     assert sizes == {name: node.ledger.size for name, node in scene.fresh.items()}
     assert scene.exchange.clock() == scene.now
+
+
+@pytest.mark.parametrize("note", [*HARMLESS, *LIMITS], ids=lambda note: note.name)
+def test_what_is_not_refused_is_as_the_page_says(scene: Scene, note: Note) -> None:
+    for kind in note.kinds:
+        note.check(scene, scene.letters[kind])
+
+
+def test_there_are_enough_and_each_is_one() -> None:
+    count = Counter(attack.adversary for attack in ATTACKS)
+    assert count[Adversary.RELAY] >= 40
+    assert count[Adversary.AGENCY] >= 30
+    assert count[Adversary.FELLOW] >= 20
+    names = [attack.name for attack in ATTACKS]
+    assert len(set(names)) == len(names)
+    assert all(len(attack.words) > 40 for attack in ATTACKS)
+
+
+def test_every_attack_is_stopped_by_somebody() -> None:
+    for attack in ATTACKS:
+        assert set(attack.answers.values()) != {PASSES} or attack.name == "own words disowned"
+
+
+def test_every_kind_every_judge_and_every_reason_that_attacks_can_have_occurs() -> None:
+    assert {kind for attack in ATTACKS for kind in attack.kinds} == set(Kind)
+    assert {judge for attack in ATTACKS for judge in attack.answers} == set(Judge)
+    found = {answer for attack in ATTACKS for kind in attack.kinds for answer in attack.expected(kind).values()}
+    # Left are a mark lost in another format, which no envelope shows, and a relay that has too much to do.
+    assert set(Reason) - found == {Reason.MARK_LOST, Reason.OVERLOADED}
+
+
+def test_the_page_is_fresh() -> None:
+    hint = "run `python -m attacks.page` in tests/, with src on PYTHONPATH"
+    assert page.PAGE.read_text(encoding="utf-8") == page.page(), hint

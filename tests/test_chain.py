@@ -7,15 +7,16 @@ from dataclasses import replace
 import pytest
 
 from conftest import RECIPIENT, SENDER
-from infoexchange import chain
+from infoexchange import certificates, chain
 from infoexchange.bundle import KeyBundle
 from infoexchange.certificates import CLOCK_SKEW
 from infoexchange.chain import PUBLISHED_AHEAD_MAX
 from infoexchange.errors import ExchangeError, Reason
+from infoexchange.keys import EpochKeys, IdentityKey
 from infoexchange.states import Event
 from infoexchange.testing import Exchange
 from messages import officer_acknowledgement
-from turning import DAY, HOUR, SECOND_OF_TIME, Agency, forged_like, reason_of, resigned, taken
+from turning import DAY, HOUR, SECOND_OF_TIME, Agency, forged_like, reason_of, resigned, sealed_by, taken
 
 
 @pytest.fixture
@@ -111,6 +112,40 @@ def test_a_second_bundle_of_an_epoch_is_refused(agency: Agency) -> None:
     refused = agency.publish(twin)
     assert isinstance(refused, ExchangeError)
     assert (refused.reason, "two bundles of epoch 2" in refused.detail) == (Reason.LOG_FORK, True)
+
+
+def test_new_certificates_and_a_list_end_what_a_thief_of_the_identity_key_began(agency: Agency) -> None:
+    """The list comes with the new keys, and concerns all older bundles: the agency's own and the thief's."""
+    exchange, now = agency.exchange, agency.exchange.clock()
+    thief = Agency(exchange)
+    assert taken(thief.publish(thief.turn(now, withdraw=True)))
+    exchange.clock.advance(HOUR)
+    ca = exchange.community.cas["th"]
+    revoked = [(certificates.load(der).serial_number, now - HOUR) for der in agency.member.certificates]
+    crl = ca.crl(now=exchange.clock(), number=2, revoked=revoked)
+    key = IdentityKey.make()
+    leaves = [ca.issue(request, now=exchange.clock()) for request in certificates.identity_requests(SENDER, key)]
+    renewed = replace(agency.identity, key=key, epochs=(EpochKeys.make(2), *agency.identity.epochs))
+    mine = KeyBundle.issue(renewed, leaves, (crl,), now=exchange.clock(), previous=agency.bundles[0])
+    assert taken(agency.publish(mine))
+    store = exchange.node_of(SENDER).store
+    # Its own of the same epoch stands; everything under the old certificates is revoked, for relays and for senders.
+    for bundle in store.bundles([SENDER]):
+        if bundle.digest != mine.digest:
+            assert reason_of(bundle.prove, exchange.directory, now=exchange.clock()) is Reason.REVOKED
+    # An older list does not undo that: neither for what is known nor for what is new.
+    for bundle in (thief.bundles[0], thief.next(exchange.clock())):
+        result = thief.publish(bundle)
+        assert isinstance(result, ExchangeError)
+        assert result.reason is Reason.REVOKED
+    [refused] = thief.relay.submit([sealed_by(thief)])
+    assert isinstance(refused, ExchangeError)
+    assert refused.reason is Reason.REVOKED
+    sender = exchange.mailbox(RECIPIENT)
+    sender.refresh()
+    receipt = sender.send(officer_acknowledgement(), to=[SENDER])
+    assert receipt.subject.recipient_bundles == (mine.digest,)
+    assert len(store.history(thief.bundles[0].digest)) == 2  # published, and revoked
 
 
 def test_an_agency_is_told_what_to_do_about_two_histories(agency: Agency) -> None:

@@ -160,6 +160,13 @@ def test_keys_are_sealed_from_the_first_moment(exchange, capsys):
     )
 
 
+def test_what_an_unfinished_call_left_in_the_clear_is_sealed_too(exchange, capsys):
+    assert infoexchange("keygen", NAME, "--home", "new") == 0
+    Path("new/request.pem").unlink()
+    assert infoexchange("keygen", NAME, "--home", "new", "--passphrase-file", "words") == 0
+    assert all(SealedFile.is_one(Path("new", name).read_bytes()) for name in ("identity.key", "tls.key"))
+
+
 def _enrolment() -> tuple[str, ...]:
     return ("--certificates", "th.pem", "--directory", "directory.pb", "--roots", "roots.pb")
 

@@ -40,6 +40,9 @@ def test_what_was_sealed_comes_back() -> None:
     assert (file.raw, file.cost) == (RAW, CHEAP)
     assert file.open_with(SEAL) == file.open_with(file.seal_of(PASSPHRASE)) == SECRET
     assert SealedFile.parse(json.dumps(json.loads(RAW)).encode()).open_with(SEAL) == SECRET  # laid out anew by a person
+    turned = json.dumps(dict(reversed(json.loads(RAW).items()))).encode()
+    assert SealedFile.is_one(turned)
+    assert SealedFile.parse(turned).open_with(SEAL) == SECRET
     again = SEAL.seal(SECRET)
     assert again != RAW  # a fresh salt inside, though the stretched key is the same
     assert SealedFile.parse(again).open_with(SEAL) == SECRET

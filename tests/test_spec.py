@@ -43,7 +43,7 @@ STEPS_OF = {"suites.suite": "Envelope", "delivery": "Envelope", "tlog.proof": "N
 NOT_LIMITS = {"tlog.checkpoint.TIME_MAX", "tlog.checkpoint.MLDSA_NAME_MAX", "tlog.tiles.LEVEL_MAX"}
 NOT_LIMITS |= {"tlog.tiles.ENTRY_SIZE_MAX"}
 MULTIPLES: dict[str, Any] = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
-MULTIPLES |= {"minutes": timedelta(minutes=1), "days": timedelta(days=1)}
+MULTIPLES |= {"minutes": timedelta(minutes=1), "day": timedelta(days=1), "days": timedelta(days=1)}
 
 
 def rows(section: str, columns: int) -> list[list[str]]:
@@ -118,7 +118,7 @@ def test_every_numbered_comment_has_its_step() -> None:
         "suites.composite",
         "tlog.proof",
     }
-    expected |= {"grant", "transfer", "origin", "onward"}
+    expected |= {"grant", "transfer", "origin", "onward", "recall", "node.recalls", "evidence.inquiry", "evidence.outcome"}
     assert expected <= found.keys()
 
 

@@ -71,7 +71,7 @@ def under(receipt: Receipt, checkpoint: Checkpoint, path: tuple[bytes, ...]) -> 
 
 def logged(scene: Scene, relay: str, letter: Letter, event: Event, party: str = "", **parts) -> Receipt:
     """An entry that a relay writes about an envelope because it likes to, in its own well-signed log."""
-    node = scene.fresh_node(relay)
+    node = scene.exchange._node(relay)
     node.name = parts.pop("name", node.name)
     [receipt] = node.commit([Job((node.event(event, letter.envelope.manifest, party, **parts),))])
     assert isinstance(receipt, Receipt)

@@ -81,7 +81,19 @@ class Attack:
         return {**self.answers, **self.otherwise.get(kind, {})}
 
 
+@dataclass(frozen=True)
+class Note:
+    """Something besides attacks that the page tells: it is shown by a check that raises if it is not so."""
+
+    name: str
+    words: str
+    kinds: Sequence[Kind]
+    check: Callable[[Scene, Letter], None] = field(repr=False)
+
+
 ATTACKS: list[Attack] = []
+HARMLESS: list[Note] = []  # changes that nobody refuses, because they change nothing
+LIMITS: list[Note] = []  # hostile acts that nobody can refuse, and what shows them
 
 
 def attack(
@@ -94,8 +106,23 @@ def attack(
     """Enter a function into the table; its docstring says who, with what in hand, wants what."""
 
     def enter(act: Callable[[Scene, Letter], Shown]) -> Callable[[Scene, Letter], Shown]:
-        words = " ".join((inspect.getdoc(act) or "").split())
-        ATTACKS.append(Attack(act.__name__.replace("_", " "), words, adversary, answers, kinds, act, otherwise or {}))
+        ATTACKS.append(Attack(*_said_of(act), adversary, answers, kinds, act, otherwise or {}))
         return act
 
     return enter
+
+
+def note(
+    notes: list[Note], kinds: Sequence[Kind] = ONE
+) -> Callable[[Callable[[Scene, Letter], None]], Callable[[Scene, Letter], None]]:
+    """Enter a check into a list of notes."""
+
+    def enter(check: Callable[[Scene, Letter], None]) -> Callable[[Scene, Letter], None]:
+        notes.append(Note(*_said_of(check), kinds, check))
+        return check
+
+    return enter
+
+
+def _said_of(function: Callable[..., object]) -> tuple[str, str]:
+    return function.__name__.replace("_", " "), " ".join((inspect.getdoc(function) or "").split())

@@ -24,6 +24,7 @@ from infoexchange.certificates.revocation import (
     check_not_revoked,
     list_until,
     newest_list,
+    newest_of_each,
 )
 from infoexchange.certificates.signing_request import (
     belong_together,
@@ -53,6 +54,7 @@ __all__ = [
     "load",
     "name_of",
     "newest_list",
+    "newest_of_each",
     "request",
     "tls_key",
     "tls_request",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -99,6 +99,21 @@ def newest_list(crls: Sequence[bytes], cas: Sequence[bytes]) -> datetime | None:
     """
     made = [crl.last_update_utc for crl in _own(crls, cas)]
     return max(made, default=None)
+
+
+def newest_of_each(crls: Iterable[bytes], cas: Sequence[bytes]) -> tuple[bytes, ...]:
+    """Return the newest revocation list of each CA, the newest of all first; lists of other CAs are left out.
+
+    Raises:
+        UntrustedError: `BAD_CERTIFICATE` when one is forged or not a list.
+    """
+    newest: dict[bytes, tuple[datetime, bytes]] = {}
+    for raw in crls:
+        crl = _load(raw, tuple(cas))
+        if crl is not None:
+            issuer, found = crl.issuer.public_bytes(), (crl.last_update_utc, raw)
+            newest[issuer] = max(newest.get(issuer, found), found)
+    return tuple(raw for _, raw in sorted(newest.values(), reverse=True))
 
 
 def list_until(crls: Sequence[bytes], cas: Sequence[bytes]) -> datetime | None:

@@ -71,6 +71,9 @@ class Home(Epochs):
                 )
             if not (path / TLS_KEY).exists():
                 folder.keychain.write_new(path / TLS_KEY, certificates.tls_key())
+            folder.tls_key()
+            for key in (IDENTITY, TLS_KEY):
+                folder.keychain.seal_too(path / key)
             requests = (
                 *certificates.identity_requests(name, identity.key),
                 certificates.tls_request(name, folder.tls_key()),

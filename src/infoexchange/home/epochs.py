@@ -9,7 +9,7 @@ from datetime import datetime
 from infoexchange import chain, rotation
 from infoexchange.bundle import KeyBundle
 from infoexchange.directory import Directory
-from infoexchange.errors import ExchangeError, RefusedError, UnavailableError
+from infoexchange.errors import ExchangeError
 from infoexchange.home.folder import Folder
 from infoexchange.keys import EpochKeys, Identity
 from infoexchange.suites import OFFERED, Suite, suite_of
@@ -60,7 +60,7 @@ class Epochs:
             if due:
                 try:
                     self._issue(rotation.start_of_next(self.bundle, now), suites)
-                except (UnavailableError, RefusedError) as problem:
+                except ExchangeError as problem:
                     if now > self.bundle.not_after:
                         raise
                     self.unrotated, due = problem, False

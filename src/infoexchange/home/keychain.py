@@ -140,6 +140,11 @@ class Keychain:
             self._known.append(seal)
         self.write(path, raw)
 
+    def seal_too(self, path: Path) -> None:
+        """Seal a file that an earlier, unfinished call had written in the clear, if this keychain seals new files."""
+        if self._new and self._seals.get(path) is None:
+            self.reseal(path, self._new)
+
     def pin(self, token: str) -> str:
         """Return the PIN of a token.
 

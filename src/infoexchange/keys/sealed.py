@@ -115,7 +115,7 @@ class SealedFile:
     @staticmethod
     def is_one(raw: bytes) -> bool:
         """Whether bytes claim to be a sealed file rather than a key in the clear."""
-        return FORM.encode() in raw[:128]
+        return FORM.encode() in raw
 
     @classmethod
     def parse(cls, raw: bytes) -> SealedFile:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
 
-from infoexchange import chain
+from infoexchange import certificates, chain
 from infoexchange.audit import Routing, Subject
 from infoexchange.bundle import PUBLISHED_LISTS_MAX, KeyBundle
 from infoexchange.certificates import CLOCK_SKEW
@@ -27,8 +28,15 @@ def decide_bundle(desk: Desk, caller: Party, bundle: KeyBundle) -> Job:
     if len(bundle.crls) > PUBLISHED_LISTS_MAX:
         raise error(Reason.TOO_LARGE, field="crls", detail=f"{len(bundle.crls)}, at most {PUBLISHED_LISTS_MAX}")
     party = desk.directory.party(bundle.owner, at=now)
+    bundle.lists_made(desk.directory)  # every list is of this nation's CAs
     known = desk.store.bundle(bundle.digest)
-    newer = known is None or bundle.lists_made(desk.directory) > known.lists_made(desk.directory)
+    others = [other for other in desk.store.bundles([bundle.owner]) if other.digest != bundle.digest]
+    # What a CA said last concerns all bundles of the owner, those of a thief too; nobody goes back behind it.
+    cas = desk.directory.nation(party.nation).identity_cas
+    every = [crl for each in (bundle, *([known] if known else []), *others) for crl in each.crls]
+    lists = certificates.newest_of_each(every, cas)[:PUBLISHED_LISTS_MAX]
+    bundle, informed = _with_lists(bundle, lists), [_with_lists(other, lists) for other in others]
+    newer = known is None or known.crls != lists
     try:
         # A peer hands on what its agencies sealed with, and the time of use may have ended on the way.
         bundle.prove(desk.directory, now=min(now, bundle.not_after) if caller.role is Role.RELAY else now)
@@ -38,18 +46,29 @@ def decide_bundle(desk: Desk, caller: Party, bundle: KeyBundle) -> Job:
             raise
     _check_time(caller, bundle, now)
     if known is None:  # what is known already may still come with newer lists
-        chain.check_follows(bundle, desk.store.bundles([bundle.owner]), desk.directory, now=now)
+        chain.check_follows(bundle, informed, desk.directory, now=now)
     desk.forget_chain(bundle.owner)
+    # The same bundle comes again with newer revocation lists: that is an entry of its own; older ones are none.
+    first = known if known and not newer else bundle
+    pairs = zip(informed, others, strict=True)
+    told = [o for o, before in pairs if o.crls != before.crls and now <= o.not_after + CLOCK_SKEW]
+    return Job(tuple(_change(desk, party, each, now) for each in (first, *told)))
+
+
+def _with_lists(bundle: KeyBundle, lists: Sequence[bytes]) -> KeyBundle:
+    """Return a bundle with other revocation lists; the same object where they are the same, for it remembers proofs."""
+    return bundle if bundle.crls == lists else KeyBundle.parse(bundle.raw, bundle.certificates, lists)
+
+
+def _change(desk: Desk, party: Party, bundle: KeyBundle, now: datetime) -> Change:
+    """Return the change that logs a bundle with its revocation lists, once for each set of them."""
     routing = Routing(
         event=Event.KEY_BUNDLE, logged_at=now, this_relay=desk.name, sender=party.name, sender_nation=party.nation
     )
     subject = Subject(sender_bundle=bundle.digest, directory_digest=desk.directory.digest)
-    # The same bundle comes again with newer revocation lists: that is an entry of its own; older ones are none.
-    if known is not None and not newer:
-        bundle = known
     lists = sha256(b"".join(bundle.crls)).hexdigest()
     change = desk.change(routing, subject, bundle.digest, lists)
-    return Job((replace(change, exhibit=bundle.raw, bundle=bundle),))
+    return replace(change, exhibit=bundle.raw, bundle=bundle)
 
 
 def _check_time(caller: Party, bundle: KeyBundle, now: datetime) -> None:
