@@ -72,6 +72,7 @@ class Hostile:
     ) -> None:
         self._raws, self._bundles, self._directories, self._answer = raws, bundles, directories, answer
         self.told: list[Notice] = []
+        self.chunks = None  # no attachment comes with what it hands out
         self.receipt: Receipt | None = None
 
     def fetch(self) -> Iterator[Sequence[bytes]]:
