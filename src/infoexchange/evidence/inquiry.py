@@ -113,9 +113,12 @@ class Inquiry:
         return exam.report()
 
     def _logged_at(self) -> datetime:
-        """Return the time of the first acceptance, or the sender's own claim where none is in the file."""
+        """Return the time of the first acceptance, or the sender's own claim where none is in the file.
+
+        A relay whose clock is behind does not move it before the time of making: its entry is a finding of its own.
+        """
         accepted = [r.routing.logged_at for r in self._parts.events if r.routing.event is Event.ACCEPTED]
-        return min(accepted, default=self._header.created_at)
+        return max(min(accepted, default=self._header.created_at), self._header.created_at)
 
     def _relay_of(self, agency: str) -> str:
         return self._directory.party(agency, at=self._header.created_at).relay
@@ -167,7 +170,7 @@ class Inquiry:
         parts, header = self._parts, self._header
         bundle = self._bundle_named(header.sender_bundle)
         if parts.envelope is not None:
-            parts.envelope.verify(self._directory, bundle, now=max(self._logged_at(), header.created_at))
+            parts.envelope.verify(self._directory, bundle, now=self._logged_at())
         else:
             parts.manifest.verify(self._directory, bundle)
         what = f"{parts.manifest.body_length} bytes sealed" + ("" if parts.envelope else ", ciphertext not in the file")
