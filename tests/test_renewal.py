@@ -128,7 +128,6 @@ def test_what_one_holder_or_the_host_puts_there_changes_nothing(fresh):
     with structlog.testing.capture_logs() as logs:
         for count, (raw, _) in enumerate(wicked.values(), 1):
             put(fresh, "th", raw)
-            relay.look_now()
             until(lambda count=count: len([e for e in logs if e["event"] == "directory_refused"]) == count)
     reasons = [entry["reason"] for entry in logs if entry["event"] == "directory_refused"]
     assert all(
@@ -141,6 +140,14 @@ def test_what_one_holder_or_the_host_puts_there_changes_nothing(fresh):
     assert {d.digest for d in kept} == {content_digest(wicked[name][0]) for name in list(wicked)[5:7]}
     # The relay works as before, and takes the right one afterwards.
     put(fresh, "th", successor(fresh).raw)
+    until(lambda: relay.node.directory.version == 2)
+
+
+def test_a_look_can_be_asked_for(fresh, monkeypatch):
+    monkeypatch.setattr(renewal, "_LOOK_SECONDS", 3600.0)
+    relay = fresh.start("th")
+    put(fresh, "th", successor(fresh).raw)
+    relay.look_now()
     until(lambda: relay.node.directory.version == 2)
 
 
