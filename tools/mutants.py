@@ -51,7 +51,8 @@ KILLED_MIN = 0.95
 # The test files that say something of formats, by the first word of their names; those of programs and of their users
 # take many minutes, and what only they notice has no test of its own.
 _FORMATS = (
-    "attacks", "bundle", "certificates", "chain", "cipher", "composite", "directory", "downgrade", "ed25519", "envelope",
+    "attacks", "bundle", "certificates", "chain", "cipher", "composite", "directory", "downgrade", "ed25519",
+    "envelope",
     "evidence", "grant", "hostile", "keks", "keychain", "keys", "manipulations", "origin", "properties", "published",
     "recipients", "registry", "rotation", "sealed", "succession", "suites", "tlog", "vectors", "wire", "withdrawal",
     "witness",
