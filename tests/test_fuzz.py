@@ -8,6 +8,7 @@ import inspect
 import pkgutil
 import random
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
@@ -21,6 +22,7 @@ import infoexchange_relay
 from fuzz.judge import FindingError, SlowError, judge
 from fuzz.targets import SIZE_MAX, Target, all_targets
 from fuzz.world import World
+from infoexchange import certificates
 from infoexchange.certificates import NationalCa
 from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.testing.clock import START
@@ -37,6 +39,7 @@ OTHERS = (
     "infoexchange.certificates.leaf.load",
     "infoexchange.certificates.revocation.newest_list",
     "infoexchange.certificates.leaf.verify_leaf",
+    "infoexchange.certificates.signing_request.tls_request",
     "infoexchange.delivery.read",
     "infoexchange.wire.top_level_records",
     "infoexchange_relay.config.load",
@@ -96,7 +99,8 @@ NAMES = (
     "base64", "hash", "lines", "Identity", "sealed file", "token URI", "CA register",
     "LogKeys", "WitnessKeys", "root key", "root public key", "draft",
     "relay registration", "relay configuration", "relay address", "certificate", "leaf certificate", "revocation list",
-    "PEM certificates", "CA certificate file", "CA key file", "signing request", "STIX bundle", "table of attacks",
+    "PEM certificates", "CA certificate file", "CA key file", "TLS key file",
+    "signing request", "STIX bundle", "table of attacks",
     "message as JSON", "code list", "Attestation", "Approval", "statement, of an approval", "Disclosure",
     "Disclosure, verified",
 )  # fmt: skip
@@ -136,6 +140,23 @@ def test_a_ca_certificate_whose_key_is_no_point() -> None:
     with pytest.raises(ExchangeError) as caught:
         NationalCa.parse(ca.key_pem, pem)
     assert caught.value.reason is Reason.BAD_CERTIFICATE
+
+
+def test_a_serial_number_that_is_not_positive() -> None:
+    """Today's reader takes it with a warning, a later one will not: one verdict, whatever the version."""
+    ca = NationalCa.make("th.example", now=START)
+    number = x509.load_der_x509_certificate(ca.certificate).serial_number
+    size = number.bit_length() // 8 + 1
+    whole = bytes([2, size]) + number.to_bytes(size, "big")
+    assert whole in ca.certificate
+    for other in (bytes(size), b"\xff" + whole[3:]):
+        spoilt = ca.certificate.replace(whole, whole[:2] + other)
+        for action in ("error", "ignore"):
+            with warnings.catch_warnings():
+                warnings.simplefilter(action)
+                with pytest.raises(ExchangeError) as caught:
+                    certificates.load(spoilt)
+            assert caught.value.reason is Reason.BAD_CERTIFICATE
 
 
 # The judge itself

@@ -328,6 +328,8 @@ def _files(world: World, folder: Path) -> list[Target]:
             read=lambda raw: certificates.NationalCa.parse(ca.key_pem, raw), raw=None),
         _of("CA key file", certificates.NationalCa, [ca.key_pem],
             read=lambda raw: certificates.NationalCa.parse(raw, certificates.to_pem(ca.certificate)), raw=None),
+        _of("TLS key file", certificates.tls_request, [certificates.tls_key()],
+            read=lambda raw: certificates.tls_request(SENDER, raw)),
         _of("signing request", certificates.NationalCa.issue, _requests(world),
             read=lambda raw: ca.issue(raw, now=world.now)),
     ]  # fmt: skip

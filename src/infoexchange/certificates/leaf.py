@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509 import verification
 
 from infoexchange import suites, wire
@@ -33,6 +34,7 @@ UNREADABLE = (
     x509.UnsupportedGeneralNameType,
     x509.InvalidVersion,
     x509.AttributeNotFound,
+    CryptographyDeprecationWarning,  # what later versions refuse, where warnings are errors
 )
 
 
@@ -63,9 +65,12 @@ def load(der: bytes) -> x509.Certificate:
     if len(der) > CERTIFICATE_SIZE_MAX:
         raise bad(f"{len(der)} bytes, at most {CERTIFICATE_SIZE_MAX}")
     try:
-        return x509.load_der_x509_certificate(der)
+        certificate = x509.load_der_x509_certificate(der)
     except UNREADABLE:
         raise bad("not an X.509 certificate") from None
+    if certificate.serial_number < 1:  # the reader takes it for now, and will not in a later version
+        raise bad("a serial number that is not positive")
+    return certificate
 
 
 def name_of(certificate: x509.Certificate | x509.CertificateSigningRequest) -> str:
