@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from conftest import RECIPIENT, SECOND, SENDER
+from conftest import AGENCIES, RECIPIENT, SECOND, SENDER
 from disclosed import COURT, Case
+from infoexchange import Attachment
+from infoexchange.catalogue import records
+from infoexchange.disclosure import Disclosure
 from infoexchange.errors import ExchangeError, Reason, error
+from infoexchange.evidence import Evidence
 from infoexchange.ports import History
 from infoexchange.states import Event
 from infoexchange.suites import HYBRID_KEM
+from infoexchange.testing import Exchange
+from infoexchange.verdict import Verdict
+from messages import officer_acknowledgement
 from test_approval import consent, signed
 
 
@@ -104,3 +112,32 @@ def test_texts_that_cannot_be_signed_are_refused_first(fresh, audience):
         fresh.box.disclose(fresh.disclosure("background"), audience=audience)
     assert caught.value.reason is Reason.BAD_FIELD
     assert fresh.exchange.node_of(RECIPIENT).ledger.size == size
+
+
+def test_a_file_is_proven_to_be_the_one_that_was_sent(tmp_path):
+    """The record of an attachment shows name, length and digest; neither the file nor a key to it goes along."""
+    exchange, file = Exchange(AGENCIES), tmp_path / "scan.pdf"
+    file.write_bytes(b"what was seen")
+    for name in (SENDER, RECIPIENT):
+        exchange.mailbox(name)
+    exchange.mailbox(SENDER).send(officer_acknowledgement(), [RECIPIENT], attachments=[Attachment(file)])
+    box = exchange.mailbox(RECIPIENT)
+    [delivery] = box.receive()
+    box.acknowledge(delivery)
+    box.flush()
+    content, manifest = delivery.content, delivery.envelope.manifest
+    named = records.name_records(content.schema, content.records)
+    [record] = [r for r in named if r.name == "content.attachments[0]"]
+    assert records.cautions(content.schema, content.payload, [record])[0].startswith("May hold personal data: content.")
+    disclosure = Disclosure.make(manifest, content, records.choose(named, [record.name]))
+    exchange.witness()
+    box.disclose(disclosure, audience=COURT)
+    exchange.witness()
+    evidence = box.disclose(disclosure, audience=COURT)
+    read = Evidence.parse(evidence.raw)
+    assert read.verify(read.directory(exchange.community.roots), now=exchange.clock()).verdict is Verdict.TOTAL_PASSED
+    shown = read.disclosures[0].leaves[-1]
+    told = dict(records.rows(content.schema, shown.index, shown.record))
+    assert told["content.attachments.name"] == "scan.pdf"
+    assert told["content.attachments.sha256"] == hashlib.sha256(b"what was seen").hexdigest()
+    assert b"what was seen" not in evidence.raw

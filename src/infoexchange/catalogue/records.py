@@ -61,7 +61,8 @@ def name_records(schema: str, records: Sequence[bytes]) -> list[Named]:
             if letter in _LISTS:
                 name += f"[{seen[letter]}]"
                 seen[letter] += 1
-            found.append(Named(index, name, len(value), "", letter == b"S"))
+            personal = PERHAPS if letter == b"A" else ""  # the name of a file is free text
+            found.append(Named(index, name, len(value), personal, letter == b"S"))
             continue
         number = wire.field_number(value)
         field = known.DESCRIPTOR.fields_by_number.get(number) if known else None
