@@ -168,6 +168,7 @@ def test_versions_follow_one_another(community: Community) -> None:
         (one, sign(replace(one.listing, version=2, previous=bytes(32)))),
         (two, sign(next_listing(one, expires_at=one.listing.expires_at + DAY))),
         (one, sign(replace(one.listing, expires_at=one.listing.expires_at + DAY))),
+        (one, sign(replace(one.listing, previous=one.digest))),
     ):
         assert reason_of(held.succeed, newer) is Reason.LOG_FORK
 
@@ -293,6 +294,7 @@ BAD_FIELD: dict[str, Callable[[directory_pb2.Directory], object]] = {
     "a very long name": lambda m: setattr(m.agencies[0], "name", ".".join(["a" * 60] * 4) + ".th.example"),
     "a relay of no nation": lambda m: setattr(m.relays[0], "nation", ""),
     "a name for relay and agency": lambda m: setattr(m.relays[0], "name", m.agencies[0].name),
+    "a relay in a group": lambda m: m.groups[0].members.append(m.relays[1].name),
     "a stranger in a group": lambda m: m.groups[0].members.append("zz.vn.example"),
     "one log key for two relays": lambda m: m.relays[1].log_keys.append(m.relays[0].log_keys[0]),
     "one key as log and witness": lambda m: m.relays[0].witness_keys.append(m.relays[0].log_keys[0]),
@@ -320,6 +322,9 @@ def test_other_reasons(community: Community) -> None:
         (lambda m: m.relays[0].log_keys.append("no key"), Reason.MALFORMED),
         (lambda m: setattr(m.roots.keys[0], "suite", 9), Reason.SUITE_NOT_ACCEPTED),
         (lambda m: setattr(m.roots.keys[0], "public_key", b"\x00"), Reason.BAD_CERTIFICATE),
+        (lambda m: m.nations[0].identity_cas.append(b"no certificate"), Reason.BAD_CERTIFICATE),
+        (lambda m: m.nations[1].tls_cas.append(community.members[SENDER].certificates[0]), Reason.BAD_CERTIFICATE),
+        (lambda m: setattr(m, "witness_policy", "quorum nobody\n"), Reason.MALFORMED),
     ):
         assert reason_of(Listing.parse, _message(community, change)) is reason
     many = _message(community, lambda m: [m.agencies.add(name=f"a{i:05}.th.example") for i in range(PARTIES_MAX)])

@@ -182,6 +182,27 @@ def test_a_relay_resumes_from_its_own_log(first: Directory, old: Sequence[Signin
     assert "Take version 2 first" in caught.value.next_step
 
 
+def test_a_relay_starts_on_what_follows_its_log(first: Directory, old: Sequence[SigningKey]) -> None:
+    two = first.succeed(signed(after(first), *old))
+    for version in (first, two):
+        version.check_follows(first.raw)
+    assert reason_of(first.check_follows, two.raw) is Reason.DIRECTORY_ROLLBACK
+    [own] = keys(1)
+    mine = Directory.held(signed(after(first, roots=roots_of(1, own)), own))
+    assert reason_of(mine.check_follows, first.raw) is Reason.BAD_SIGNATURE
+
+
+def test_a_version_knows_itself_and_the_one_before(first: Directory, old: Sequence[SigningKey]) -> None:
+    two = first.succeed(signed(after(first), *old))
+    three = two.succeed(signed(after(two), *old))
+    assert [three.knows(d) for d in (three.digest, two.digest, first.digest, bytes(32), b"")] == [
+        True,
+        True,
+        *[False] * 3,
+    ]
+    assert not first.knows(first.listing.previous)
+
+
 def test_a_version_that_its_own_roots_did_not_sign_is_not_held(first: Directory, old: Sequence[SigningKey]) -> None:
     assert Directory.held(first.raw).digest == first.digest
     assert reason_of(Directory.held, signed(first.listing, old[0])) is Reason.BAD_SIGNATURE
