@@ -19,6 +19,7 @@ MODULES = (
     "fellow",
     "confusion",
     "onward",
+    "attachments",
     "harmless",
 )
 
