@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from attacks import agency_keys, epochs, fellow, forging, onward, relay_bulletin, relay_receipts
+from attacks import agency_keys, epochs, fellow, forging, onward, recalls, relay_bulletin, relay_receipts
 from attacks.scene import RECIPIENTS, Scene, answer_of
 from attacks.table import PASSES, Judge, Kind, Shown
 from conftest import RECIPIENT, SECOND, SENDER
@@ -75,3 +75,8 @@ def test_what_is_passed_on_with_consent(scene: Scene) -> None:
     case = onward.case_of(scene.suite)
     all_pass(onward.passed_on(scene, case.seal(case.grant, case.origin())))
     assert Judge.LIBRARY in onward.under(scene, case.grant)
+
+
+def test_recall_orders(scene: Scene) -> None:
+    letter = scene.letters[Kind.SINGLE]
+    all_pass(recalls.given(scene, letter, recalls.order(scene, letter)))

@@ -102,7 +102,7 @@ MONTH_MS = 30 * 24 * 3600 * 1000
         lambda m: m.sig_keys.reverse(),
         lambda m: m.sig_keys.append(m.sig_keys[-1]),
         lambda m: setattr(m.sig_keys[0], "usage", 0),
-        lambda m: setattr(m.sig_keys[-1], "usage", 3),
+        lambda m: setattr(m.sig_keys[-1], "usage", 4),
     ],
 )
 def test_fields_out_of_range(member: Member, change: Callable[[bundle_pb2.KeyBundle], object]) -> None:
@@ -283,8 +283,9 @@ def leave(message: bundle_pb2.KeyBundle, suite: Suite, *, acknowledging: bool = 
         lambda m: (_set(enc_keys=[])(m), _set(accept_suites=[])(m)),
         lambda m: (_set(enc_keys=[])(m), _set(accept_suites=[])(m), _set(sig_keys=[])(m)),
         lambda m: m.enc_keys.pop(),
-        *(lambda m, n=n: m.sig_keys.pop(n) for n in range(4)),
+        *(lambda m, n=n: m.sig_keys.pop(n) for n in (0, 1, 3, 4)),
         lambda m: m.sig_keys.add(suite=4, public_key=b"k", usage=bundle_pb2.KEY_USAGE_MANIFEST),
+        lambda m: m.sig_keys.add(suite=4, public_key=b"k", usage=bundle_pb2.KEY_USAGE_ATTESTATION),
     ],
 )
 def test_a_suite_is_offered_whole(member: Member, change: Callable[[bundle_pb2.KeyBundle], object]) -> None:

@@ -97,7 +97,8 @@ NAMES = (
     "LogKeys", "WitnessKeys", "root key", "root public key", "draft",
     "relay registration", "relay configuration", "relay address", "certificate", "leaf certificate", "revocation list",
     "PEM certificates", "CA certificate file", "CA key file", "signing request", "STIX bundle", "table of attacks",
-    "message as JSON", "code list",
+    "message as JSON", "code list", "Attestation", "Approval", "statement, of an approval", "Disclosure",
+    "Disclosure, verified",
 )  # fmt: skip
 
 

@@ -125,7 +125,7 @@ def test_every_secret_is_drawn_on_its_own() -> None:
         return bytes([len(asked)]) * count
 
     identity = Identity.make(NAME, entropy=entropy)
-    assert asked == [32, 32, 64, 64, 32, 32, 32, 32, 32]
+    assert asked == [32, 32, 64, 64, 64, 32, 32, 32, 32, 32, 32]
     assert len(set(secrets_of(identity))) == len(asked)
     assert identity.epochs[0].epoch == 1
     assert {*identity.epochs[0].signing} == {(s.number, usage) for s in OFFERED for usage in KeyUsage}
@@ -162,10 +162,10 @@ def test_a_key_file_without_a_whole_suite_is_damaged() -> None:
         lambda e: e["opening"].clear(),
         lambda e: e["signing"].clear(),
         lambda e: e["signing"].pop(0),
-        lambda e: e["signing"].pop(),
+        lambda e: e["signing"].pop(-2),
         lambda e: e["opening"][0].update(suite=HYBRID.number),
-        lambda e: e["signing"][2].update(suite=HYBRID_KEM.number),
-        lambda e: e["opening"][1].update(secret=e["signing"][2]["secret"]),
+        lambda e: e["signing"][3].update(suite=HYBRID_KEM.number),
+        lambda e: e["opening"][1].update(secret=e["signing"][3]["secret"]),
     ):
         copy = json.loads(json.dumps(value))
         change(copy["epochs"][0])

@@ -12,12 +12,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import shown
 from conftest import RECIPIENT, SECOND, SENDER
 from infoexchange.acknowledgement import Acknowledgement
+from infoexchange.approval import Approval
+from infoexchange.attestation import Attestation
 from infoexchange.audit import Routing, Subject
 from infoexchange.bundle import KeyBundle
 from infoexchange.content import Content
 from infoexchange.directory import Directory
+from infoexchange.disclosure import Disclosure
 from infoexchange.dsse import TYPE_MANIFEST, Dsse
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason
@@ -41,6 +45,7 @@ from infoexchange.v1 import (
     bundle_pb2,
     content_pb2,
     directory_pb2,
+    disclosure_pb2,
     envelope_pb2,
     evidence_pb2,
     grant_pb2,
@@ -142,10 +147,21 @@ def _protobuf(exchange: Exchange, evidence: Evidence) -> dict[str, Format]:
             inner=audit_pb2.RecipientAcknowledgement,
         ),
         "RecallOrder": Format(RecallOrder.parse, orders, message=e.Dsse, inner=audit_pb2.RecallOrder),
+        **_shown(exchange),
         "Routing": Format(Routing.parse, tuple(r.routing.raw for r in history), message=audit_pb2.AuditRouting),
         "Subject": Format(Subject.parse, tuple(r.subject.raw for r in history), message=audit_pb2.AuditMessage),
         "Receipt": Format(Receipt.parse, tuple(r.raw for r in history), message=audit_pb2.Receipt),
         "Evidence": Format(Evidence.parse, (evidence.raw, evidence.sealed().raw), message=evidence_pb2.Evidence),
+    }
+
+
+def _shown(exchange: Exchange) -> dict[str, Format]:
+    """Formats of what is shown to others, and signed inside."""
+    dsse, attestation, approval = envelope_pb2.Dsse, content_pb2.Attestation, audit_pb2.DisclosureApproval
+    return {
+        "Attestation": Format(Attestation.parse, shown.attestations(exchange), message=dsse, inner=attestation),
+        "Approval": Format(Approval.parse, shown.approvals(exchange), message=dsse, inner=approval),
+        "Disclosure": Format(Disclosure.parse, shown.disclosures(exchange), message=disclosure_pb2.Disclosure),
     }
 
 
@@ -192,9 +208,11 @@ def formats() -> dict[str, Format]:
 
 PROTOBUF = (
     "Envelope", "Manifest", "Dsse", "Header", "Wrap", "Content", "KeyBundle", "Listing", "Directory", "Roots",
-    "Grant", "Origin", "Acknowledgement", "RecallOrder", "Routing", "Subject", "Receipt", "Evidence",
+    "Grant", "Origin", "Acknowledgement", "RecallOrder", "Attestation", "Approval", "Disclosure", "Routing", "Subject",
+    "Receipt", "Evidence",
 )  # fmt: skip
 TEXT = ("Note", "Checkpoint", "Proof", "Policy", "VerifierKey", "Signature", "Cosignature")
+SIGNED = ("Manifest", "KeyBundle", "Grant", "Acknowledgement", "Attestation", "Approval", "Directory")
 EVERY = (*PROTOBUF, *TEXT, *KEY_FILES)
 
 
@@ -277,9 +295,7 @@ def test_changed_objects(
     holds(one, name, changed(samples[pick % len(samples)], samples[other % len(samples)], steps))
 
 
-@pytest.mark.parametrize(
-    "name", [n for n in EVERY if n in ("Manifest", "KeyBundle", "Acknowledgement", "Grant", "Directory")]
-)
+@pytest.mark.parametrize("name", [n for n in EVERY if n in SIGNED])
 @QUICK
 @given(steps=changes(), pick=st.integers(0, 99))
 def test_changed_payloads(

@@ -27,7 +27,16 @@ from infoexchange.suites import ed25519, promises
 from infoexchange.tlog import VerifierKey, merkle
 from infoexchange.tlog.checkpoint import checkpoint_text, signed_message
 from infoexchange.tlog.note import KeyType
-from infoexchange.v1 import audit_pb2, bundle_pb2, content_pb2, directory_pb2, envelope_pb2, evidence_pb2, relay_pb2
+from infoexchange.v1 import (
+    audit_pb2,
+    bundle_pb2,
+    content_pb2,
+    directory_pb2,
+    disclosure_pb2,
+    envelope_pb2,
+    evidence_pb2,
+    relay_pb2,
+)
 from infoexchange.wrap import wrap_info
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -104,6 +113,7 @@ def test_every_numbered_comment_has_its_step() -> None:
             assert numbers <= set(steps(section)), f"{name} has steps that section {section} has not"
             found[name] = section
     expected = {"wire", "directory", "bundle", "envelope", "manifest", "receipt", "acknowledgement", "node.intake"}
+    expected |= {"attestation", "approval", "disclosure", "evidence.showing", "node.approvals"}
     expected |= {
         "node.statements",
         "witness",
@@ -221,7 +231,7 @@ def test_refused_ed25519_encodings_are_refused() -> None:
 
 
 def test_fields_named_as_not_covered_exist() -> None:
-    modules = (audit_pb2, bundle_pb2, content_pb2, directory_pb2, envelope_pb2, evidence_pb2)
+    modules = (audit_pb2, bundle_pb2, content_pb2, directory_pb2, disclosure_pb2, envelope_pb2, evidence_pb2)
     kinds = {name: kind for m in modules for name, kind in m.DESCRIPTOR.message_types_by_name.items()}
     named = re.findall(r"`([A-Z]\w+)\.(\w+)`", TEXT)
     assert len(named) > 15
@@ -282,6 +292,21 @@ def test_example_commitment() -> None:
     sender = texts["sender"].encode()
     head = b"infoexchange/v1/content-root\x00" + bytes([len(sender)]) + sender + x["message_id"] + bytes(7) + b"\x04"
     assert hashlib.sha256(head + root).digest() == x["content_commitment"]
+
+
+def test_example_disclosure() -> None:
+    texts, x, whole = example("Disclosure"), data("Disclosure"), data("Commitment")
+    content = Content(example("Commitment")["schema"], whole["payload"], whole["salt_seed"], whole["thread_id"])
+    index, count = int(texts["index"]), int(texts["leaf_count"])
+    path = [x["path_0"], x["path_1"]]
+    assert (content.salts[index], len(content.records)) == (x["salt_1"], count)
+    assert merkle.inclusion_proof(index, content.leaf_hashes) == path
+    leaf = disclosure_pb2.DisclosedLeaf(index=index, salt=x["salt_1"], record=content.records[index], path=path)
+    assert leaf.SerializeToString(deterministic=True) == x["leaf"]
+    # The same once more from the formulas of the page, without the code.
+    hashed = hashlib.sha256(b"\x00" + x["salt_1"] + whole["record_1"]).digest()
+    left = hashlib.sha256(b"\x01" + path[0] + hashed).digest()
+    assert hashlib.sha256(b"\x01" + left + path[1]).digest() == whole["root"]
 
 
 def test_example_signatures() -> None:

@@ -12,7 +12,7 @@ from infoexchange import certificates, suites, wire
 from infoexchange.directory import Directory
 from infoexchange.dsse import TYPE_KEYBUNDLE, Dsse
 from infoexchange.errors import Reason, error
-from infoexchange.keys import EpochKeys, Identity, KeyUsage
+from infoexchange.keys import REQUIRED, EpochKeys, Identity, KeyUsage
 from infoexchange.listing import Nation, Party
 from infoexchange.suites import Suite
 from infoexchange.v1 import bundle_pb2
@@ -295,7 +295,8 @@ def _check_whole(message: bundle_pb2.KeyBundle) -> None:
         )
     signed = {(key.suite, int(key.usage)) for key in message.sig_keys}
     closing = {(suite, int(KeyUsage.ACKNOWLEDGEMENT)) for suite, _ in signed if suite not in accepted}
-    if signed != closing | {(suite, int(usage)) for suite in accepted for usage in KeyUsage}:
+    required = closing | {(suite, int(usage)) for suite in accepted for usage in REQUIRED}
+    if not required <= signed <= required | {(suite, int(KeyUsage.ATTESTATION)) for suite in accepted}:
         raise error(
             Reason.BAD_FIELD, field="bundle.sig_keys", detail="a suite that is accepted has a key for each purpose"
         )

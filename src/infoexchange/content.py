@@ -9,7 +9,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import secrets
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import TypedDict, Unpack
 
 from infoexchange import wire
@@ -27,6 +28,9 @@ SALT_SIZE = 32
 THREAD_ID_SIZE = 16
 NAMES_MAX = 64  # groups, and agencies behind a gateway: as many as an envelope may have recipients
 RECORDS_MAX = 65536  # bounds the work of recomputing a commitment
+LETTERS = b"SRATGDO"  # kinds of records in their order: schema, payload, attachment, thread, group, addressee, origin
+ATTESTATIONS_MAX = 8  # an author and a supervisor on each side of a joint report, and room
+ATTESTATION_SIZE_MAX = 16 * 1024  # one with a hybrid signature is below 4 KiB
 _SALTS = b"infoexchange/v1/salts\x00"
 _ROOT = b"infoexchange/v1/content-root\x00"
 _PADDING_TAG_SIZE = 1  # field 15 with wire type 2 is one byte
@@ -70,6 +74,7 @@ class Content:
         origin: Exact Origin bytes where another agency's content is passed on, or nothing.
         attachments: What the recipients know of each attachment.
         keys: They open the attachments, one each; whoever opened the envelope has them. No part of the bytes.
+        attestations: Signatures of authors and supervisors over the commitment, which does not cover them.
     """
 
     schema: str
@@ -82,6 +87,7 @@ class Content:
     origin: bytes = field(default=b"", repr=False)
     attachments: tuple[AttachmentMeta, ...] = field(default=(), repr=False)
     keys: tuple[AttachmentKey, ...] = field(default=(), repr=False, compare=False)
+    attestations: tuple[bytes, ...] = field(default=(), repr=False)
 
     @classmethod
     def make(
@@ -100,10 +106,19 @@ class Content:
         """
         content = cls(schema, payload, entropy(SALT_SIZE), **beside)
         content._check()
-        if len(content.raw) > CONTENT_SIZE_MAX:
-            raise error(
-                Reason.TOO_LARGE, field="content", detail=f"{len(content.raw)} bytes, at most {CONTENT_SIZE_MAX}"
-            )
+        return content
+
+    def attested(self, attestations: Iterable[bytes]) -> Content:
+        """Return the same content with signatures of authors and supervisors over its commitment.
+
+        The commitment does not cover them, so that they can be made before sealing and after everything else is fixed.
+
+        Raises:
+            MalformedError: `BAD_FIELD`.
+            RefusedError: `TOO_LARGE`.
+        """
+        content = replace(self, attestations=tuple(sorted({*self.attestations, *attestations})))
+        content._check()
         return content
 
     @classmethod
@@ -114,8 +129,6 @@ class Content:
             MalformedError: `MALFORMED`, `NOT_CANONICAL` or `BAD_FIELD`.
         """
         m = wire.parse(content_pb2.Content, raw, size_max=CONTENT_SIZE_MAX, field="content")
-        if m.attestations:
-            raise error(Reason.BAD_FIELD, field="content.attestations", detail="not offered by this version")
         if m.padding.strip(b"\x00"):
             raise error(Reason.BAD_FIELD, field="content.padding", detail="padding must be zeros")
         content = cls(
@@ -128,6 +141,7 @@ class Content:
             addressees=tuple(m.addressees),
             origin=m.origin,
             attachments=tuple(AttachmentMeta.from_wire(meta) for meta in m.attachments),
+            attestations=tuple(m.attestations),
         )
         content._check()
         if raw != content.raw:
@@ -166,6 +180,13 @@ class Content:
         for name in self.addressees:
             wire.check_name(name, field="content.addressees")
         check_metas(self.attachments)
+        wire.check_ascending(list(self.attestations), field="content.attestations")
+        count, longest = len(self.attestations), max(map(len, self.attestations), default=0)
+        if count > ATTESTATIONS_MAX or longest > ATTESTATION_SIZE_MAX:
+            detail = f"{count} of up to {longest} bytes, at most {ATTESTATIONS_MAX} of {ATTESTATION_SIZE_MAX}"
+            raise error(Reason.TOO_LARGE, field="content.attestations", detail=detail)
+        if len(self.raw) > CONTENT_SIZE_MAX:
+            raise error(Reason.TOO_LARGE, field="content", detail=f"{len(self.raw)} bytes, at most {CONTENT_SIZE_MAX}")
 
     @functools.cached_property
     def raw(self) -> bytes:
@@ -180,6 +201,7 @@ class Content:
             addressees=self.addressees,
             origin=self.origin,
             attachments=[meta.to_wire() for meta in self.attachments],
+            attestations=self.attestations,
         )
         message.padding = bytes(_padding_for(message.ByteSize()))
         return wire.canonical(message)
@@ -202,17 +224,26 @@ class Content:
             raise error(Reason.TOO_LARGE, field="payload", detail=f"{len(found)} records, at most {RECORDS_MAX}")
         return tuple(found)
 
-    def commitment(self, sender: str, message_id: bytes) -> bytes:
-        """Return the 32 bytes that the header carries for this content.
+    @functools.cached_property
+    def salts(self) -> tuple[bytes, ...]:
+        """The salt of each record; whoever knows one can test guesses of that record only."""
+        count = len(self.records)
+        every = hashlib.shake_256(_SALTS + self.salt_seed).digest(SALT_SIZE * count)
+        return tuple(every[SALT_SIZE * i : SALT_SIZE * (i + 1)] for i in range(count))
 
-        `SHA-256(label || u8 len(sender) || sender || message_id || u64 n || root)`, where leaf i is
-        `SHA-256(0x00 || salt_i || record_i)` in an RFC 9162 tree.
-        """
-        records = self.records
-        salts = hashlib.shake_256(_SALTS + self.salt_seed).digest(SALT_SIZE * len(records))
-        leaves = [
-            merkle.leaf_hash(salts[SALT_SIZE * i : SALT_SIZE * (i + 1)] + record) for i, record in enumerate(records)
-        ]
-        name = sender.encode()
-        head = _ROOT + bytes([len(name)]) + name + message_id + len(records).to_bytes(8, "big")
-        return hashlib.sha256(head + merkle.root(leaves)).digest()
+    @functools.cached_property
+    def leaf_hashes(self) -> tuple[bytes, ...]:
+        """`SHA-256(0x00 || salt || record)` of each record: the leaves of an RFC 9162 tree."""
+        pairs = zip(self.salts, self.records, strict=True)
+        return tuple(merkle.leaf_hash(salt + record) for salt, record in pairs)
+
+    def commitment(self, sender: str, message_id: bytes) -> bytes:
+        """Return the 32 bytes that the header carries for this content."""
+        return commitment_of(sender, message_id, len(self.records), merkle.root(self.leaf_hashes))
+
+
+def commitment_of(sender: str, message_id: bytes, count: int, root: bytes) -> bytes:
+    """Return `SHA-256(label || u8 len(sender) || sender || message_id || u64 count || root)`."""
+    name = sender.encode()
+    head = _ROOT + bytes([len(name)]) + name + message_id + count.to_bytes(8, "big")
+    return hashlib.sha256(head + root).digest()

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from google.protobuf.message import DecodeError, Message
 
 from infoexchange import catalogue, onward
+from infoexchange.attestation import Attestation
 from infoexchange.catalogue import rules
 from infoexchange.content import Content
 from infoexchange.directory import Directory
@@ -31,6 +32,7 @@ class Delivery:
         content: As it was sealed: schema, exact payload, thread.
         received_at: When it was opened, by this machine's clock.
         attachments: Files that came with it; they can be fetched until it is acknowledged.
+        attestations: Verified signatures of authors and supervisors over the content.
         repeated: Whether it may have been handed over before without being acknowledged, for example before a crash.
         origin: Where it was taken from, if the sender passed on what another agency had sent.
     """
@@ -41,6 +43,7 @@ class Delivery:
     content: Content = field(repr=False)
     received_at: datetime
     attachments: tuple[Enclosure, ...] = ()
+    attestations: tuple[Attestation, ...] = ()
     repeated: bool = False
     origin: Origin | None = field(default=None, repr=False)
 

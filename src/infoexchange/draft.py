@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from infoexchange import catalogue, suites
 from infoexchange.attachment import AttachmentMeta
+from infoexchange.attestation import AttestationRole, Attester
 from infoexchange.catalogue import rules
 from infoexchange.chunks import Source
 from infoexchange.content import THREAD_ID_SIZE, Content
@@ -36,6 +37,8 @@ class Draft:
         addressees: Agencies behind the national gateways named in `to`, which may pass this on to them; sealed.
         passed_on: Set where the message is another agency's: `Mailbox.pass_on` makes such drafts.
         attachments: Files that go with it, at most 64, such as `infoexchange.Attachment(path)`.
+        attest: Who signs the content inside the envelope: a role that the agency's own attestation key signs in, or
+            somebody who is shown the commitment and signs elsewhere.
     """
 
     message: Message
@@ -48,6 +51,7 @@ class Draft:
     addressees: Sequence[str] = ()
     passed_on: PassedOn | None = None
     attachments: Sequence[Source] = ()
+    attest: Sequence[AttestationRole | Attester] = ()
 
     @property
     def groups(self) -> tuple[str, ...]:

@@ -25,6 +25,8 @@ TYPE_DIRECTORY = "application/vnd.infoexchange.directory.v1+protobuf"
 TYPE_ACKNOWLEDGEMENT = "application/vnd.infoexchange.acknowledgement.v1+protobuf"
 TYPE_RECALL = "application/vnd.infoexchange.recall.v1+protobuf"
 TYPE_GRANT = "application/vnd.infoexchange.grant.v1+protobuf"
+TYPE_ATTESTATION = "application/vnd.infoexchange.attestation.v1+protobuf"
+TYPE_DISCLOSURE = "application/vnd.infoexchange.disclosure.v1+protobuf"
 SIGNATURE_SIZE_MAX = 8192  # the largest of the registry is below 5 KiB
 KEY_ID_MAX = 64  # a hint: a SHA-256 in hexadecimal at most
 SIGNATURES_MAX = 64  # a directory may be signed by every party of a large community
@@ -92,6 +94,11 @@ class Dsse:
         """
         message = wire.parse(envelope_pb2.Dsse, raw, size_max=size_max, field="dsse")
         return cls.from_wire(message, payload_type=payload_type)
+
+    @staticmethod
+    def type_of(raw: bytes, *, size_max: int) -> str:
+        """Return the type that a canonical container gives itself; raises as `parse`."""
+        return wire.parse(envelope_pb2.Dsse, raw, size_max=size_max, field="dsse").payload_type
 
     @classmethod
     def from_wire(cls, message: envelope_pb2.Dsse, *, payload_type: str) -> Dsse:

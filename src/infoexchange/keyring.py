@@ -75,9 +75,16 @@ class Keyring:
 
     def named(self, owner: str, digest: bytes, bulletin: Bulletin, where: str) -> KeyBundle:
         """Return the bundle of a party that the field `where` names, not verified yet; raises as `sender_of`."""
+        bundle = self.find(owner, digest, bulletin)
+        if bundle is None:
+            raise error(Reason.UNAVAILABLE, field=where, detail=f"the keys of {owner} are missing")
+        return bundle
+
+    def find(self, owner: str, digest: bytes, bulletin: Bulletin) -> KeyBundle | None:
+        """Return one bundle of a party, not verified yet; nothing while it is not to be had."""
         self.learn([owner], bulletin)
         for bundle in self._known.get(owner, []):
             if bundle.digest == digest:
                 return bundle
         self._known.pop(owner, None)  # it may have been published since; ask again next time
-        raise error(Reason.UNAVAILABLE, field=where, detail=f"the keys of {owner} are missing")
+        return None

@@ -42,6 +42,7 @@ class Event(enum.IntEnum):
     LOG_GENESIS = 32
     DIRECTORY_VERSION = 37
     KEY_BUNDLE = 38
+    AUDIT_DISCLOSURE = 47
 
     @property
     def final(self) -> bool:

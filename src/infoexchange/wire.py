@@ -142,6 +142,20 @@ def top_level_records(raw: bytes) -> Iterator[bytes]:
         yield raw[start:position]
 
 
+def field_number(record: bytes) -> int:
+    """Return the field number of one record that `top_level_records` gave."""
+    tag, _ = _varint(record, 0, minimal=True)
+    return tag >> 3
+
+
+def value_of(record: bytes) -> bytes:
+    """Return the value of one record: what a length-delimited field holds, or the bytes of a number."""
+    tag, position = _varint(record, 0, minimal=True)
+    if tag & 7 == 2:
+        _, position = _varint(record, position, minimal=True)
+    return record[position:]
+
+
 def _skip(raw: bytes, position: int, kind: int) -> int:
     """Return the position after one value of wire type `kind`."""
     if kind == 0:

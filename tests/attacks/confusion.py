@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from attacks.forging import DAY
+from attacks.recalls import order
 from attacks.relay_receipts import statement
 from attacks.scene import COLLEAGUE, Letter, Scene, alike
 from attacks.table import Adversary, Judge, Shown, attack
@@ -25,6 +26,7 @@ from infoexchange.grant import GRANT_SIZE_MAX, Grant, Terms
 from infoexchange.keys import KeyUsage
 from infoexchange.listing import DIRECTORY_SIZE_MAX
 from infoexchange.manifest import MANIFEST_SIZE_MAX, Manifest
+from infoexchange.recall import ORDER_SIZE_MAX, RecallOrder
 
 Sign = Callable[[str, bytes], list[tuple[bytes, str]]]
 TYPES = tuple(value for name, value in sorted(vars(dsse).items()) if name.startswith("TYPE_"))
@@ -33,6 +35,7 @@ LIMITS = {
     dsse.TYPE_KEYBUNDLE: BUNDLE_SIZE_MAX,
     dsse.TYPE_DIRECTORY: DIRECTORY_SIZE_MAX,
     dsse.TYPE_ACKNOWLEDGEMENT: STATEMENT_SIZE_MAX,
+    dsse.TYPE_RECALL: ORDER_SIZE_MAX,
     dsse.TYPE_GRANT: GRANT_SIZE_MAX,
 }
 
@@ -103,6 +106,11 @@ def every(scene: Scene, letter: Letter) -> Mapping[str, Signed]:
             said.dsse.payload,
             epoch(scene, RECIPIENT, KeyUsage.ACKNOWLEDGEMENT),
             lambda d: Acknowledgement.parse(d.raw).verify(directory, scene.bundle(RECIPIENT), scene.suite),
+        ),
+        dsse.TYPE_RECALL: Signed(
+            RecallOrder.parse(order(scene, letter)).dsse.payload,
+            manifests,
+            lambda d: RecallOrder.parse(d.raw).verify(directory, member.bundle),
         ),
         dsse.TYPE_GRANT: Signed(
             consent.dsse.payload, manifests, lambda d: Grant.parse(d.raw).verify(directory, member.bundle)

@@ -15,7 +15,6 @@ from typing import TypeVar
 
 from attacks.table import NOTHING, PASSES, Answer, Judge, Kind, Shown
 from conftest import EVERY_SUITE, RECIPIENT, SECOND, SENDER
-from infoexchange.acknowledgement import Acknowledgement
 from infoexchange.bundle import KeyBundle
 from infoexchange.draft import Draft
 from infoexchange.envelope import Envelope
@@ -27,6 +26,7 @@ from infoexchange.mailbox import Mailbox
 from infoexchange.node import Node
 from infoexchange.ports import History, Notice, Result
 from infoexchange.receipt import Receipt
+from infoexchange.statement import parse_statement
 from infoexchange.suites import Suite
 from infoexchange.testing import Exchange, Member, MemorySpool
 from infoexchange.v1 import evidence_pb2
@@ -72,6 +72,7 @@ class Hostile:
     ) -> None:
         self._raws, self._bundles, self._directories, self._answer = raws, bundles, directories, answer
         self.told: list[Notice] = []
+        self.chunks = None  # no attachment comes with what it hands out
         self.receipt: Receipt | None = None
 
     def fetch(self) -> Iterator[Sequence[bytes]]:
@@ -257,7 +258,7 @@ class Scene:
         check: str = "",
     ) -> Answer:
         """What an auditor finds in a file about an envelope: the first failure, or how one named check came out."""
-        issuers = [Acknowledgement.parse(statement).statement.issuer for statement in statements]
+        issuers = [parse_statement(statement).statement.issuer for statement in statements]
         message = self.file_of(raw, bundles, *issuers)
         for receipt in events:
             message.events.add().ParseFromString(receipt.raw)

@@ -6,7 +6,6 @@ that is added to a `.proto` file is treated rightly everywhere on the same day.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -74,7 +73,6 @@ def _is_ours(field: Any) -> bool:
     return field.message_type is not None and not field.message_type.full_name.startswith("google.")
 
 
-@functools.cache
 def always_disclosed(message_type: type[Message]) -> tuple[int, ...]:
     """Return the numbers of the fields that go with every partial disclosure of a message type."""
     mark = options_pb2.always_disclose

@@ -1,4 +1,4 @@
-"""Evidence: make, verify and show the one file that proves a message without showing it."""
+"""Evidence: make, verify and show the one file that proves a message without showing more of it than was chosen."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from infoexchange.cli import disclose
 from infoexchange.cli.endings import opened
 from infoexchange.cli.output import FAILED, INDETERMINATE, PASSED, Output, Table, of_system
 from infoexchange.cli.parser import Subparsers, add_command, add_group
@@ -23,11 +24,12 @@ if TYPE_CHECKING:
 _MARKS = {PASSED: "ok", FAILED: "FAILED", INDETERMINATE: "open"}
 _MAKES = "Check the path; `infoexchange evidence make` writes such files."
 _NOT_IN_IT = ("subject", "domain", "marks", "case", "names of files", "content")
+_NOT_SHOWN = ("what was not disclosed of the content",)
 
 
 def register(subparsers: Subparsers) -> None:
-    """Add `evidence make | verify | show`."""
-    group = add_group(subparsers, "evidence", "make, verify or show an evidence file")
+    """Add `evidence make | verify | show | disclose`."""
+    group = add_group(subparsers, "evidence", "make, verify or show an evidence file, or disclose records in one")
     make = add_command(group, "make", "collect everything that proves a message into one file", _make)
     make.add_argument("id", metavar="ID", help="the message, as `send` and `receive` print it: 64 hexadecimal digits")
     add_home(make)
@@ -41,6 +43,7 @@ def register(subparsers: Subparsers) -> None:
 
     show = add_command(group, "show", "tell in words what an evidence file says, without judging it", _show)
     show.add_argument("file", metavar="FILE", type=Path, help="evidence file")
+    disclose.register(group)
 
 
 def digest_of(text: str) -> bytes:
@@ -189,18 +192,21 @@ def _show(args: argparse.Namespace, out: Output) -> int:
         facts.append(("attachments", f"{len(refs)}, of {sizes} bytes, padded and sealed"))
     if evidence.transfers:
         facts.append(("passed on", " to ".join([*(t.sender for t in evidence.transfers), header.sender])))
-    absent = [*_NOT_IN_IT, *([] if evidence.envelope else ["ciphertext"])]
+    absent = [*(_NOT_SHOWN if evidence.disclosures else _NOT_IN_IT), *([] if evidence.envelope else ["ciphertext"])]
+    disclosures, told = disclose.tell(evidence)
     events = [(e.routing.logged_at.strftime("%Y-%m-%d %H:%M:%SZ"), sentence(e), e.index) for e in evidence.events]
     out.show(
         {
             **{name: str(value) for name, value in facts},
             "attachments": [{"root": ref.ct_root.hex(), "bytes": ref.ct_length} for ref in refs],
             "events": [{"at": at, "what": what, "entry": index} for at, what, index in events],
+            "disclosures": disclosures,
             "not_in_file": absent,
             "verified": False,
         },
         Table(("", ""), facts),
         Table(("logged", "what", "entry"), events),
+        *told,
         f"Not in this file: {', '.join(absent)}. Not verified here: use `infoexchange evidence verify`.",
     )
     return PASSED
@@ -222,6 +228,7 @@ def sentence(receipt: Receipt) -> str:
         Event.OPENED: f"{who} stated, signed, that it was opened",
         Event.REFUSED: f"it was refused for {who or said.next_relay}, reason {reason}",
         Event.KEY_BUNDLE: f"{said.this_relay} published new keys of {said.sender}, which withdraw older ones",
+        Event.AUDIT_DISCLOSURE: "it was stated, signed, that records of it are shown to somebody",
         Event.EXPIRED: f"its time ran out before {who} fetched it",
         Event.RECALLED: f"{said.this_relay} stopped it for {who}, as its sender had ordered",
         Event.DESTROYED: f"{who} stated, signed, that its content key is destroyed",

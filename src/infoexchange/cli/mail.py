@@ -31,6 +31,7 @@ _BATCH = 256  # what one transaction of the relay takes
 _NOTES_SHOWN = 20  # of what a bridge could not carry; programs get all of them
 _SENT = ("id", "entry", "problem")
 OUTBOX = "What is there goes out with the next `send` or `receive`; do not send it again."
+_ROLES = ("author", "supervisor")
 OUTBOX_COUNTED = 10_000  # an outbox with more waits for a person anyway
 
 
@@ -52,6 +53,9 @@ def register(subparsers: Subparsers) -> None:
     )
     send.add_argument("--suite", choices=SUITE_NAMES, default=SUITE_NAMES[0], help="algorithms; default: %(default)s")
     add_attach(send)
+    send.add_argument(
+        "--attest", metavar="ROLE", choices=_ROLES, action="append", default=[], help="sign as author or supervisor too"
+    )
     add_marks(send)
 
     receipts = add_command(subparsers, "receipts", "show what both relays logged of a message", _receipts)
@@ -237,13 +241,15 @@ def batches(messages: Iterable[Message]) -> Iterator[list[Message]]:
 def _send_batch(
     mailbox: Mailbox, batch: list[Message], args: argparse.Namespace, attachments: Sequence[Attachment]
 ) -> list[Result]:
+    from infoexchange.attestation import AttestationRole
     from infoexchange.draft import Draft
     from infoexchange.suites import suite_named
 
     suite = suite_named(args.suite)
     chosen = {"lifetime": timedelta(days=args.lifetime), "blind": args.blind, "addressees": args.behind}
     chosen["attachments"] = attachments
-    return mailbox.send_all([Draft(message, args.to, suite=suite, **chosen) for message in batch])
+    attest = [AttestationRole[role.upper()] for role in args.attest]
+    return mailbox.send_all([Draft(message, args.to, suite=suite, attest=attest, **chosen) for message in batch])
 
 
 def _result_row(result: Result) -> tuple[str, str, str]:

@@ -76,6 +76,7 @@ def _take_all(mailbox: Mailbox, found: _Received, args: argparse.Namespace) -> N
         mailbox.archive(delivery)
         facts = dict(zip(_RECEIVED, summary(delivery), strict=True))
         row: dict[str, object] = {**facts, "repeated": delivery.repeated, "originator": delivery.originator}
+        row["attested"] = attested = [f"{a.role.name.lower()} {a.signer}" for a in delivery.attestations]
         row |= {"outdated": delivery.outdated, "corrects": delivery.corrects.hex(), "recalls": delivery.recalls.hex()}
         found.messages.append(row)
         found.shown += advice(delivery)
@@ -88,6 +89,7 @@ def _take_all(mailbox: Mailbox, found: _Received, args: argparse.Namespace) -> N
             table = details(delivery.message)
             row["fields"] = [dict(zip(table.columns, r, strict=True)) for r in table.rows]
             found.shown += [f"\n{facts['type']} from {delivery.sender}, {delivery.op_status.name}:", table]
+            found.shown += [f"Attested: {who}" for who in attested]
         if delivery.attachments:
             held.append((delivery, row))
         else:

@@ -12,8 +12,10 @@ from datetime import datetime
 from hashlib import sha256
 
 from infoexchange import wire
+from infoexchange.approval import Approval
 from infoexchange.bundle import KeyBundle
 from infoexchange.directory import Directory
+from infoexchange.disclosure import Disclosure
 from infoexchange.dsse import TYPE_MANIFEST, Dsse
 from infoexchange.envelope import Envelope
 from infoexchange.errors import Reason, error
@@ -35,6 +37,7 @@ __all__ = ["Evidence", "Outcome", "outcome"]
 EVIDENCE_SIZE_MAX = 16 * 1024 * 1024  # an envelope, its directory, and the events of 64 recipients
 EVENTS_MAX = 1024
 BUNDLES_MAX = 256  # the sender's, and each of 64 recipients' over the life of a message
+DISCLOSURES_MAX = 64  # more than one reader can compare
 VERSION = 1
 
 
@@ -52,6 +55,7 @@ class Evidence:
     statements: tuple[SignedStatement, ...] = field(repr=False)
     grant: Grant | None = None
     transfers: tuple[Transfer, ...] = ()
+    disclosures: tuple[Disclosure, ...] = ()
 
     @classmethod
     def make(
@@ -61,6 +65,7 @@ class Evidence:
         bundles: Sequence[KeyBundle],
         history: History,
         transfers: Sequence[Transfer] = (),
+        disclosures: Sequence[Disclosure] = (),
     ) -> Evidence:
         """Return the evidence of one message from parts that are verified with it, later and by others.
 
@@ -70,6 +75,7 @@ class Evidence:
             bundles: Of the sender, and of whoever signed a statement.
             history: What the relays logged.
             transfers: Those before it, where it passes another agency's content on under a grant.
+            disclosures: Records of it that are shown.
         """
         events = {receipt.leaf: receipt for receipt in history.events}
         message = evidence_pb2.Evidence(
@@ -83,6 +89,7 @@ class Evidence:
             directory=directory.raw,
             statements=sorted(set(history.statements)),
             transfers=[transfer.to_wire() for transfer in transfers],
+            disclosures=sorted({disclosure.raw for disclosure in disclosures}),
         )
         for receipt in events.values():
             message.events.add().ParseFromString(receipt.raw)
@@ -111,16 +118,17 @@ class Evidence:
             raise error(Reason.UNKNOWN_VERSION, field="version", detail=f"version {m.version}")
         if bool(m.envelope) == m.HasField("manifest"):
             raise error(Reason.BAD_FIELD, field="envelope", detail="either an envelope or a manifest must be there")
-        if len(m.events) > EVENTS_MAX:
-            raise error(Reason.TOO_LARGE, field="events", detail=f"{len(m.events)} events, at most {EVENTS_MAX}")
+        limits = {"events": EVENTS_MAX, "transfers": TRANSFERS_MAX, "disclosures": DISCLOSURES_MAX}
+        for name, most in limits.items():
+            if (count := len(getattr(m, name))) > most:
+                raise error(Reason.TOO_LARGE, field=name, detail=f"{count}, at most {most}")
         envelope = Envelope.parse(m.envelope) if m.envelope else None
         manifest = envelope.manifest if envelope else _manifest(m.manifest)
         if (m.envelope and m.grant) or (m.transfers and not manifest.header.grant):
             raise error(Reason.BAD_FIELD, field="grant", detail="it does not belong here")
-        if len(m.transfers) > TRANSFERS_MAX:
-            raise error(Reason.TOO_LARGE, field="transfers", detail=f"{len(m.transfers)}, at most {TRANSFERS_MAX}")
         # (2) the file speaks of the message it names
-        if manifest.digest != m.envelope_digest:
+        disclosures = tuple(map(Disclosure.parse, m.disclosures))
+        if {manifest.digest, *(d.manifest.digest for d in disclosures)} != {m.envelope_digest}:
             raise error(Reason.BAD_FIELD, field="envelope_digest", detail="it names another message")
         if len(m.bundles) > BUNDLES_MAX or len(m.certificates) > 2 * BUNDLES_MAX or len(m.crls) > 2 * BUNDLES_MAX:
             raise error(Reason.TOO_LARGE, field="bundles", detail=f"{len(m.bundles)} bundles, at most {BUNDLES_MAX}")
@@ -137,7 +145,17 @@ class Evidence:
             tuple(parse_statement(statement) for statement in m.statements),
             envelope.grant if envelope else Grant.parse(m.grant) if m.grant else None,
             tuple(Transfer.parse(t.manifest, t.grant, t.accepted, t.wrap) for t in m.transfers),
+            disclosures,
         )
+
+    @property
+    def approvals(self) -> tuple[Approval, ...]:
+        """Those of the statements that approve a disclosure."""
+        return tuple(statement for statement in self.statements if isinstance(statement, Approval))
+
+    def approvals_of(self, disclosure: Disclosure) -> list[Approval]:
+        """Return the approvals that name a disclosure; none of them verified here."""
+        return [a for a in self.approvals if a.statement.disclosure_digest == disclosure.digest]
 
     def directory(self, roots: Roots) -> Directory:
         """Return the directory that the file carries, once the auditor's own trust anchor has signed it.
@@ -150,7 +168,7 @@ class Evidence:
     def verify(self, directory: Directory, *, now: datetime) -> Report:
         """Return every finding; nothing is decrypted and nothing is fetched.
 
-        Spec: section Evidence, steps 3 to 10. Times are judged as the log entries give them, not by today's clock.
+        Spec: section Evidence, steps 3 to 13. Times are judged as the log entries give them, not by today's clock.
 
         Args:
             directory: A verified directory: the auditor's own, or the file's under the auditor's roots.

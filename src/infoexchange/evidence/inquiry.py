@@ -1,4 +1,4 @@
-"""Inquiry: all that an auditor asks of an evidence file, finding by finding (SPEC section Evidence, steps 3 to 10)."""
+"""Inquiry: all that an auditor asks of an evidence file, finding by finding (SPEC section Evidence, steps 3 to 13)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from typing import Protocol
 
 from infoexchange import withdrawal
 from infoexchange.acknowledgement import Acknowledgement
+from infoexchange.approval import Approval
 from infoexchange.audit import Routing
 from infoexchange.bundle import KeyBundle
 from infoexchange.certificates import CLOCK_SKEW, newest_list
 from infoexchange.directory import Directory
+from infoexchange.disclosure import Disclosure
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.evidence.outcome import Outcome, outcome
+from infoexchange.evidence.showing import Showing, Standing
 from infoexchange.grant import Grant
 from infoexchange.manifest import Manifest
 from infoexchange.quorum import policy_for
@@ -60,7 +63,7 @@ class Parts(Protocol):
 
     @property
     def statements(self) -> tuple[SignedStatement, ...]:
-        """Acknowledgements and recall orders."""
+        """Acknowledgements, recall orders and approvals of disclosures."""
 
     @property
     def grant(self) -> Grant | None:
@@ -69,6 +72,10 @@ class Parts(Protocol):
     @property
     def transfers(self) -> tuple[Transfer, ...]:
         """The transfers before this one."""
+
+    @property
+    def disclosures(self) -> tuple[Disclosure, ...]:
+        """Records of it that are shown."""
 
 
 class Inquiry:
@@ -95,6 +102,8 @@ class Inquiry:
             if exam.check(name, partial(self._check_event, receipt)):
                 self._proven.append(receipt)
         for statement in self._parts.statements:
+            if isinstance(statement, Approval):
+                continue  # asked about with the disclosures
             if isinstance(statement, RecallOrder):
                 held = exam.check(f"recall by {statement.statement.issuer}", partial(self._check_order, statement))
             else:
@@ -102,6 +111,7 @@ class Inquiry:
                 held = exam.check(name, partial(self._check_statement, statement))
             if held:
                 self._signed.append(statement)
+        self._showing().examine(exam)
         exam.check("accepted by the sender's relay", self._check_accepted)
         for name in self._recipients():
             exam.check(f"outcome for {name}", partial(self._check_outcome, name))
@@ -112,10 +122,24 @@ class Inquiry:
             exam.check("passed on with consent", self._check_consent)
         return exam.report()
 
+    def _showing(self) -> Showing:
+        parts = self._parts
+        return Showing(
+            parts.manifest,
+            parts.disclosures,
+            tuple(statement for statement in parts.statements if isinstance(statement, Approval)),
+            parts.events,
+            Standing(self._directory, self._recipients(), self._bundle_named, self._check_not_withdrawn),
+            self._logged_at(),
+        )
+
     def _logged_at(self) -> datetime:
-        """Return the time of the first acceptance, or the sender's own claim where none is in the file."""
+        """Return the time of the first acceptance, or the sender's own claim where none is in the file.
+
+        A relay whose clock is behind does not move it before the time of making: its entry is a finding of its own.
+        """
         accepted = [r.routing.logged_at for r in self._parts.events if r.routing.event is Event.ACCEPTED]
-        return min(accepted, default=self._header.created_at)
+        return max(min(accepted, default=self._header.created_at), self._header.created_at)
 
     def _relay_of(self, agency: str) -> str:
         return self._directory.party(agency, at=self._header.created_at).relay
@@ -167,7 +191,7 @@ class Inquiry:
         parts, header = self._parts, self._header
         bundle = self._bundle_named(header.sender_bundle)
         if parts.envelope is not None:
-            parts.envelope.verify(self._directory, bundle, now=max(self._logged_at(), header.created_at))
+            parts.envelope.verify(self._directory, bundle, now=self._logged_at())
         else:
             parts.manifest.verify(self._directory, bundle)
         what = f"{parts.manifest.body_length} bytes sealed" + ("" if parts.envelope else ", ciphertext not in the file")
@@ -193,6 +217,8 @@ class Inquiry:
             fits = (said.previous_relay, said.this_relay) in way
         elif said.next_relay:
             fits = said.this_relay == home and homes == {said.next_relay}
+        elif said.event is Event.AUDIT_DISCLOSURE and set(said.recipients) == {r.name for r in header.recipients}:
+            fits = said.this_relay in {home, *(homes if said.recipients else ())}  # the sender's, or of the only one
         else:
             fits = homes == {said.this_relay}
         if not fits:
@@ -212,6 +238,8 @@ class Inquiry:
 
     def _may_name(self, said: Routing) -> bool:
         """Whether an entry may name whom it names; steps on the way of a blind envelope name nobody."""
+        if self._header.blind and said.event is Event.AUDIT_DISCLOSURE:
+            return True  # the sender's names nobody, a recipient's the recipient
         if self._header.blind and said.event not in _OF_ORDERS:
             return bool(said.recipients) != (said.event is Event.ACCEPTED or bool(said.next_relay))
         return bool(said.recipients) and (

@@ -21,6 +21,10 @@ class KeyUsage(enum.IntEnum):
 
     MANIFEST = 1
     ACKNOWLEDGEMENT = 2
+    ATTESTATION = 3
+
+
+REQUIRED = (KeyUsage.MANIFEST, KeyUsage.ACKNOWLEDGEMENT)  # in every suite offered; who attests nothing needs no key
 
 
 class Signer(Protocol):
@@ -126,7 +130,7 @@ class EpochKeys:
             return False
         sizes = all(len(key.secret) == key.suite.signing_secret_size for key in self.signing.values())
         sizes &= all(len(key.secret) == key.suite.opening_secret_size for key in self.opening.values())
-        all_signed = {(n, u) for n in self.opening for u in KeyUsage} <= self.signing.keys()
+        all_signed = {(n, u) for n in self.opening for u in REQUIRED} <= self.signing.keys()
         return sizes and (not self.signing or (bool(self.opening) and all_signed))
 
     @property

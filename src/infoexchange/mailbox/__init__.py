@@ -12,14 +12,13 @@ from datetime import timedelta
 
 from google.protobuf.message import Message
 
+from infoexchange.attestation import AttestationRole
 from infoexchange.bundle import KeyBundle
 from infoexchange.chunks import Source
 from infoexchange.delivery import Delivery, Refusal
 from infoexchange.directory import Directory
 from infoexchange.draft import Draft
-from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, error
-from infoexchange.evidence import Evidence, Outcome
 from infoexchange.grant import GRANT_LIFETIME_DEFAULT, Grant
 from infoexchange.header import LIFETIME_DEFAULT
 from infoexchange.keys import Identity
@@ -32,8 +31,7 @@ from infoexchange.mailbox.outbox import Outbox
 from infoexchange.mailbox.recalls import Recalls
 from infoexchange.mailbox.records import Records
 from infoexchange.mailbox.tracing import Tracing
-from infoexchange.manifest import Manifest
-from infoexchange.ports import Clock, History, HomeRelay, Result, Spool
+from infoexchange.ports import Clock, HomeRelay, Result, Spool
 from infoexchange.receipt import Receipt
 from infoexchange.retention import Archive
 from infoexchange.suites import DEFAULT_SUITE, Suite
@@ -41,7 +39,7 @@ from infoexchange.suites import DEFAULT_SUITE, Suite
 __all__ = ["Mailbox"]
 
 
-class Mailbox:
+class Mailbox(Tracing):
     """An agency's side of the exchange. Not safe for use by several threads at once.
 
     Attributes:
@@ -68,13 +66,12 @@ class Mailbox:
             spool: Outbox and inbox.
             clock: Gives the time now.
         """
-        self._desk = Desk(identity, tuple(bundles), directory, relay, spool, clock)
-        self._keks = Keks(self._desk)
-        self._notices = Notices(self._desk)
-        self._outbox = Outbox(self._desk, self._keks)
-        self._inbox = Inbox(self._desk, self._keks, self._notices)
-        self._recalls = Recalls(self._desk, self._notices)
-        self._tracing = Tracing(self._desk, self._inbox)
+        desk = Desk(identity, tuple(bundles), directory, relay, spool, clock)
+        self._keks = Keks(desk)
+        self._notices = Notices(desk)
+        super().__init__(desk, Inbox(desk, self._keks, self._notices))
+        self._outbox = Outbox(desk, self._keks)
+        self._recalls = Recalls(desk, self._notices)
         self.records: Records | None = None
 
     @property
@@ -120,9 +117,7 @@ class Mailbox:
         # The relay's copy of the version held is asked for as well: another one would be a second history.
         self._desk.directory = held.advance(self._desk.relay.directories(held.version - 1))
         self._desk.directory.check_current(self._desk.clock())
-        for result in self._desk.relay.publish(self._desk.published):
-            if isinstance(result, ExchangeError):
-                raise _forked(result) if result.reason is Reason.LOG_FORK else result
+        self._desk.publish()
         self._desk.keyring.clear()
         self._keks.ask()
 
@@ -135,6 +130,7 @@ class Mailbox:
         *,
         in_reply_to: Delivery | None = None,
         attachments: Sequence[Source] = (),
+        attest: Sequence[AttestationRole] = (),
     ) -> Receipt:
         """Seal a message for its recipients and return the relay's proof that it is durable and logged.
 
@@ -144,6 +140,7 @@ class Mailbox:
             in_reply_to: The delivery that this answers; the thread is continued.
             attachments: Files that go with it, such as `infoexchange.Attachment(path)`. They are sealed into the spool
                 first, which takes as much room again, and must not change meanwhile.
+            attest: Roles in which this agency signs the content, beside sending it.
 
         Raises:
             RefusedError: A rule said no; nothing was sent.
@@ -152,7 +149,7 @@ class Mailbox:
         """
         answered = in_reply_to.digest if in_reply_to else b""
         thread = in_reply_to.content.thread_id if in_reply_to else b""
-        draft = Draft(message, to, thread_id=thread, in_reply_to=answered, attachments=attachments)
+        draft = Draft(message, to, thread_id=thread, in_reply_to=answered, attachments=attachments, attest=attest)
         return self._send_one(draft)
 
     def _send_one(self, draft: Draft) -> Receipt:
@@ -349,43 +346,3 @@ class Mailbox:
             step = "Call keep_in with an archive first."
             raise error(Reason.UNAVAILABLE, field="archive", detail="this mailbox has none", next_step=step)
         self.records.keep(delivery, *self._inbox.unlocked(delivery))
-
-    # Asking afterwards
-
-    def history(self, digest: bytes) -> History:
-        """Return what both relays logged of a message, every receipt verified.
-
-        Raises:
-            RefusedError: `NOT_PERMITTED` when this agency takes no part in it.
-            UntrustedError: `BAD_PROOF`, `BAD_SIGNATURE` or `UNKNOWN_PARTY`.
-        """
-        return self._tracing.history(digest)
-
-    def outcomes(self, digest: bytes) -> list[Outcome]:
-        """Return for each recipient how far a message came, or how it ended, by what is logged and signed.
-
-        Raises:
-            ExchangeError: As `history`.
-        """
-        return self._tracing.outcomes(digest)
-
-    def evidence(self, digest: bytes, envelope: Envelope | Manifest | None = None) -> Evidence:
-        """Return the evidence file of a message: everything an auditor needs, and no key.
-
-        Args:
-            digest: The envelope's name.
-            envelope: The envelope, if it is not in the outbox; or its manifest, where the ciphertext is gone.
-
-        Raises:
-            RefusedError: `NOT_ADDRESSED` when the envelope is neither given nor in the outbox.
-        """
-        return self._tracing.evidence(digest, envelope)
-
-
-def _forked(problem: ExchangeError) -> ExchangeError:
-    """Return what the relay said of two histories, with what their owner can do about it."""
-    next_step = (
-        "If an older copy of the keys was put back: infoexchange bundle rotate --recover. If not, somebody else has the"
-        " identity key: have the national CA revoke it."
-    )
-    return error(problem.reason, field=problem.field, detail=problem.detail, next_step=next_step)

@@ -11,7 +11,7 @@ from infoexchange import chain
 from infoexchange.bundle import KeyBundle
 from infoexchange.delivery import Refusal
 from infoexchange.directory import Directory
-from infoexchange.errors import Reason, error
+from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.header import MESSAGE_ID_SIZE, Header
 from infoexchange.keyring import Keyring
 from infoexchange.keys import EpochKeys, Identity
@@ -73,6 +73,12 @@ class Desk:
         now = self.clock()
         return [b for b in reversed(self.bundles) if b.is_provable and now <= b.not_after] or [self.bundles[0]]
 
+    def publish(self) -> None:
+        """Hand those to the relay; raises what it says of one of them."""
+        for result in self.relay.publish(self.published):
+            if isinstance(result, ExchangeError):
+                raise _forked(result) if result.reason is Reason.LOG_FORK else result
+
     @property
     def keys(self) -> EpochKeys:
         """The private halves of the bundle that is signed with, or `STALE_BUNDLE` when they are destroyed."""
@@ -102,3 +108,12 @@ class Desk:
             previous=after.digest,
             content_commitment=b"",
         )
+
+
+def _forked(problem: ExchangeError) -> ExchangeError:
+    """Return what the relay said of two histories, with what their owner can do about it."""
+    next_step = (
+        "If an older copy of the keys was put back: infoexchange bundle rotate --recover. If not, somebody else has the"
+        " identity key: have the national CA revoke it."
+    )
+    return error(problem.reason, field=problem.field, detail=problem.detail, next_step=next_step)

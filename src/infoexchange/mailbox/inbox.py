@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 from infoexchange import suites
 from infoexchange.acknowledgement import Acknowledgement, Statement
+from infoexchange.attestation import Attestation
 from infoexchange.bundle import KeyBundle
 from infoexchange.content import Content
 from infoexchange.delivery import Delivery, Refusal, read, trace
 from infoexchange.directory import Directory
 from infoexchange.enclosure import Enclosure, enclosures
 from infoexchange.envelope import Envelope
-from infoexchange.errors import ExchangeError, Reason, UnavailableError
+from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
 from infoexchange.mailbox import consent
 from infoexchange.mailbox.desk import Desk
 from infoexchange.mailbox.keks import Keks
@@ -74,6 +75,7 @@ class Inbox:
             seen = desk.spool.begin(envelope.digest, header.claim, header.expires_at, known)
             keks = self._keks.needed(envelope)
             content = envelope.open(desk.identity, desk.own, desk.directory, sender, now=now, epoch_keks=keks)
+            attestations = self._attestations(envelope, content, sender)
             opened = True
             if content.schema == EPOCH_KEK_NOTICE:
                 self._keks.take(envelope, content)
@@ -99,8 +101,8 @@ class Inbox:
                 return None
             self._conclude(envelope, Event.REFUSED, reason=int(problem.reason))
             return None
-        attached, repeated = self._attached(envelope, content), seen is not Seen.NEW
-        return Delivery(message, header.sender, envelope, content, now, attached, repeated=repeated, origin=origin)
+        attached, again = self._attached(envelope, content), seen is not Seen.NEW
+        return Delivery(message, header.sender, envelope, content, now, attached, attestations, again, origin)
 
     def _attached(self, envelope: Envelope, content: Content) -> tuple[Enclosure, ...]:
         return enclosures(content, envelope.manifest, self._desk.relay.chunks, self._desk.spool.stash)
@@ -120,10 +122,39 @@ class Inbox:
         sender, keks = desk.keyring.sender_of(header, desk.relay), self._keks.needed(envelope)
         made = header.created_at
         content = envelope.open(desk.identity, desk.own, desk.directory, sender, now=made, epoch_keks=keks)
+        attestations = self._attestations(envelope, content, sender)
         message = read(header, content, desk.directory, desk.identity.name, now=made)
         origin = trace(envelope, content, message, desk.directory)
-        attached = self._attached(envelope, content)
-        return Delivery(message, header.sender, envelope, content, desk.clock(), attached, repeated=True, origin=origin)
+        attached, then = self._attached(envelope, content), desk.clock()
+        return Delivery(message, header.sender, envelope, content, then, attached, attestations, True, origin)
+
+    def _attestations(self, envelope: Envelope, content: Content, sender: KeyBundle) -> tuple[Attestation, ...]:
+        """Return the attestations of opened content, every one verified.
+
+        Raises:
+            UntrustedError: `BAD_SIGNATURE` when one does not hold.
+            RefusedError: `STALE_BUNDLE` while its signer's keys are missing.
+            MalformedError: One is no attestation.
+        """
+        desk, header = self._desk, envelope.header
+        found = []
+        # (9) whoever signed it beside the sender signed this content
+        for raw in content.attestations:
+            attestation = Attestation.parse(raw)
+            bundle: KeyBundle | None = sender
+            if attestation.signer_bundle != sender.digest:
+                bundle = desk.keyring.find(attestation.signer, attestation.signer_bundle, desk.relay)
+            if bundle is None:
+                detail = f"the keys of {attestation.signer} are missing"
+                raise error(Reason.STALE_BUNDLE, field="attestation.signer_bundle", detail=detail)
+            try:
+                desk.keyring.check_not_withdrawn(bundle, desk.directory, at=header.created_at)
+                attestation.verify(desk.directory, bundle, header)
+            except ExchangeError as problem:  # one word for all: the content is not signed as it says
+                detail = f"{attestation.role.name} {attestation.signer}: {problem.reason.word}, {problem.detail}"
+                raise error(Reason.BAD_SIGNATURE, field="attestation", detail=detail) from None
+            found.append(attestation)
+        return tuple(found)
 
     def _say_again(self, digest: bytes) -> None:
         """Tell the relay once more of an envelope that is finished here and still waits there."""

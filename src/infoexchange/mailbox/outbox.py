@@ -8,7 +8,9 @@ from datetime import datetime
 from functools import partial
 
 from infoexchange import catalogue, suites
+from infoexchange.attestation import Attestation, AttestationRole
 from infoexchange.chunks import is_missing
+from infoexchange.content import Content
 from infoexchange.draft import Draft
 from infoexchange.envelope import Along, Draught, Envelope
 from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
@@ -95,6 +97,8 @@ class Outbox:
             precedence=Precedence(handling.precedence),
             blind=draft.blind,
         )
+        if draft.attest:
+            content = self._attested(content, header.message_id, draft, now)
         bundles = [desk.keyring.to_seal_to(party, draft.suite, desk.directory, now=now) for party in parties]
         recipients = bundles if draft.blind else [self._keks.instead_of(b, draft.suite, now) for b in bundles]
         along = Along(
@@ -124,6 +128,18 @@ class Outbox:
         sent = self.dispatch(makers)
         self._keks.keep([envelope for _, envelope in sent if envelope])
         return [result for result, _ in sent]
+
+    def _attested(self, content: Content, message_id: bytes, draft: Draft, now: datetime) -> Content:
+        """Return content with the signatures that a draft asks for; each signer sees what all others sign."""
+        desk = self._desk
+        commitment = content.commitment(desk.identity.name, message_id)
+        signed = [
+            Attestation.sign(commitment, who, draft.suite, desk.newest, desk.keys, now=now)
+            if isinstance(who, AttestationRole)
+            else who(commitment, draft.suite)
+            for who in draft.attest
+        ]
+        return content.attested(attestation.raw for attestation in signed)
 
     def flush(self, *, uploads: bool = True) -> list[Result]:
         """Send again, byte for byte, what the outbox still keeps; attachments after everything else."""

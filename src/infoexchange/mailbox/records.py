@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from infoexchange import suites
 from infoexchange.acknowledgement import Acknowledgement, Statement
+from infoexchange.attestation import Attestation
 from infoexchange.bundle import KeyBundle
 from infoexchange.delivery import Delivery, Refusal, read, trace
 from infoexchange.directory import Directory
@@ -64,6 +65,8 @@ class Records:
     def open(self, digest: bytes) -> Delivery:
         """Return a message once more, everything about it verified again as of the time it arrived.
 
+        Of its attestations those are given again that the sender's keys made: others' keys are not kept here.
+
         Raises:
             RefusedError: `NOT_ADDRESSED` when it is not in the archive, `EXPIRED` once it is destroyed.
             UntrustedError: What is in the archive does not hold.
@@ -84,7 +87,11 @@ class Records:
         content = envelope.read(content_key)
         message = read(envelope.header, content, directory, self.identity.name, now=then)
         origin = trace(envelope, content, message, directory)
-        return Delivery(message, envelope.header.sender, envelope, content, then, repeated=True, origin=origin)
+        attested = [a for a in map(Attestation.parse, content.attestations) if a.signer_bundle == kept.bundle.digest]
+        for attestation in attested:
+            attestation.verify(directory, kept.bundle, envelope.header)
+        sender = envelope.header.sender
+        return Delivery(message, sender, envelope, content, then, (), tuple(attested), True, origin)
 
     def verify(self, digest: bytes) -> str:
         """Return the sender of a message, once its original signature has been verified; also after its destruction.

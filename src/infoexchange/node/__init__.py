@@ -18,7 +18,7 @@ from infoexchange.directory import Directory
 from infoexchange.errors import ExchangeError, Reason
 from infoexchange.ledger import Ledger
 from infoexchange.listing import Party
-from infoexchange.node import attachments, bulletin, handover, intake, reading, recalls, statements
+from infoexchange.node import approvals, attachments, bulletin, handover, intake, reading, recalls, statements
 from infoexchange.node.attachments import PartyChunks
 from infoexchange.node.desk import Desk, Job
 from infoexchange.ports import Clock, History, Notice, Result, Waiting
@@ -131,9 +131,9 @@ class Node(Desk):
         return attachments.sweep(self)
 
     def decide_notice(self, caller: Party, notice: Notice) -> Job:
-        """Return the job that a notice makes: DELIVERED, with OPENED or REFUSED if that was signed; or a recall.
+        """Return the job that a notice makes: DELIVERED, with OPENED or REFUSED if signed; a recall, or an approval.
 
-        Spec: section Relay, steps 5 to 11.
+        Spec: section Relay, steps 5 to 14.
 
         Raises:
             ExchangeError: `NOT_ADDRESSED` when the caller is no recipient, `NOT_PERMITTED` when it may not recall the
@@ -141,6 +141,8 @@ class Node(Desk):
         """
         if notice.state is Event.RECALLED:
             return recalls.decide_recall(self, caller, notice)
+        if notice.state is Event.AUDIT_DISCLOSURE:
+            return approvals.decide_approval(self, caller, notice)
         return statements.decide_notice(self, caller, notice)
 
     def forwarded(self, peer: str, digest: bytes, receipt: Receipt) -> Job:

@@ -18,7 +18,14 @@ from infoexchange.states import Event
 # Entries whose document is a peer's receipt, entries about orders, and entries whose document somebody has signed.
 _RECEIPTS = (Event.FORWARDED, Event.RECALL_FORWARDED)
 _OF_ORDERS = (Event.RECALL_ORDERED, Event.RECALL_FORWARDED, Event.RECALL_FAILED)
-_STATEMENTS = (Event.OPENED, Event.REFUSED, Event.DESTROYED, Event.RECALL_ORDERED, Event.RECALLED)
+_STATEMENTS = (
+    Event.OPENED,
+    Event.REFUSED,
+    Event.DESTROYED,
+    Event.RECALL_ORDERED,
+    Event.RECALLED,
+    Event.AUDIT_DISCLOSURE,
+)
 
 
 def history(desk: Desk, caller: Party, digest: bytes) -> History:
@@ -68,11 +75,12 @@ def _seen_by(desk: Desk, caller: Party, routings: Sequence[Routing], *, blind: b
     if any(routing.previous_relay == name for routing in routings):
         return [True] * len(routings)
     handed = any(routing.next_relay == name for routing in routings)
-    taken = (Event.ACCEPTED, Event.RECALL_ORDERED)
+    taken = (Event.ACCEPTED, Event.RECALL_ORDERED, Event.AUDIT_DISCLOSURE)  # of disclosures only the sender's name all
     serves = [routing.event in taken and _serves(desk, name, routing) for routing in routings]
+    whole = [routing.event is Event.ACCEPTED or _is_senders_disclosure(routing, blind=blind) for routing in routings]
     seen = [
-        own or routing.next_relay == name or (handed and routing.event is Event.ACCEPTED)
-        for own, routing in zip(serves, routings, strict=True)
+        own or routing.next_relay == name or (handed and of_all)
+        for own, of_all, routing in zip(serves, whole, routings, strict=True)
     ]
     # Orders name whom they are for, and the relay would show them to the other recipients.
     return [may and not (blind and r.event in _OF_ORDERS) for may, r in zip(seen, routings, strict=True)]
@@ -87,6 +95,11 @@ def _about(records: Iterable[Record]) -> list[Record]:
 
 def _serves(desk: Desk, relay: str, routing: Routing) -> bool:
     return any(desk.relay_of(name) == relay for name in routing.recipients)
+
+
+def _is_senders_disclosure(routing: Routing, *, blind: bool) -> bool:
+    """Whether the sender shows records of a blind envelope to somebody: such an entry names nobody."""
+    return blind and routing.event is Event.AUDIT_DISCLOSURE and not routing.recipients
 
 
 def _is_blind(records: Sequence[Record]) -> bool:

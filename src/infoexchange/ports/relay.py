@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from infoexchange.approval import Approval
 from infoexchange.bundle import KeyBundle
 from infoexchange.chunks import Chunks
 from infoexchange.errors import ExchangeError
 from infoexchange.receipt import Receipt
-from infoexchange.statement import statement_digest
+from infoexchange.statement import parse_statement, statement_digest
 from infoexchange.states import Event
 
 # Specification constants
@@ -28,7 +29,8 @@ Result = Receipt | ExchangeError
 class Notice:
     """What a party says of an envelope, signed unless it is only DELIVERED.
 
-    A recipient says DELIVERED, OPENED, REFUSED or DESTROYED, its sender RECALLED.
+    A recipient says DELIVERED, OPENED, REFUSED or DESTROYED, its sender RECALLED, and both AUDIT_DISCLOSURE: that
+    records of it are shown to somebody else.
     """
 
     digest: bytes
@@ -38,10 +40,16 @@ class Notice:
 
 @dataclass(frozen=True)
 class History:
-    """What relays logged of one envelope, sender's relay first, and what the recipients signed."""
+    """What relays logged of one envelope, sender's relay first, and what sender and recipients signed about it."""
 
     events: tuple[Receipt, ...]
     statements: tuple[bytes, ...]
+
+    @property
+    def approvals(self) -> tuple[Approval, ...]:
+        """Those of the statements that approve a disclosure."""
+        parsed = (parse_statement(raw) for raw in self.statements)
+        return tuple(statement for statement in parsed if isinstance(statement, Approval))
 
     @classmethod
     def merged(cls, histories: Iterable[History]) -> History:

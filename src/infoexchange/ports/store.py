@@ -38,7 +38,8 @@ class Change:
     Attributes:
         entry: What is logged.
         digest: Envelope or document the event is about.
-        party: Recipient or peer relay concerned; empty for the envelope as a whole.
+        party: Recipient or peer relay concerned; empty for the envelope as a whole. What a party may do several times
+            has the party's name, a space and a number.
         event: With digest and party the key of idempotence.
         claim: If set, may belong to one digest only; another digest gives `REPLAYED`.
         excludes: Events that must not be logged for the same digest and party; one that is gives `REPLAYED`.

@@ -44,10 +44,14 @@ class Exchange:
         *,
         clock: FakeClock | None = None,
         suites: Sequence[Suite] = OFFERED,
+        community: Community | None = None,
     ) -> None:
-        """Make the community, in which everybody offers and accepts `suites`, and start one node per nation."""
+        """Make the community, in which everybody offers and accepts `suites`, and start one node per nation.
+
+        A `community` that was made before is taken as it is; `agencies` and `suites` then change nothing.
+        """
         self.clock = clock or FakeClock()
-        self.community = Community.make(agencies, now=self.clock(), suites=suites)
+        self.community = community or Community.make(agencies, now=self.clock(), suites=suites)
         self.directory = self.community.directory
         self.depots: dict[str, MemoryDepot] = {}
         self.nodes = {name: self._node(name) for name in self.community.log_keys}

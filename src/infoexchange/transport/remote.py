@@ -21,7 +21,7 @@ from infoexchange.ports import BATCH_MAX, History, Notice, Result
 from infoexchange.transport import forms
 from infoexchange.transport.attachments import RemoteChunks
 from infoexchange.transport.status import calling
-from infoexchange.v1 import envelope_pb2, relay_pb2, relay_pb2_grpc
+from infoexchange.v1 import relay_pb2, relay_pb2_grpc
 
 # Specification constants
 LEAVES_MAX = 1024  # leaves in one answer; one is below 128 bytes
@@ -245,7 +245,7 @@ def _too_large(raw: bytes) -> ExchangeError:
 def _notice_to_wire(notice: Notice) -> relay_pb2.Acknowledgement:
     return relay_pb2.Acknowledgement(
         envelope_digest=notice.digest,
-        state=envelope_pb2.State.ValueType(notice.state),
+        state=int(notice.state),
         statement=notice.statement,
     )
 

@@ -153,7 +153,7 @@ class AuditMessage(_message.Message):
     directory_digest: _builtins.bytes
     """Directory version in force."""
     statement_digest: _builtins.bytes
-    """Digest of the recipient's acknowledgement or of the sender's recall order."""
+    """Digest of the recipient's acknowledgement, of the sender's recall order, or of the approval of a disclosure."""
     @_builtins.property
     def recipient_bundles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Digests of the bundles sealed to."""
@@ -412,3 +412,53 @@ class RecallOrder(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RecallOrder: _TypeAlias = RecallOrder  # noqa: Y015
+
+@_typing.final
+class DisclosureApproval(_message.Message):
+    """Payload of a Dsse by the acknowledgement key of the agency that shows records of a message to somebody else."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENVELOPE_DIGEST_FIELD_NUMBER: _builtins.int
+    DISCLOSURE_DIGEST_FIELD_NUMBER: _builtins.int
+    RECORD_COUNT_FIELD_NUMBER: _builtins.int
+    ISSUER_FIELD_NUMBER: _builtins.int
+    ISSUER_BUNDLE_FIELD_NUMBER: _builtins.int
+    AUDIENCE_FIELD_NUMBER: _builtins.int
+    LEGAL_BASIS_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
+    envelope_digest: _builtins.bytes
+    """The message."""
+    disclosure_digest: _builtins.bytes
+    """SHA-256 of the Disclosure bytes."""
+    record_count: _builtins.int
+    """Records that the disclosure opens."""
+    issuer: _builtins.str
+    """dNSName of the agency: a recipient, or the sender."""
+    issuer_bundle: _builtins.bytes
+    """Digest of the bundle with the signing key."""
+    audience: _builtins.str
+    """For whom, at most 253 characters: a court, an auditor. Relays read it; no personal data."""
+    legal_basis: _builtins.str
+    """On what legal basis, at most 1 000 characters; may be empty."""
+    at_ms: _builtins.int
+    """Issuer's clock, Unix milliseconds."""
+    def __init__(
+        self,
+        *,
+        envelope_digest: _builtins.bytes = ...,
+        disclosure_digest: _builtins.bytes = ...,
+        record_count: _builtins.int = ...,
+        issuer: _builtins.str = ...,
+        issuer_bundle: _builtins.bytes = ...,
+        audience: _builtins.str = ...,
+        legal_basis: _builtins.str = ...,
+        at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "audience", b"audience", "disclosure_digest", b"disclosure_digest", "envelope_digest", b"envelope_digest", "issuer", b"issuer", "issuer_bundle", b"issuer_bundle", "legal_basis", b"legal_basis", "record_count", b"record_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DisclosureApproval: _TypeAlias = DisclosureApproval  # noqa: Y015

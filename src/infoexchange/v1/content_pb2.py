@@ -23,22 +23,25 @@ _sym_db = _symbol_database.Default()
 
 
 from infoexchange.v1 import bundle_pb2 as infoexchange_dot_v1_dot_bundle__pb2
-from infoexchange.v1 import envelope_pb2 as infoexchange_dot_v1_dot_envelope__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dinfoexchange/v1/content.proto\x12\x0finfoexchange.v1\x1a\x1cinfoexchange/v1/bundle.proto\x1a\x1einfoexchange/v1/envelope.proto\"\xfd\x02\n\x07\x43ontent\x12\x16\n\x06schema\x18\x01 \x01(\tR\x06schema\x12\x18\n\x07payload\x18\x02 \x01(\x0cR\x07payload\x12\x1b\n\tsalt_seed\x18\x03 \x01(\x0cR\x08saltSeed\x12\x1b\n\tthread_id\x18\x04 \x01(\x0cR\x08threadId\x12\x1e\n\x0bin_reply_to\x18\x05 \x01(\x0cR\tinReplyTo\x12\x41\n\x0b\x61ttachments\x18\x06 \x03(\x0b\x32\x1f.infoexchange.v1.AttachmentMetaR\x0b\x61ttachments\x12\x39\n\x0c\x61ttestations\x18\x07 \x03(\x0b\x32\x15.infoexchange.v1.DsseR\x0c\x61ttestations\x12\x16\n\x06origin\x18\x08 \x01(\x0cR\x06origin\x12\x16\n\x06groups\x18\t \x03(\tR\x06groups\x12\x1e\n\naddressees\x18\n \x03(\tR\naddressees\x12\x18\n\x07padding\x18\x0f \x01(\x0cR\x07padding\"\x98\x01\n\x0e\x41ttachmentMeta\x12#\n\rattachment_id\x18\x01 \x01(\x0cR\x0c\x61ttachmentId\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12\x1d\n\nmedia_type\x18\x03 \x01(\tR\tmediaType\x12\x16\n\x06length\x18\x04 \x01(\x04R\x06length\x12\x16\n\x06sha256\x18\x05 \x01(\x0cR\x06sha256\"\xbd\x01\n\x06Origin\x12\x1a\n\x08manifest\x18\x01 \x01(\x0cR\x08manifest\x12\x18\n\x07\x63ontent\x18\x02 \x01(\x0cR\x07\x63ontent\x12\x14\n\x05grant\x18\x03 \x01(\x0cR\x05grant\x12\x1a\n\x08\x61\x63\x63\x65pted\x18\x04 \x01(\x0cR\x08\x61\x63\x63\x65pted\x12\x37\n\x07\x62undles\x18\x05 \x03(\x0b\x32\x1d.infoexchange.v1.SignedBundleR\x07\x62undles\x12\x12\n\x04wrap\x18\x06 \x01(\x0cR\x04wrap\"2\n\x0e\x45pochKekNotice\x12 \n\x0cnot_after_ms\x18\x01 \x01(\x03R\nnotAfterMsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dinfoexchange/v1/content.proto\x12\x0finfoexchange.v1\x1a\x1cinfoexchange/v1/bundle.proto\"\xe6\x02\n\x07\x43ontent\x12\x16\n\x06schema\x18\x01 \x01(\tR\x06schema\x12\x18\n\x07payload\x18\x02 \x01(\x0cR\x07payload\x12\x1b\n\tsalt_seed\x18\x03 \x01(\x0cR\x08saltSeed\x12\x1b\n\tthread_id\x18\x04 \x01(\x0cR\x08threadId\x12\x1e\n\x0bin_reply_to\x18\x05 \x01(\x0cR\tinReplyTo\x12\x41\n\x0b\x61ttachments\x18\x06 \x03(\x0b\x32\x1f.infoexchange.v1.AttachmentMetaR\x0b\x61ttachments\x12\"\n\x0c\x61ttestations\x18\x07 \x03(\x0cR\x0c\x61ttestations\x12\x16\n\x06origin\x18\x08 \x01(\x0cR\x06origin\x12\x16\n\x06groups\x18\t \x03(\tR\x06groups\x12\x1e\n\naddressees\x18\n \x03(\tR\naddressees\x12\x18\n\x07padding\x18\x0f \x01(\x0cR\x07padding\"\x98\x01\n\x0e\x41ttachmentMeta\x12#\n\rattachment_id\x18\x01 \x01(\x0cR\x0c\x61ttachmentId\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12\x1d\n\nmedia_type\x18\x03 \x01(\tR\tmediaType\x12\x16\n\x06length\x18\x04 \x01(\x04R\x06length\x12\x16\n\x06sha256\x18\x05 \x01(\x0cR\x06sha256\"\xbd\x01\n\x06Origin\x12\x1a\n\x08manifest\x18\x01 \x01(\x0cR\x08manifest\x12\x18\n\x07\x63ontent\x18\x02 \x01(\x0cR\x07\x63ontent\x12\x14\n\x05grant\x18\x03 \x01(\x0cR\x05grant\x12\x1a\n\x08\x61\x63\x63\x65pted\x18\x04 \x01(\x0cR\x08\x61\x63\x63\x65pted\x12\x37\n\x07\x62undles\x18\x05 \x03(\x0b\x32\x1d.infoexchange.v1.SignedBundleR\x07\x62undles\x12\x12\n\x04wrap\x18\x06 \x01(\x0cR\x04wrap\"2\n\x0e\x45pochKekNotice\x12 \n\x0cnot_after_ms\x18\x01 \x01(\x03R\nnotAfterMs\"\xcc\x01\n\x0b\x41ttestation\x12-\n\x12\x63ontent_commitment\x18\x01 \x01(\x0cR\x11\x63ontentCommitment\x12\x34\n\x04role\x18\x02 \x01(\x0e\x32 .infoexchange.v1.AttestationRoleR\x04role\x12\x16\n\x06signer\x18\x03 \x01(\tR\x06signer\x12#\n\rsigner_bundle\x18\x04 \x01(\x0cR\x0csignerBundle\x12\x1b\n\tsigned_ms\x18\x05 \x01(\x03R\x08signedMs*q\n\x0f\x41ttestationRole\x12 \n\x1c\x41TTESTATION_ROLE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41TTESTATION_ROLE_AUTHOR\x10\x01\x12\x1f\n\x1b\x41TTESTATION_ROLE_SUPERVISOR\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'infoexchange.v1.content_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CONTENT']._serialized_start=113
-  _globals['_CONTENT']._serialized_end=494
-  _globals['_ATTACHMENTMETA']._serialized_start=497
-  _globals['_ATTACHMENTMETA']._serialized_end=649
-  _globals['_ORIGIN']._serialized_start=652
-  _globals['_ORIGIN']._serialized_end=841
-  _globals['_EPOCHKEKNOTICE']._serialized_start=843
-  _globals['_EPOCHKEKNOTICE']._serialized_end=893
+  _globals['_ATTESTATIONROLE']._serialized_start=1047
+  _globals['_ATTESTATIONROLE']._serialized_end=1160
+  _globals['_CONTENT']._serialized_start=81
+  _globals['_CONTENT']._serialized_end=439
+  _globals['_ATTACHMENTMETA']._serialized_start=442
+  _globals['_ATTACHMENTMETA']._serialized_end=594
+  _globals['_ORIGIN']._serialized_start=597
+  _globals['_ORIGIN']._serialized_end=786
+  _globals['_EPOCHKEKNOTICE']._serialized_start=788
+  _globals['_EPOCHKEKNOTICE']._serialized_end=838
+  _globals['_ATTESTATION']._serialized_start=841
+  _globals['_ATTESTATION']._serialized_end=1045
 # @@protoc_insertion_point(module_scope)

@@ -7,8 +7,8 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from infoexchange.v1 import bundle_pb2 as _bundle_pb2
-from infoexchange.v1 import envelope_pb2 as _envelope_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -19,6 +19,30 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _AttestationRole:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AttestationRoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AttestationRole.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ATTESTATION_ROLE_UNSPECIFIED: _AttestationRole.ValueType  # 0
+    """Not said: refused."""
+    ATTESTATION_ROLE_AUTHOR: _AttestationRole.ValueType  # 1
+    """Wrote it."""
+    ATTESTATION_ROLE_SUPERVISOR: _AttestationRole.ValueType  # 2
+    """Read it and answers for it."""
+
+class AttestationRole(_AttestationRole, metaclass=_AttestationRoleEnumTypeWrapper):
+    """In what capacity somebody signs the content beside its sender."""
+
+ATTESTATION_ROLE_UNSPECIFIED: AttestationRole.ValueType  # 0
+"""Not said: refused."""
+ATTESTATION_ROLE_AUTHOR: AttestationRole.ValueType  # 1
+"""Wrote it."""
+ATTESTATION_ROLE_SUPERVISOR: AttestationRole.ValueType  # 2
+"""Read it and answers for it."""
+Global___AttestationRole: _TypeAlias = AttestationRole  # noqa: Y015
 
 @_typing.final
 class Content(_message.Message):
@@ -56,8 +80,8 @@ class Content(_message.Message):
         """One per AttachmentRef, same order."""
 
     @_builtins.property
-    def attestations(self) -> _containers.RepeatedCompositeFieldContainer[_envelope_pb2.Dsse]:
-        """Author or supervisor signatures."""
+    def attestations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Exact Dsse bytes of each Attestation, ascending; at most 8."""
 
     @_builtins.property
     def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -76,7 +100,7 @@ class Content(_message.Message):
         thread_id: _builtins.bytes = ...,
         in_reply_to: _builtins.bytes = ...,
         attachments: _abc.Iterable[Global___AttachmentMeta] | None = ...,
-        attestations: _abc.Iterable[_envelope_pb2.Dsse] | None = ...,
+        attestations: _abc.Iterable[_builtins.bytes] | None = ...,
         origin: _builtins.bytes = ...,
         groups: _abc.Iterable[_builtins.str] | None = ...,
         addressees: _abc.Iterable[_builtins.str] | None = ...,
@@ -193,3 +217,41 @@ class EpochKekNotice(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EpochKekNotice: _TypeAlias = EpochKekNotice  # noqa: Y015
+
+@_typing.final
+class Attestation(_message.Message):
+    """Payload of a Dsse by the signer's attestation key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTENT_COMMITMENT_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    SIGNER_FIELD_NUMBER: _builtins.int
+    SIGNER_BUNDLE_FIELD_NUMBER: _builtins.int
+    SIGNED_MS_FIELD_NUMBER: _builtins.int
+    content_commitment: _builtins.bytes
+    """As in Header."""
+    role: Global___AttestationRole.ValueType
+    """In what capacity."""
+    signer: _builtins.str
+    """dNSName of the agency whose key signs."""
+    signer_bundle: _builtins.bytes
+    """Digest of the bundle with the signing key."""
+    signed_ms: _builtins.int
+    """Signer's clock, Unix milliseconds."""
+    def __init__(
+        self,
+        *,
+        content_commitment: _builtins.bytes = ...,
+        role: Global___AttestationRole.ValueType = ...,
+        signer: _builtins.str = ...,
+        signer_bundle: _builtins.bytes = ...,
+        signed_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_commitment", b"content_commitment", "role", b"role", "signed_ms", b"signed_ms", "signer", b"signer", "signer_bundle", b"signer_bundle"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Attestation: _TypeAlias = Attestation  # noqa: Y015

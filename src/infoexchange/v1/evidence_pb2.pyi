@@ -36,6 +36,7 @@ class Evidence(_message.Message):
     DIRECTORY_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
     STATEMENTS_FIELD_NUMBER: _builtins.int
+    DISCLOSURES_FIELD_NUMBER: _builtins.int
     GRANT_FIELD_NUMBER: _builtins.int
     TRANSFERS_FIELD_NUMBER: _builtins.int
     version: _builtins.int
@@ -70,7 +71,11 @@ class Evidence(_message.Message):
 
     @_builtins.property
     def statements(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """Exact Dsse bytes of recipients' acknowledgements and of the sender's recall orders."""
+        """Exact Dsse bytes of recipients' acknowledgements, of the sender's recall orders, and of approvals of disclosures."""
+
+    @_builtins.property
+    def disclosures(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Exact Disclosure bytes."""
 
     @_builtins.property
     def transfers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Transfer]:
@@ -89,12 +94,13 @@ class Evidence(_message.Message):
         directory: _builtins.bytes = ...,
         events: _abc.Iterable[_audit_pb2.Receipt] | None = ...,
         statements: _abc.Iterable[_builtins.bytes] | None = ...,
+        disclosures: _abc.Iterable[_builtins.bytes] | None = ...,
         grant: _builtins.bytes = ...,
         transfers: _abc.Iterable[Global___Transfer] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["manifest", b"manifest"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundles", b"bundles", "certificates", b"certificates", "crls", b"crls", "directory", b"directory", "envelope", b"envelope", "envelope_digest", b"envelope_digest", "events", b"events", "grant", b"grant", "manifest", b"manifest", "statements", b"statements", "transfers", b"transfers", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundles", b"bundles", "certificates", b"certificates", "crls", b"crls", "directory", b"directory", "disclosures", b"disclosures", "envelope", b"envelope", "envelope_digest", b"envelope_digest", "events", b"events", "grant", b"grant", "manifest", b"manifest", "statements", b"statements", "transfers", b"transfers", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -9,7 +9,6 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from infoexchange.v1 import audit_pb2 as _audit_pb2
 from infoexchange.v1 import bundle_pb2 as _bundle_pb2
-from infoexchange.v1 import envelope_pb2 as _envelope_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -210,15 +209,17 @@ class Acknowledgement(_message.Message):
     STATEMENT_FIELD_NUMBER: _builtins.int
     envelope_digest: _builtins.bytes
     """The message."""
-    state: _envelope_pb2.State.ValueType
-    """DELIVERED, OPENED, REFUSED or DESTROYED by a recipient; RECALLED by the sender or its relay."""
+    state: _builtins.int
+    """Number of the event: DELIVERED, OPENED, REFUSED or DESTROYED by a recipient; RECALLED by the sender or its relay;
+    AUDIT_DISCLOSURE by a recipient or the sender.
+    """
     statement: _builtins.bytes
-    """Exact Dsse bytes of a RecipientAcknowledgement, or of a RecallOrder; empty for DELIVERED."""
+    """Exact Dsse bytes of a RecipientAcknowledgement, a RecallOrder or a DisclosureApproval; empty for DELIVERED."""
     def __init__(
         self,
         *,
         envelope_digest: _builtins.bytes = ...,
-        state: _envelope_pb2.State.ValueType = ...,
+        state: _builtins.int = ...,
         statement: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
@@ -566,7 +567,7 @@ class GetEventsResponse(_message.Message):
 
     @_builtins.property
     def statements(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """Exact Dsse bytes of the recipients' acknowledgements."""
+        """Exact Dsse bytes of the recipients' acknowledgements and of approvals of disclosures."""
 
     def __init__(
         self,
