@@ -1,16 +1,14 @@
-"""Attacks on attachments: on what is signed of them, on their bytes at a relay, and on what their sender says of them."""
+"""Attacks on attachments: on what is signed of them, on their bytes at a relay, and on what their sender says."""
 
 from __future__ import annotations
 
-import hashlib
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Any
 
 from attacks.forging import CONTENT_KEY, body_of, content, enclosed, header, with_manifest, wraps_for
-from attacks.scene import Letter, Scene
+from attacks.scene import Letter, Scene, alike
 from attacks.table import EVERY, Adversary, Judge, Shown, attack, everyone
 from conftest import RECIPIENT, SENDER
 from infoexchange import suites, wire
@@ -24,7 +22,6 @@ from infoexchange.attachment import (
     sealed_length,
 )
 from infoexchange.attachment.blocks import BlockTree, path_of
-from infoexchange.attachment.form import BLOCK_LOG2
 from infoexchange.content import Content
 from infoexchange.dsse import TYPE_MANIFEST
 from infoexchange.enclosure import Enclosure
@@ -32,6 +29,7 @@ from infoexchange.errors import Reason
 from infoexchange.header import Header
 from infoexchange.keys import KeyUsage
 from infoexchange.manifest import Manifest
+from infoexchange.padding import padme
 from infoexchange.testing.depot import MemoryStash
 from infoexchange.tlog import merkle
 from infoexchange.v1 import content_pb2, envelope_pb2
@@ -66,7 +64,9 @@ class Parcel:
         key = attachment_key(by, sha256(head.raw).digest(), FIRST)
         sealing = Sealing(meta_of(), key)
         raw = b"".join(sealing.pieces([PLAIN]))
-        return cls(head, said or meta_of(), sealing.ref, [raw[n : n + BLOCK_SIZE] for n in range(0, len(raw), BLOCK_SIZE)])
+        return cls(
+            head, said or meta_of(), sealing.ref, [raw[n : n + BLOCK_SIZE] for n in range(0, len(raw), BLOCK_SIZE)]
+        )
 
     @classmethod
     def of_bytes(cls, scene: Scene, padded: bytes, said: AttachmentMeta) -> Parcel:
@@ -86,18 +86,13 @@ class Parcel:
         return [Block(n, block, path_of(hashes, n)) for n, block in enumerate(self.blocks)]
 
     def opened(self, *handed: Sequence[Block]) -> Shown:
-        """The recipient's library reads the attachment from each of these, whole and a range of it."""
+        """The recipient's library reads the attachment from each of these."""
         key = attachment_key(CONTENT_KEY, sha256(self.head.raw).digest(), FIRST)
 
-        def judged() -> Any:
-            answers = set()
-            for blocks in handed:
-                enclosure = Enclosure(self.meta, self.ref, key, Serving(blocks), MemoryStash())
-                answers.add(_reason(lambda e=enclosure: b"".join(e.pieces())))
-            [answer] = answers
-            return answer
+        def read(blocks: Sequence[Block]) -> bytes:
+            return b"".join(Enclosure(self.meta, self.ref, key, Serving(blocks), MemoryStash()).pieces())
 
-        return {Judge.RECIPIENT: judged}
+        return {Judge.RECIPIENT: alike(handed, read)}
 
 
 class Serving:
@@ -116,17 +111,11 @@ class Serving:
         return iter(self._blocks[offset // BLOCK_SIZE :])
 
 
-def _reason(call: Callable[[], object]) -> object:
-    from attacks.scene import answer_of
-
-    return answer_of(call)
-
-
-def envelope(scene: Scene, said: Content, refs: Sequence[AttachmentRef]) -> bytes:
+def envelope(scene: Scene, said: Content, refs: Sequence[AttachmentRef], raw: bytes = b"") -> bytes:
     """An envelope that names attachments, sealed and signed by its sender, which checks nothing."""
     head = header(scene, said)
     wraps = wraps_for(scene, head, {RECIPIENT: CONTENT_KEY})
-    body = body_of(head, said.raw)
+    body = body_of(head, raw or said.raw)
     payload = Manifest.draw_up(head.raw, [sha256(wrap).digest() for wrap in wraps], [], body, refs)
     signature = scene.keys(SENDER).signer(scene.suite, KeyUsage.MANIFEST).sign(TYPE_MANIFEST, payload)
     return enclosed(payload, signature, wraps, body)
@@ -246,36 +235,27 @@ def attachments_inside_and_outside_differ(scene: Scene, letter: Letter) -> Shown
 
 @attack(AGENCY, only_reader(Reason.BAD_FIELD))
 def attachment_named_as_a_path(scene: Scene, letter: Letter) -> Shown:
-    """An agency gives an attachment a name that leads elsewhere or hides what it is; it wants to write where it likes."""
+    """An agency gives an attachment a name that leads elsewhere or hides what it is; it wants to write anywhere."""
     names = ("../x", "/etc/x", "..", "a\\b", ".profile", "a\nb", "a\u202efdp.exe", "a\x00b", " a", "a" * 256)
     forged = []
     for name in names:
         said = describing(meta_of())
         message = content_pb2.Content.FromString(said.raw)
         message.attachments[0].name = name
-        head = header(scene, said)
-        wraps = wraps_for(scene, head, {RECIPIENT: CONTENT_KEY})
-        body = body_of(head, wire.canonical(message))
-        payload = Manifest.draw_up(head.raw, [sha256(wrap).digest() for wrap in wraps], [], body, [ref_of()])
-        signature = scene.keys(SENDER).signer(scene.suite, KeyUsage.MANIFEST).sign(TYPE_MANIFEST, payload)
-        forged.append(enclosed(payload, signature, wraps, body))
+        forged.append(envelope(scene, said, [ref_of()], wire.canonical(message)))
     return {Judge.RECIPIENT: scene.shown(*forged)[Judge.RECIPIENT]}
 
 
 @attack(AGENCY, only_reader(Reason.BAD_COMMITMENT))
 def attachment_not_as_described(scene: Scene, letter: Letter) -> Shown:
     """An agency describes one file and seals another, or hides bytes in the padding; it wants to deny what it sent."""
-    other = Parcel.seal(scene, said=replace(meta_of(), sha256=hashlib.sha256(b"other").digest()))
-    short = meta_of(PLAIN[:-1])
-    hidden = Parcel.of_bytes(scene, PLAIN + b"\x01" * (sealed_padding()), meta_of())
-    longer = Parcel.of_bytes(scene, PLAIN + bytes(sealed_padding()), short)
-    shown = [parcel.opened(parcel.served())[Judge.RECIPIENT] for parcel in (other, hidden, longer)]
-
-    def judged() -> object:
-        [answer] = {_reason(one) for one in shown}
-        return answer
-
-    return {Judge.RECIPIENT: judged}
+    zeros = padme(len(PLAIN)) - len(PLAIN)
+    parcels = (
+        Parcel.seal(scene, said=replace(meta_of(), sha256=sha256(b"other").digest())),
+        Parcel.of_bytes(scene, PLAIN + bytes(zeros - 1) + b"\x01", meta_of()),
+        Parcel.of_bytes(scene, PLAIN + bytes(zeros), meta_of(PLAIN[:-1])),
+    )
+    return {Judge.RECIPIENT: alike(parcels, lambda parcel: parcel.opened(parcel.served())[Judge.RECIPIENT]())}
 
 
 @attack(AGENCY, only_reader(Reason.BAD_CIPHERTEXT))
@@ -283,13 +263,3 @@ def attachment_under_another_key(scene: Scene, letter: Letter) -> Shown:
     """An agency seals an attachment under a key that only some recipients have; they are to see what others cannot."""
     parcel = Parcel.seal(scene, by=b"another key, of 32 bytes as well")
     return parcel.opened(parcel.served())
-
-
-def sealed_padding() -> int:
-    """How many zeros sealing adds to the plaintext."""
-    from infoexchange.padding import padme
-
-    return padme(len(PLAIN)) - len(PLAIN)
-
-
-assert BLOCK_LOG2 == 20
