@@ -102,7 +102,7 @@ def test_hostile_json_is_a_typed_error(reader: type[Identity | LogKeys | Witness
 
 
 def secrets_of(identity: Identity) -> list[bytes]:
-    found = [identity.key.ed25519, identity.key.mldsa65]
+    found = [identity.key.ed25519, identity.key.mldsa65, identity.archive]
     for epoch in identity.epochs:
         found += [*(key.secret for key in (*epoch.signing.values(), *epoch.opening.values())), epoch.wrapping]
     return found
@@ -125,7 +125,7 @@ def test_every_secret_is_drawn_on_its_own() -> None:
         return bytes([len(asked)]) * count
 
     identity = Identity.make(NAME, entropy=entropy)
-    assert asked == [32, 32, 64, 64, 64, 32, 32, 32, 32, 32, 32]
+    assert asked == [32, 32, 64, 64, 64, 32, 32, 32, 32, 32, 32, 32]
     assert len(set(secrets_of(identity))) == len(asked)
     assert identity.epochs[0].epoch == 1
     assert {*identity.epochs[0].signing} == {(s.number, usage) for s in OFFERED for usage in KeyUsage}

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 from infoexchange import certificates, suites, wire
 from infoexchange.acknowledgement import Acknowledgement
+from infoexchange.approval import Approval
 from infoexchange.attachment import AttachmentRef, Block, verify_block
+from infoexchange.attestation import Attestation
 from infoexchange.audit import Routing, Subject
 from infoexchange.bundle import KeyBundle
 from infoexchange.content import Content
 from infoexchange.directory import Directory
+from infoexchange.disclosure import Disclosure
 from infoexchange.dsse import TYPE_MANIFEST, Dsse
 from infoexchange.envelope import Envelope
 from infoexchange.errors import Reason, error
@@ -139,6 +142,31 @@ def _receipt(vector: Vector) -> str:
     return receipt.routing.event.name
 
 
+def _attestation(vector: Vector) -> str:
+    raw, envelope = vector.blocks
+    attestation, known = Attestation.parse(raw), world_of(vector)
+    where = "attestation.signer_bundle"
+    bundle = named(attestation.signer, bundles=known.bundles, field=where, digest=attestation.signer_bundle)
+    attestation.verify(known.directory, bundle, Envelope.parse(envelope).header)
+    return attestation.dsse.digest.hex()
+
+
+def _disclosure(vector: Vector) -> str:
+    disclosure, known = Disclosure.parse(vector.blocks[0]), world_of(vector)
+    header = disclosure.manifest.header
+    bundle = named(header.sender, bundles=known.bundles, field="header.sender_bundle", digest=header.sender_bundle)
+    disclosure.verify(known.directory, bundle)
+    return disclosure.digest.hex()
+
+
+def _approval(vector: Vector) -> str:
+    approval, known = Approval.parse(vector.blocks[0]), world_of(vector)
+    said = approval.statement
+    bundle = named(said.issuer, bundles=known.bundles, field="approval.issuer_bundle", digest=said.issuer_bundle)
+    approval.verify(known.directory, bundle, suites.suite_of(int(vector.headers["suite"], 16)))
+    return approval.digest.hex()
+
+
 def _grant(vector: Vector) -> str:
     raw, covered = vector.blocks
     grant, known = Grant.parse(raw), world_of(vector)
@@ -154,6 +182,7 @@ def _grant(vector: Vector) -> str:
 
 # Findings of an evidence file by the beginning of their names, and the steps that give them.
 FINDINGS = {"directory": 3, "sender's keys": 4, "sender's certificate": 4, "sender's signature": 5, "event": 6}
+FINDINGS |= {"disclosure ": 11, "approval ": 12}
 FINDINGS |= {
     "statement": 7,
     "recall by": 7,
@@ -182,6 +211,8 @@ def _evidence(vector: Vector) -> str:
 
 
 def _step_of(check: Check) -> int:
+    if check.name.startswith("disclosure ") and check.name.endswith(" approved"):
+        return 13
     [step] = {step for name, step in FINDINGS.items() if check.name.startswith(name)}
     return step
 
@@ -229,6 +260,12 @@ def _block(vector: Vector) -> str:
 
 ENTRIES: dict[str, Callable[[Vector], str]] = PARTIES | {
     "attachment.block": _block,
+    "attestation.parse": _parser(Attestation.parse),
+    "attestation.verify": _attestation,
+    "disclosure.parse": _parser(Disclosure.parse),
+    "disclosure.verify": _disclosure,
+    "approval.parse": _parser(Approval.parse),
+    "approval.verify": _approval,
     "envelope.parse": _parser(Envelope.parse),
     "manifest.parse": _parser(Manifest.parse),
     "header.parse": _parser(Header.parse),

@@ -133,6 +133,14 @@ def _handed(vector: Vector, node: Node, envelopes: Sequence[bytes]) -> str:
 
 
 def _acknowledge(vector: Vector) -> str:
+    return _stated(vector, lambda raw: Acknowledgement.parse(raw).statement.state)
+
+
+def _approve(vector: Vector) -> str:
+    return _stated(vector, lambda _: Event.AUDIT_DISCLOSURE)
+
+
+def _stated(vector: Vector, state_of: Callable[[bytes], Event]) -> str:
     """Hand over an envelope from the sender's relay, then statements of `party`; the outcome is that of the last."""
     known = world_of(vector)
     caller = known.directory.party(vector.headers["party"], at=vector.now)
@@ -144,8 +152,7 @@ def _acknowledge(vector: Vector) -> str:
     node.commit([node.decide(peer, raw)])
     found = ""
     for statement in statements:
-        state = Acknowledgement.parse(statement).statement.state
-        [result] = node.commit([node.decide_notice(caller, Notice(envelope.digest, state, statement))])
+        [result] = node.commit([node.decide_notice(caller, Notice(envelope.digest, state_of(statement), statement))])
         if isinstance(result, ExchangeError):
             raise result
         found = result.routing.event.name
@@ -200,4 +207,5 @@ PARTIES: dict[str, Callable[[Vector], str]] = {
     "relay.withdraw": _withdraw,
     "relay.acknowledge": _acknowledge,
     "relay.recall": _handed_recall,
+    "relay.approve": _approve,
 }

@@ -89,6 +89,11 @@ def written(block: bytes, known: Sequence[tuple[str, bytes]]) -> list[str]:
         if found:
             around = [written(piece, known[place:]) if piece else [] for piece in (before, after)]
             return [*around[0], f"part {name}", *around[1]]
+    before, found, rest = block.partition(bytes(ZEROS_LEAST))
+    if found:
+        after = rest.lstrip(b"\x00")
+        around = [written(piece, []) if piece else [] for piece in (before, after)]
+        return [*around[0], f"zeros {len(block) - len(before) - len(after)}", *around[1]]
     text = base64.b64encode(block).decode()
     return [text[i : i + 100] for i in range(0, len(text), 100)]
 
@@ -105,6 +110,7 @@ def _line(line: str) -> bytes:
 
 
 SUMS = "SHA256SUMS"
+ZEROS_LEAST = 1000  # a run of so many is written as `zeros N` wherever it stands
 
 
 def sums() -> str:

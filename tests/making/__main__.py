@@ -10,6 +10,7 @@ from making import (
     bundles,
     chains,
     crypto,
+    disclosures,
     envelopes,
     evidence,
     forms,
@@ -29,7 +30,7 @@ from vectors import FOLDER, SUMS, Vector, parts, sums, written
 
 PARTS = (
     *(forms, objects, crypto, suites, envelopes, sealed, keks, parties, bundles),
-    *(chains, logs, relays, onward, evidence, rotation, recalls, attached),
+    *(chains, logs, relays, onward, evidence, rotation, recalls, attached, disclosures),
 )
 
 

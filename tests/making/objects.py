@@ -10,6 +10,7 @@ from infoexchange.tlog import Cosignature, Policy
 from infoexchange.tlog.policy import Group, Witness
 from infoexchange.v1 import audit_pb2, directory_pb2, envelope_pb2
 from making.case import Case, changed, clear, put, within
+from making.disclosures import Shown
 from making.envelopes import message
 from making.files import Files
 from making.logs import RELAY, proven
@@ -41,6 +42,10 @@ def signed_objects(worlds: Worlds) -> Iterator[tuple[str, bytes, int]]:
     yield "subject", entry.message, 64 * KIB
     yield "receipt", receipt.raw, 512 * KIB
     yield "evidence", files.file(), 16 * KIB * KIB
+    shown = Shown(one)
+    yield "attestation", shown.attestation.raw, 16 * KIB
+    yield "disclosure", shown.disclosure.raw, 4096 * KIB
+    yield "approval", shown.approval.raw, 16 * KIB
     yield "recall", Orders(one).good.raw, 32 * KIB
     yield "grant", onward.grant.raw, 24 * KIB
     yield "origin", onward.origin().raw, 512 * KIB

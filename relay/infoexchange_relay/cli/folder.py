@@ -57,6 +57,12 @@ roots = "roots.pb"
 # Seconds between two rounds of having other nations' relays cosign the audit log.
 witness_seconds = 10
 
+# GiB of attachments that one party may have uploaded and that no message names yet; they go after seven days.
+attachments_gib = 2052
+
+# GiB of the disk that attachments leave free for the audit log.
+reserve_gib = 1
+
 # Whether gRPC reflection answers, for tests with grpcurl.
 reflection = false
 

@@ -184,6 +184,7 @@ class DirectRelay:
         """Bind a party to a node."""
         self._exchange = exchange
         self._bound = node
+        self._is_of_exchange = exchange.nodes.get(node.name) is node
         self._party = party
 
     @property
@@ -193,7 +194,8 @@ class DirectRelay:
 
     @property
     def _node(self) -> Node:
-        return self._exchange.nodes.get(self._bound.name, self._bound)  # it may have started anew
+        # One of the exchange's own may have started anew; any other is meant itself.
+        return self._exchange.nodes[self._bound.name] if self._is_of_exchange else self._bound
 
     def _commit(self, deciders: Sequence[Callable[[], Job]]) -> list[Result]:
         """Decide each item, commit what was accepted as one batch, and return the results in order."""
