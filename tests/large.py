@@ -129,13 +129,13 @@ class Run:
         """How many bytes of the file have arrived."""
         return _size_of(self.target, ("*/*",), ())
 
-    def until(self, what: str, size: Callable[[], int], bytes_: float, process: subprocess.Popen[str] | None) -> None:
-        """Wait until so many bytes are somewhere; the process must still be at it then."""
+    def until(self, what: str, size: Callable[[], int], part: float, whole: int) -> None:
+        """Wait until this part of the bytes is somewhere; the rest must be missing then."""
         end = time.monotonic() + 60 + self.size / 2**20
-        while size() < bytes_:
-            assert time.monotonic() < end, f"{what}: {size()} of {bytes_} bytes"
-            assert process is None or process.poll() is None, f"{what}: ended by itself, {process.stdout.read()}"
+        while (found := size()) < part * whole:
+            assert time.monotonic() < end, f"{what}: {found} of {whole} bytes"
             time.sleep(_POLL)
+        assert found < whole, f"{what}: nothing to interrupt"
         self.kills.append(what)
 
     def finish(self, process: subprocess.Popen[str]) -> dict[str, object]:
@@ -155,16 +155,16 @@ class Run:
             self.finish(process)
         with self._timed("sealed, sent and received"):
             with self.command("sender", *self.send()) as process:
-                self.until("sender, uploading", lambda: self.at_relay(OWN), 0.3 * sealed, process)
+                self.until("sender, uploading", lambda: self.at_relay(OWN), 0.3, sealed)
                 process.send_signal(signal.SIGKILL)
             with self.command("sender", *self.receive(SENDER)) as process:  # takes the upload up again
-                self.until("own relay, uploading", lambda: self.at_relay(OWN), 0.7 * sealed, process)
+                self.until("own relay, uploading", lambda: self.at_relay(OWN), 0.7, sealed)
                 self.sites.kill(OWN)
                 self.start(OWN)
+                self.until("peer relay, forwarding", lambda: self.at_relay(PEER), 0.4, sealed)
+                self.sites.kill(PEER)
+                self.start(PEER)
                 self.finish(process)
-            self.until("peer relay, forwarding", lambda: self.at_relay(PEER), 0.4 * sealed, None)
-            self.sites.kill(PEER)
-            self.start(PEER)
             self._download()
 
     def _download(self) -> None:
@@ -172,7 +172,7 @@ class Run:
         while not self.at_recipient() >= self.size:
             with self.command("receiver", *self.receive(RECIPIENT)) as process:
                 if interrupted:
-                    self.until("peer relay, downloading", self.at_recipient, 0.7 * self.size, process)
+                    self.until("peer relay, downloading", self.at_recipient, 0.7, self.size)
                     self.sites.kill(PEER)
                     self.start(PEER)
                     [message] = self.finish(process)["messages"]  # type: ignore[misc]

@@ -20,6 +20,7 @@ MODULES = (
     "confusion",
     "recalls",
     "onward",
+    "attachments",
     "harmless",
 )
 

@@ -186,6 +186,10 @@ def _show(args: argparse.Namespace, out: Output) -> int:
         ("expires", f"{header.expires_at:%Y-%m-%d %H:%M:%S}Z"),
         ("size", f"{evidence.manifest.body_length} bytes, padded and sealed"),
     ]
+    refs = evidence.manifest.attachments
+    if refs:
+        sizes = ", ".join(str(ref.ct_length) for ref in refs)
+        facts.append(("attachments", f"{len(refs)}, of {sizes} bytes, padded and sealed"))
     if evidence.transfers:
         facts.append(("passed on", " to ".join([*(t.sender for t in evidence.transfers), header.sender])))
     absent = [*(_NOT_SHOWN if evidence.disclosures else _NOT_IN_IT), *([] if evidence.envelope else ["ciphertext"])]
@@ -194,6 +198,7 @@ def _show(args: argparse.Namespace, out: Output) -> int:
     out.show(
         {
             **{name: str(value) for name, value in facts},
+            "attachments": [{"root": ref.ct_root.hex(), "bytes": ref.ct_length} for ref in refs],
             "events": [{"at": at, "what": what, "entry": index} for at, what, index in events],
             "disclosures": disclosures,
             "not_in_file": absent,
