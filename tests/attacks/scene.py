@@ -18,7 +18,7 @@ from conftest import EVERY_SUITE, RECIPIENT, SECOND, SENDER
 from infoexchange.bundle import KeyBundle
 from infoexchange.draft import Draft
 from infoexchange.envelope import Envelope
-from infoexchange.errors import ExchangeError, Reason
+from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.evidence import Evidence
 from infoexchange.keys import EpochKeys
 from infoexchange.listing import Party
@@ -99,6 +99,14 @@ class Hostile:
 
     def events(self, digest: bytes) -> History:
         return History((), ())
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        """Nothing else can be had of it."""
+
+        def silent(*_: object, **__: object) -> object:
+            raise error(Reason.UNAVAILABLE, field=name, detail="a hostile relay")
+
+        return silent
 
 
 class Scene:
