@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from attacks import agency_keys, epochs, fellow, forging, onward, recalls, relay_bulletin, relay_receipts
+from attacks import agency_keys, attachments, epochs, fellow, forging, onward, recalls, relay_bulletin, relay_receipts
 from attacks.scene import RECIPIENTS, Scene, answer_of
 from attacks.table import PASSES, Judge, Kind, Shown
 from conftest import RECIPIENT, SECOND, SENDER
@@ -75,6 +75,12 @@ def test_what_is_passed_on_with_consent(scene: Scene) -> None:
     case = onward.case_of(scene.suite)
     all_pass(onward.passed_on(scene, case.seal(case.grant, case.origin())))
     assert Judge.LIBRARY in onward.under(scene, case.grant)
+
+
+def test_attachments(scene: Scene) -> None:
+    enclosed = attachments.honest(scene)
+    all_pass(attachments.taken(scene, enclosed))
+    assert attachments.read(scene, enclosed, attachments.Shelf(enclosed.ciphertext)) == PASSES
 
 
 def test_recall_orders(scene: Scene) -> None:

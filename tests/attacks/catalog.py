@@ -18,6 +18,7 @@ MODULES = (
     "agency_chain",
     "fellow",
     "confusion",
+    "attachments",
     "recalls",
     "onward",
     "harmless",

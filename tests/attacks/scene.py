@@ -72,7 +72,7 @@ class Hostile:
     ) -> None:
         self._raws, self._bundles, self._directories, self._answer = raws, bundles, directories, answer
         self.told: list[Notice] = []
-        self.chunks = None  # no attachment comes with what it hands out
+        self.chunks: object = None  # no attachment comes with what it hands out, unless one is put here
         self.receipt: Receipt | None = None
 
     def fetch(self) -> Iterator[Sequence[bytes]]:
@@ -202,6 +202,12 @@ class Scene:
             Judge.AUDITOR: alike(raws, lambda raw: self.audited(raw, bundles=bundles)),
         }
         return shown
+
+    def node(self, name: str, *knows: str) -> Node:
+        """A relay that knows the keys of these agencies and no envelope."""
+        node = self.exchange._node(name)
+        node.commit([node.decide_bundle(self.party(HOME), self.bundle(agency)) for agency in knows])
+        return node
 
     def box(self, name: str, relay: Hostile, *, spool: MemorySpool | None = None) -> Mailbox:
         """An agency's library, which knows the KEKs it was given and no envelope, at a hostile relay."""
