@@ -20,6 +20,7 @@ MODULES = (
     "confusion",
     "attachments",
     "recalls",
+    "disclosures",
     "onward",
     "harmless",
 )
