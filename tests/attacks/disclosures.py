@@ -8,7 +8,7 @@ from dataclasses import replace
 from attacks.epochs import HOUR
 from attacks.fellow import opened
 from attacks.forging import content, header, sealed
-from attacks.relay_receipts import accepted_by, logged
+from attacks.relay_receipts import logged
 from attacks.scene import COLLEAGUE, PEER, Letter, Scene, alike
 from attacks.table import PASSES, Adversary, Answer, Judge, Kind, Shown, attack, everyone
 from conftest import RECIPIENT, SECOND, SENDER
@@ -55,8 +55,7 @@ def shown(scene: Scene, letter: Letter, *raws: bytes, approvals: Sequence[bytes]
         message = scene.file_of(letter.raw, None, *(approval.statement.issuer for approval in parsed))
         message.disclosures.append(raw)
         message.statements[:] = sorted(approvals)
-        entries = [entry_of(scene, letter, approval) for approval in parsed]
-        for receipt in (letter.receipt, accepted_by(scene, PEER, letter), *entries):
+        for receipt in [entry_of(scene, letter, approval) for approval in parsed]:
             message.events.add().ParseFromString(receipt.raw)
         return scene.judged(message, check)
 

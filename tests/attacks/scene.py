@@ -119,6 +119,7 @@ class Scene:
         for name in self.exchange.community.members:
             self.exchange.mailbox(name)
         self.letters: dict[Kind, Letter] = {}
+        self.accepted: dict[tuple[str, bytes], Receipt] = {}  # by relay and envelope, once they were asked for
         # The one to take parts from; also the first, so that the others have one before them.
         self.other = self._send(Kind.SINGLE, Draft(officer_acknowledgement(), [RECIPIENT], suite=suite))
         to_one = Draft(officer_acknowledgement(), [RECIPIENT], suite=suite)
