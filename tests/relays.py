@@ -107,6 +107,10 @@ class Relays:
         """Run a coroutine in the relays' loop."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(seconds)
 
+    def call(self, function):
+        """Have a function called in the relays' loop."""
+        self._loop.call_soon_threadsafe(function)
+
     def start(self, code):
         """Start a relay and return it."""
         stack = contextlib.AsyncExitStack()

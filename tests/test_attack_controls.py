@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from attacks import agency_keys, epochs, fellow, forging, onward, recalls, relay_bulletin, relay_receipts
+from attacks import (
+    agency_keys,
+    disclosures,
+    epochs,
+    fellow,
+    forging,
+    onward,
+    recalls,
+    relay_bulletin,
+    relay_receipts,
+    uploads,
+)
 from attacks.scene import RECIPIENTS, Scene, answer_of
 from attacks.table import PASSES, Judge, Kind, Shown
 from conftest import RECIPIENT, SECOND, SENDER
@@ -75,6 +86,24 @@ def test_what_is_passed_on_with_consent(scene: Scene) -> None:
     case = onward.case_of(scene.suite)
     all_pass(onward.passed_on(scene, case.seal(case.grant, case.origin())))
     assert Judge.LIBRARY in onward.under(scene, case.grant)
+
+
+def test_attachments(scene: Scene) -> None:
+    enclosed = uploads.honest(scene)
+    all_pass(uploads.taken(scene, enclosed))
+    assert uploads.read(scene, enclosed) == PASSES
+
+
+@pytest.mark.parametrize("kind", Kind, ids=lambda kind: kind.value)
+def test_disclosures(scene: Scene, kind: Kind) -> None:
+    letter = scene.letters[kind]
+    file, raw = disclosures.disclosed(scene, letter).raw, disclosures.approval(scene, letter)
+    all_pass(disclosures.shown(scene, letter, file, approvals=[raw], check="disclosure 1 approved"))
+    all_pass(disclosures.logged_at_peer(scene, letter, raw))
+
+
+def test_attestations(scene: Scene) -> None:
+    all_pass(disclosures.attested(scene, lambda said: disclosures.attestation(scene, said)))
 
 
 def test_recall_orders(scene: Scene) -> None:

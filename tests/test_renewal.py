@@ -147,7 +147,7 @@ def test_a_look_can_be_asked_for(fresh, monkeypatch):
     monkeypatch.setattr(renewal, "_LOOK_SECONDS", 3600.0)
     relay = fresh.start("th")
     put(fresh, "th", successor(fresh).raw)
-    relay.look_now()
+    fresh.call(relay.look_now)  # as a signal does, in the relay's loop
     until(lambda: relay.node.directory.version == 2)
 
 

@@ -12,7 +12,7 @@ from attacks.forging import DAY, content, header, sealed
 from attacks.relay_bulletin import sealed_to
 from attacks.relay_receipts import logged
 from attacks.scene import HOME, PEER, Letter, Scene, alike
-from attacks.table import PASSES, Adversary, Answer, Judge, Shown, attack, everyone
+from attacks.table import NOTHING, PASSES, Adversary, Answer, Judge, Shown, attack, everyone
 from conftest import RECIPIENT, SENDER
 from infoexchange.bundle import KeyBundle
 from infoexchange.envelope import Envelope
@@ -136,7 +136,7 @@ def dated_back_before_a_withdrawal(scene: Scene, letter: Letter) -> Shown:
     return Theft(scene, scene.now - HOUR / 6).shown()
 
 
-@attack(AGENCY, {Judge.AUDITOR: PASSES})
+@attack(AGENCY, {Judge.AUDITOR: NOTHING})
 def own_words_disowned(scene: Scene, letter: Letter) -> Shown:
     """An agency withdraws its keys with a date before a message it sent, to disown it; what was logged first stands."""
     withdrawing = epochs.second(scene, SENDER, begins=scene.now - HOUR, withdraw=True).bundle
@@ -147,6 +147,7 @@ def own_words_disowned(scene: Scene, letter: Letter) -> Shown:
             [published] = node.commit([node.decide_bundle(scene.party(SENDER), withdrawing)])
         assert isinstance(published, Receipt)
         bundles = [scene.bundle(SENDER), withdrawing]
-        return scene.audited(letter.raw, events=[letter.receipt, published], bundles=bundles)
+        found = scene.audited(letter.raw, events=[letter.receipt, published], bundles=bundles)
+        return NOTHING if found == PASSES else found
 
     return {Judge.AUDITOR: audited}

@@ -19,8 +19,10 @@ MODULES = (
     "fellow",
     "confusion",
     "recalls",
+    "disclosures",
     "onward",
     "attachments",
+    "uploads",
     "harmless",
 )
 

@@ -192,7 +192,7 @@ def both(reason: Reason, auditor: Reason | None = None) -> dict[Judge, Answer]:
     return {Judge.PEER_RELAY: reason, Judge.AUDITOR: auditor or reason}
 
 
-@attack(THIEF, both(Reason.BAD_SIGNATURE), kinds=MANY)
+@attack(THIEF, both(Reason.BAD_SIGNATURE), kinds=(Kind.SEVERAL, Kind.BLIND))
 def opened_in_a_fellows_name(scene: Scene, letter: Letter) -> Shown:
     """A recipient signs in a fellow's name that it opened, or refused, and a relay submits it as the fellow's."""
     refusal = said(scene, letter, state=Event.REFUSED, reason=int(Reason.NOT_PERMITTED), content_commitment=b"")

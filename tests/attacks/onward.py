@@ -16,6 +16,7 @@ from infoexchange.envelope import Envelope
 from infoexchange.errors import Reason
 from infoexchange.evidence import Evidence
 from infoexchange.grant import Grant
+from infoexchange.node import Node
 from infoexchange.suites import CLASSICAL, HYBRID_KEM, Suite
 from infoexchange.v1 import evidence_pb2
 from infoexchange.verdict import Verdict
@@ -39,15 +40,22 @@ def evidence_of(suite: Suite) -> Evidence:
     return case_of(suite).proven()
 
 
+@functools.cache
+def relays_of(suite: Suite) -> tuple[Node, Node]:
+    """The holder's relay and the recipient's, which know everybody's keys and no envelope."""
+    exchange = case_of(suite).exchange
+    nodes = exchange._node("relay.vn.example"), exchange._node("relay.la.example")
+    for node in nodes:
+        bundles = [exchange.community.members[name].bundle for name in (A, B, C)]
+        someone = exchange.directory.party("relay.th.example", at=exchange.clock())
+        node.commit([node.decide_bundle(someone, bundle) for bundle in bundles])
+    return nodes
+
+
 def passed_on(scene: Scene, *envelopes: Envelope) -> dict[Judge, Callable[[], object]]:
     """Put what the holder seals before its relay, the recipient's relay, the recipient and an auditor."""
-    case = case_of(scene.suite)
+    case, (own, peer) = case_of(scene.suite), relays_of(scene.suite)
     directory, now = case.exchange.directory, case.exchange.clock()
-    own, peer = case.exchange._node("relay.vn.example"), case.exchange._node("relay.la.example")
-    for node in (own, peer):
-        members = [case.exchange.community.members[name].bundle for name in (A, B, C)]
-        someone = directory.party("relay.th.example", at=now)
-        node.commit([node.decide_bundle(someone, bundle) for bundle in members])
 
     def received(raw: bytes) -> Answer:
         box = case.handed(raw)

@@ -21,8 +21,8 @@ named: sealed for a *single* recipient, for *several*, signed in a *batch*, unde
 recipients. The tests compare this page with the code; `python -m attacks.page` in `tests/` writes it anew.
 
 The answers are the reasons of `proto/SPEC.md`. Others are: *passes*, where the position cannot show it and another one
-does; *nothing new*, where the same answer is given as before and nothing is logged or handed out again; and, in quotes,
-the word with which an auditor leaves a question open.
+does; *nothing new*, where everything stays as it was: nothing is logged, handed out or believed besides; and, in
+quotes, the word with which an auditor leaves a question open.
 """
 TITLES = {
     Adversary.RELAY: (

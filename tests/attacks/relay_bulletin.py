@@ -9,7 +9,7 @@ from attacks import epochs
 from attacks.epochs import HOUR
 from attacks.forging import DAY
 from attacks.scene import COLLEAGUE, HOME, PEER, STRANGER, Hostile, Letter, Scene, alike
-from attacks.table import PASSES, Adversary, Answer, Judge, Shown, attack
+from attacks.table import NOTHING, PASSES, Adversary, Answer, Judge, Shown, attack
 from conftest import RECIPIENT, SECOND, SENDER
 from infoexchange.bundle import KeyBundle
 from infoexchange.directory import Directory
@@ -162,7 +162,7 @@ def bundle_before_its_time(scene: Scene, letter: Letter) -> Shown:
     return handed_out(scene, epochs.second(scene, RECIPIENT, begins=scene.now + DAY).bundle)
 
 
-@attack(RELAY, {Judge.LIBRARY: PASSES, Judge.PEER_RELAY: Reason.BAD_SIGNATURE})
+@attack(RELAY, {Judge.LIBRARY: NOTHING, Judge.PEER_RELAY: Reason.BAD_SIGNATURE})
 def withdrawal_forged(scene: Scene, letter: Letter) -> Shown:
     """A relay makes up a bundle that withdraws the recipient's; it wants nobody to write to that agency.
 
@@ -173,9 +173,10 @@ def withdrawal_forged(scene: Scene, letter: Letter) -> Shown:
     raw = Dsse.make(TYPE_KEYBUNDLE, bundle.dsse.payload, pairs).raw
     forged = KeyBundle.parse(raw, bundle.certificates, bundle.crls)
 
-    def late() -> object:
+    def late() -> Answer:
         with scene.at(scene.now + HOUR):
-            return sealed_to(scene, scene.bundle(RECIPIENT), forged)
+            found = sealed_to(scene, scene.bundle(RECIPIENT), forged)
+            return NOTHING if found == PASSES else found
 
     return {Judge.LIBRARY: late, Judge.PEER_RELAY: published(scene, forged)}
 

@@ -37,8 +37,12 @@ def told(scene: Scene, letter: Letter, receipt: Receipt) -> Answer:
 
 def accepted_by(scene: Scene, relay: str, letter: Letter) -> Receipt:
     """A relay's own true receipt of its ACCEPTED."""
-    events = scene.exchange.mailbox(SENDER).history(letter.envelope.digest).events
-    return next(r for r in events if (r.routing.event, r.routing.this_relay) == (Event.ACCEPTED, relay))
+    key = (relay, letter.envelope.digest)
+    if key not in scene.accepted:
+        events = scene.exchange.mailbox(SENDER).history(letter.envelope.digest).events
+        found = {r.routing.this_relay: r for r in events if r.routing.event is Event.ACCEPTED}
+        scene.accepted |= {(name, letter.envelope.digest): receipt for name, receipt in found.items()}
+    return scene.accepted[key]
 
 
 def shown(scene: Scene, letter: Letter, forge: Callable[[Receipt], Receipt]) -> Shown:

@@ -18,7 +18,7 @@ from conftest import EVERY_SUITE, RECIPIENT, SECOND, SENDER
 from infoexchange.bundle import KeyBundle
 from infoexchange.draft import Draft
 from infoexchange.envelope import Envelope
-from infoexchange.errors import ExchangeError, Reason
+from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.evidence import Evidence
 from infoexchange.keys import EpochKeys
 from infoexchange.listing import Party
@@ -72,7 +72,7 @@ class Hostile:
     ) -> None:
         self._raws, self._bundles, self._directories, self._answer = raws, bundles, directories, answer
         self.told: list[Notice] = []
-        self.chunks = None  # no attachment comes with what it hands out
+        self.chunks: object = None  # no attachment comes with what it hands out, unless one is put here
         self.receipt: Receipt | None = None
 
     def fetch(self) -> Iterator[Sequence[bytes]]:
@@ -100,6 +100,14 @@ class Hostile:
     def events(self, digest: bytes) -> History:
         return History((), ())
 
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        """Nothing else can be had of it."""
+
+        def silent(*_: object, **__: object) -> object:
+            raise error(Reason.UNAVAILABLE, field=name, detail="a hostile relay")
+
+        return silent
+
 
 class Scene:
     """One suite: the letters, and the judges."""
@@ -111,6 +119,7 @@ class Scene:
         for name in self.exchange.community.members:
             self.exchange.mailbox(name)
         self.letters: dict[Kind, Letter] = {}
+        self.accepted: dict[tuple[str, bytes], Receipt] = {}  # by relay and envelope, once they were asked for
         # The one to take parts from; also the first, so that the others have one before them.
         self.other = self._send(Kind.SINGLE, Draft(officer_acknowledgement(), [RECIPIENT], suite=suite))
         to_one = Draft(officer_acknowledgement(), [RECIPIENT], suite=suite)
@@ -194,6 +203,12 @@ class Scene:
             Judge.AUDITOR: alike(raws, lambda raw: self.audited(raw, bundles=bundles)),
         }
         return shown
+
+    def node(self, name: str, *knows: str) -> Node:
+        """A relay that knows the keys of these agencies and no envelope."""
+        node = self.exchange._node(name)
+        node.commit([node.decide_bundle(self.party(HOME), self.bundle(agency)) for agency in knows])
+        return node
 
     def box(self, name: str, relay: Hostile, *, spool: MemorySpool | None = None) -> Mailbox:
         """An agency's library, which knows the KEKs it was given and no envelope, at a hostile relay."""
