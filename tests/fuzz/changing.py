@@ -28,6 +28,7 @@ NUMBERS = (0, 1, 2, 3, 15, 64, 65, 255, 2**31 - 1, 2**31, 2**32 - 1, 2**53, 2**6
 TEXTS = ("", "x", "a.b", "x" * 300, "\x00", "é", "A.B", "a.b\n", "\u202e", "desk.oncb.th.example", "=1+1", "x" * 5000)
 _DEEP = "nested deeply"
 COPIES = (2, 2, 2, 2, 64, 65, 65, 1000, 1000, 20_000)  # limits of ours are at 64, and many copies take long
+COPIED_MAX = 4 << 20  # bytes that copies make together: more than any reader takes, and no danger to the machine
 
 # The signed bytes inside other messages: by message and field.
 INNER: dict[tuple[str, str], Any] = {
@@ -94,6 +95,11 @@ def plain(raw: bytes, others: Sequence[bytes], rng: random.Random) -> bytes:
     return raw
 
 
+def _copies(size: int, rng: random.Random, choice: Sequence[int] = COPIES) -> int:
+    """Return how many copies to make of something of so many bytes."""
+    return max(2, min(rng.choice(choice), COPIED_MAX // (size + 1)))
+
+
 def fields(kind: Any) -> Callable[[bytes, Sequence[bytes], random.Random], bytes]:
     """Return a change of the fields of a protobuf type; the result is canonical."""
 
@@ -142,7 +148,7 @@ def _change_many(field: Any, values: Any, inner: Any, rng: random.Random) -> Non
             del values[place]
         elif kind == 2:
             chosen = values[place]
-            values.extend([chosen] * rng.choice(COPIES[:7] if chosen.ByteSize() > 50 else COPIES))
+            values.extend([chosen] * _copies(chosen.ByteSize(), rng, COPIES[:7] if chosen.ByteSize() > 50 else COPIES))
         else:
             _change_field(values[place], rng)
         return
@@ -151,7 +157,9 @@ def _change_many(field: Any, values: Any, inner: Any, rng: random.Random) -> Non
     elif kind == 1:
         del values[place]
     elif kind == 2:
-        values.extend([values[place]] * rng.choice(COPIES))
+        values.extend(
+            [values[place]] * _copies(len(values[place]) if isinstance(values[place], str | bytes) else 8, rng)
+        )
     elif inner is not None and kind != 3:
         values[place] = _inside(inner, values[place], rng)
     else:
@@ -247,13 +255,14 @@ def lines(raw: bytes, others: Sequence[bytes], rng: random.Random) -> bytes:
         elif kind == 1:
             del found[place]
         elif kind == 2:
-            found[place:place] = [found[place]] * rng.choice(COPIES)
+            found[place:place] = [found[place]] * _copies(len(found[place]), rng)
         elif kind == 3:
             found.insert(rng.randrange(len(found)), found.pop(place))
         else:
             separator = rng.choice((b" ", b"+", b",", b"/", b"="))
             words = found[place].split(separator)
             word = rng.randrange(len(words))
-            words[word] = rng.choice((*INTERESTING, b"", words[word] * rng.choice(COPIES[:9]), words[word] + b"A"))
+            many = words[word] * _copies(len(words[word]), rng, COPIES[:9])
+            words[word] = rng.choice((*INTERESTING, b"", many, words[word] + b"A"))
             found[place] = separator.join(words)
     return b"\n".join(found)
