@@ -12,6 +12,7 @@ import ipaddress
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ _PORT_MAX = 65535
 _GIB = 2**30
 _GIB_MAX = 2**20  # a pebibyte: more is a typing error
 _WITNESS_SECONDS_MAX = 3600  # an hour without a witness is an outage, not a setting
+_UNCOSIGNED_MINUTES = (1, 30 * 24 * 60)  # shorter than a round is an outage at once, longer than a month is never
 _YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
@@ -55,6 +57,7 @@ class Config:
         directory: Signed directory.
         roots: Trust anchor: the root keys that sign the directory.
         witness_seconds: Seconds between two rounds of asking for cosignatures.
+        uncosigned_minutes: Minutes that log entries may be without enough cosignatures; then nothing new is taken.
         attachments_gib: Gibibytes of attachments one party may have uploaded that no envelope names yet.
         reserve_gib: Gibibytes of the disk that attachments leave free for the log.
         reflection: Whether gRPC reflection answers.
@@ -74,6 +77,7 @@ class Config:
     roots: Path
     passphrase_file: str = ""
     witness_seconds: int = 10  # C2SP tlog-witness suggests seconds to a minute
+    uncosigned_minutes: int = 240  # X-Road's 14 400 s without a timestamp
     attachments_gib: int = 2052  # two of the largest
     reserve_gib: int = 1  # the log of a busy month
     reflection: bool = False
@@ -95,6 +99,11 @@ class Config:
         return self.data / "attachments"
 
     @property
+    def max_uncosigned(self) -> timedelta:
+        """`uncosigned_minutes` as a span of time."""
+        return timedelta(minutes=self.uncosigned_minutes)
+
+    @property
     def quota(self) -> int:
         """`attachments_gib` in bytes."""
         return self.attachments_gib * _GIB
@@ -103,6 +112,11 @@ class Config:
     def reserve(self) -> int:
         """`reserve_gib` in bytes."""
         return self.reserve_gib * _GIB
+
+    @property
+    def cosigned(self) -> Path:
+        """The file inside `data` with the newest checkpoint that enough witnesses have cosigned."""
+        return self.data / "cosigned"
 
     @property
     def witnessed(self) -> Path:
@@ -226,6 +240,8 @@ def _check(key: str, value: Any, folder: Path) -> object:
         return str(folder / value)
     elif key == "witness_seconds" and not 1 <= value <= _WITNESS_SECONDS_MAX:
         raise ValueError(f"{value} is not 1 to {_WITNESS_SECONDS_MAX} seconds")
+    elif key == "uncosigned_minutes" and not _UNCOSIGNED_MINUTES[0] <= value <= _UNCOSIGNED_MINUTES[1]:
+        raise ValueError(f"{value} is not {_UNCOSIGNED_MINUTES[0]} to {_UNCOSIGNED_MINUTES[1]} minutes")
     elif key in ("attachments_gib", "reserve_gib") and value > _GIB_MAX:
         raise ValueError(f"{value} is more than {_GIB_MAX} GiB")
     elif key == "log_level" and value not in LOG_LEVELS:

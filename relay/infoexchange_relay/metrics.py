@@ -33,6 +33,11 @@ class Metrics:
             registry=self.registry,
         )
         self._log_size = Gauge(f"{_PREFIX}_log_entries", "Entries in the audit log.", registry=self.registry)
+        self._uncosigned = Gauge(
+            f"{_PREFIX}_uncosigned_seconds",
+            "Age of the oldest log entry that no quorum of witnesses has cosigned.",
+            registry=self.registry,
+        )
         for reason in Reason:
             self._refused.labels(reason.word)  # shown as zero before the first
         self.know(self._peers)
@@ -70,6 +75,10 @@ class Metrics:
         """Record how long a batch took, and the size of the log after it."""
         self._commit.observe(seconds)
         self._log_size.set(log_size)
+
+    def uncosigned(self, seconds: float) -> None:
+        """Record the age of the oldest entry without a quorum."""
+        self._uncosigned.set(seconds)
 
     def render(self) -> bytes:
         """Return all values in the Prometheus text format."""

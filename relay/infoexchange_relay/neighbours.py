@@ -11,6 +11,7 @@ from infoexchange.listing import Party
 from infoexchange.transport import RemoteRelay, open_channel
 from infoexchange.transport.witness import RemoteWitness
 from infoexchange_relay.batching import Batching
+from infoexchange_relay.cosigned import Cosigned
 from infoexchange_relay.forward import Peer
 from infoexchange_relay.peers import Peers
 from infoexchange_relay.witnessing import Witnessing
@@ -38,13 +39,16 @@ class Neighbours:
         witnessing: Has other nations cosign.
     """
 
-    def __init__(self, batching: Batching, key: bytes, certificate: bytes, *, witness_seconds: float) -> None:
+    def __init__(
+        self, batching: Batching, key: bytes, certificate: bytes, cosigned: Cosigned, *, witness_seconds: float
+    ) -> None:
         """Make connections for the directory in force; nothing is connected yet, and nothing begins.
 
         Args:
             batching: The way to the log.
             key: PEM private key of this relay.
             certificate: PEM certificate of this relay.
+            cosigned: Keeps what witnesses say.
             witness_seconds: Seconds between two rounds of asking for cosignatures.
         """
         self._node = batching.node
@@ -54,7 +58,8 @@ class Neighbours:
         self._links: dict[str, _Link] = {}
         self._links = self._linked(self._node.directory)
         self.peers = Peers([link.peer for link in self._links.values()], batching)
-        self.witnessing = Witnessing(self._node, self._witnesses(self._node.directory), seconds=witness_seconds)
+        witnesses = self._witnesses(self._node.directory)
+        self.witnessing = Witnessing(self._node, witnesses, cosigned, seconds=witness_seconds)
 
     async def renew(self, directory: Directory) -> None:
         """Go on with the relays of another directory; those whose entries are as before are not disturbed."""

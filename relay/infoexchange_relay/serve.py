@@ -27,6 +27,7 @@ from infoexchange.witness import WitnessKeys
 from infoexchange_relay import expiry, logs
 from infoexchange_relay.batching import Batching
 from infoexchange_relay.config import Config, parse_address
+from infoexchange_relay.cosigned import Cosigned
 from infoexchange_relay.metrics import Metrics
 from infoexchange_relay.neighbours import Neighbours
 from infoexchange_relay.renewal import Renewal
@@ -107,17 +108,21 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         directory = _directory(config, store.exhibits(Event.DIRECTORY_VERSION))
         check(directory)
         depot = FileDepot(config.attachments, quota=config.quota, reserve=config.reserve, clock=utc_now)
-        node = Node(Ledger(keys, store, FileLatch(config.latch), clock=utc_now), directory, depot, clock=utc_now)
+        ledger = Ledger(keys, store, FileLatch(config.latch), clock=utc_now)
+        node = Node(ledger, directory, depot, clock=utc_now, max_uncosigned=config.max_uncosigned)
+        metrics = Metrics(party.name for party in directory.relays())
+        cosigned = Cosigned(node, config.cosigned, metrics)
         await asyncio.to_thread(node.start)
+        await asyncio.to_thread(cosigned.resume)
         # (2) the writer
-        batching = Batching(node, metrics=Metrics(party.name for party in directory.relays()))
+        batching = Batching(node, metrics=metrics)
         batching.start()
         stack.push_async_callback(batching.close)
         transfers = Transfers(node)
         transfers.start()
         stack.push_async_callback(transfers.close)
         # (3) the peers, and newer versions of the directory
-        neighbours = Neighbours(batching, key, certificate, witness_seconds=config.witness_seconds)
+        neighbours = Neighbours(batching, key, certificate, cosigned, witness_seconds=config.witness_seconds)
         neighbours.peers.start()
         stack.push_async_callback(neighbours.peers.close)
         renewal = Renewal(batching, neighbours, config.directory, config.data)

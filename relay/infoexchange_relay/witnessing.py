@@ -7,7 +7,6 @@ signatures meanwhile.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,10 +20,10 @@ import structlog
 from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.listing import Party, Role
 from infoexchange.node import Node
-from infoexchange.quorum import policy_for
 from infoexchange.tlog import Checkpoint, Cosignature, VerifierKey
 from infoexchange.tlog.note import Signature
 from infoexchange.witness import Answer, Cosigner, WitnessKeys
+from infoexchange_relay.cosigned import Cosigned
 from infoexchange_relay.stores import FileLatch
 
 # Implementation constants
@@ -45,9 +44,10 @@ class Witness(Protocol):
 class Witnessing:
     """Asks for cosignatures whenever the log has grown."""
 
-    def __init__(self, node: Node, witnesses: Mapping[str, Witness], *, seconds: float) -> None:
+    def __init__(self, node: Node, witnesses: Mapping[str, Witness], cosigned: Cosigned, *, seconds: float) -> None:
         """Hold the node and the witnesses by relay name; `seconds` lie between two rounds at least."""
         self._node = node
+        self._cosigned = cosigned
         self._witnesses = witnesses
         self._seconds = seconds
         self._sizes = dict.fromkeys(witnesses, 0)  # what each witness cosigned last
@@ -84,6 +84,7 @@ class Witnessing:
                 except Exception as bug:  # noqa: BLE001  witnessing goes on whatever happens; the text may hold bytes
                     _log.error("witnessing_failed", reason=type(bug).__name__)
                     complete = False
+                self._cosigned.look()
                 done, due = note, loop.time() + (_REFRESH_SECONDS if complete else _RETRY_SECONDS)
             await asyncio.sleep(self._seconds)
 
@@ -102,9 +103,7 @@ class Witnessing:
             else:
                 lines += answer
         cosigned = checkpoint.with_signatures(lines)
-        with contextlib.suppress(ExchangeError):  # too few: receipts stay under the log's own signatures
-            policy_for(self._node.directory, self._node.name).verify(cosigned, now=self._node.clock())
-            self._node.ledger.witnessed(cosigned)
+        if await asyncio.to_thread(self._cosigned.take, cosigned):
             _log.info("witnessed", size=cosigned.size, count=len(lines))
         return not any(isinstance(answer, BaseException) for answer in answers)
 

@@ -38,6 +38,11 @@ class Ledger:
         """Entries under the newest signed checkpoint."""
         return self._signed.size if self._signed else 0
 
+    @property
+    def cosigned_size(self) -> int:
+        """Entries under the newest checkpoint that enough witnesses have cosigned."""
+        return self._witnessed.size if self._witnessed else 0
+
     def checkpoint(self) -> bytes:
         """Return the newest signed checkpoint."""
         return self._signed.raw if self._signed else b""
@@ -116,7 +121,13 @@ class Ledger:
         return tiles.consistency_proof(old_size, size, self._read_tile) if 0 < old_size < size else []
 
     def witnessed(self, checkpoint: Checkpoint) -> None:
-        """Use a checkpoint of this log, with enough cosignatures, for receipts from now on."""
+        """Use a checkpoint of this log, with enough cosignatures, for receipts from now on.
+
+        Raises:
+            UnavailableError: `LOG_STOPPED` when the data does not hold what was cosigned: it is not this log's.
+        """
+        if checkpoint.size > self.size or tiles.root(checkpoint.size, self._read_tile) != checkpoint.root:
+            raise _stopped(f"witnesses have cosigned {checkpoint.size} entries that the data does not hold")
         if self._witnessed is None or checkpoint.size >= self._witnessed.size:
             self._witnessed = checkpoint
 

@@ -57,6 +57,10 @@ roots = "roots.pb"
 # Seconds between two rounds of having other nations' relays cosign the audit log.
 witness_seconds = 10
 
+# Minutes that entries of the audit log may be without enough cosignatures. After that no new message is taken, until
+# enough witnesses answer again; what waits is delivered and forwarded all the same.
+uncosigned_minutes = 240
+
 # GiB of attachments that one party may have uploaded and that no message names yet; they go after seven days.
 attachments_gib = 2052
 

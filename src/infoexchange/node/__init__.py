@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 
 from infoexchange.audit import Routing, Subject
 from infoexchange.bundle import KeyBundle
@@ -18,7 +19,17 @@ from infoexchange.directory import Directory
 from infoexchange.errors import ExchangeError, Reason
 from infoexchange.ledger import Ledger
 from infoexchange.listing import Party
-from infoexchange.node import approvals, attachments, bulletin, handover, intake, reading, recalls, statements
+from infoexchange.node import (
+    approvals,
+    attachments,
+    bulletin,
+    cosigned,
+    handover,
+    intake,
+    reading,
+    recalls,
+    statements,
+)
 from infoexchange.node.attachments import PartyChunks
 from infoexchange.node.desk import Desk, Job
 from infoexchange.ports import Clock, History, Notice, Result, Waiting
@@ -44,6 +55,7 @@ class Node(Desk):
         *,
         clock: Clock,
         entropy: Entropy = secrets.token_bytes,
+        max_uncosigned: timedelta | None = None,
     ) -> None:
         """Hold the ports; call `start` before anything else.
 
@@ -53,8 +65,11 @@ class Node(Desk):
             depot: Where attachments are kept; without one, envelopes that name some are not taken.
             clock: Gives the time now.
             entropy: Source of random bytes.
+            max_uncosigned: How long entries may be without a quorum of witnesses; then nothing new is taken until they
+                are cosigned. Without a limit the relay goes on.
         """
         super().__init__(ledger, directory, depot, clock=clock, entropy=entropy)
+        self.max_uncosigned = max_uncosigned
 
     def start(self) -> None:
         """Check the data, sign what a crash left unsigned, and log genesis and directory if they are new.
@@ -129,6 +144,10 @@ class Node(Desk):
             UntrustedError: `DIRECTORY_EXPIRED`, then nothing is deleted.
         """
         return attachments.sweep(self)
+
+    def uncosigned(self) -> timedelta:
+        """Return the age of the oldest entry that no quorum of witnesses has cosigned; zero if there is none."""
+        return cosigned.uncosigned(self, self.clock())
 
     def decide_notice(self, caller: Party, notice: Notice) -> Job:
         """Return the job that a notice makes: DELIVERED, with OPENED or REFUSED if signed; a recall, or an approval.

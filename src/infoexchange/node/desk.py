@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from infoexchange import chain
 from infoexchange.audit import Entry, Operation, Routing, Subject
@@ -61,6 +61,8 @@ class Desk:
         self.directory = directory
         self.depot = depot
         self.clock = clock
+        self.max_uncosigned: timedelta | None = None  # how long entries may be without a quorum before intake stops
+        self.oldest_uncosigned: tuple[int, datetime] | None = None  # index and time of an entry that was asked for
         self.recalls_taken = 0  # recall orders taken since the start: whoever decided before one of them looks again
         self._entropy = entropy
         self._chains: dict[str, tuple[datetime, Sequence[KeyBundle]]] = {}

@@ -14,6 +14,7 @@ from infoexchange.errors import Reason, error
 from infoexchange.grant import Grant
 from infoexchange.listing import Party, Role
 from infoexchange.node import attachments
+from infoexchange.node.cosigned import check_cosigned
 from infoexchange.node.desk import Desk, Job
 from infoexchange.node.recalls import held, stopped
 from infoexchange.ports import Waiting
@@ -30,6 +31,7 @@ def decide(desk: Desk, caller: Party, raw: bytes) -> Job:
     if desk.came_from(envelope.digest) == caller.name:
         return Job((desk.event(Event.ACCEPTED, envelope.manifest),))
     desk.directory.check_current(now)
+    check_cosigned(desk, now)
     # (2) the caller is the sender, or the relay that holds the sender's mailbox
     sender = desk.directory.party(header.sender, at=now)
     if caller.name != (header.sender if submitted else sender.relay) or (submitted and sender.relay != desk.name):
