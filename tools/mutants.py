@@ -322,7 +322,9 @@ def written(module: str) -> dict[str, dict[str, object]]:
     return {row["id"]: row for row in json.loads(file.read_bytes())} if file.is_file() else {}
 
 
-def _write(module: str, mine: Sequence[Result], allowed: Mapping[str, str]) -> None:
+def _write(module: str, path: Path, mine: Sequence[Result], allowed: Mapping[str, str]) -> None:
+    if not mine:
+        return
     rows = written(module)
     for result in mine:
         rows[result.id] = {
@@ -334,7 +336,6 @@ def _write(module: str, mine: Sequence[Result], allowed: Mapping[str, str]) -> N
             "tests": result.tests,
             "reason": allowed.get(result.id, ""),
         }
-    [path] = modules([module]).values()
     now = [f"{module}.{mutation.id}" for mutation in mutants_of(path)]
     BUILD.mkdir(parents=True, exist_ok=True)
     text = json.dumps([rows[name] for name in now if name in rows], indent=1)
@@ -377,8 +378,8 @@ def main() -> int:
         for result in results(work, selection, arguments.processes):
             found.append(result)
             if len(found) % 20 == 0 or len(found) == len(work):
-                for name in chosen:
-                    _write(name, [one for one in found[-20:] if one.module == name], allowed)
+                for name, path in chosen.items():
+                    _write(name, path, [one for one in found[-20:] if one.module == name], allowed)
             count = sum(not result.outcome.killed for result in found)
             progress.update(task, advance=1, description=f"mutants, {count} alive")
             if not console.is_terminal and len(found) % 50 == 0:
