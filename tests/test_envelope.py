@@ -10,7 +10,7 @@ import pytest
 
 from conftest import EVERY_SUITE, RECIPIENT, SECOND, SENDER
 from envelopes import signed_manifest
-from infoexchange.content import Content
+from infoexchange.content import CONTENT_SIZE_MAX, Content, _padding_for
 from infoexchange.dsse import TYPE_KEYBUNDLE, TYPE_MANIFEST, Dsse
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason
@@ -193,6 +193,13 @@ def test_the_wrapper_is_not_malleable(shared_exchange: Exchange) -> None:
         with pytest.raises(ExchangeError) as caught:
             Envelope.parse(raw)
         assert caught.value.reason is reason
+
+
+@pytest.mark.parametrize("length", [CONTENT_SIZE_MAX + 1, 2**28, 2**62])
+def test_too_much_is_refused_before_it_is_padded(length: int) -> None:
+    with pytest.raises(ExchangeError) as caught:
+        _padding_for(length)
+    assert (caught.value.reason, caught.value.field) == (Reason.TOO_LARGE, "content")
 
 
 def test_one_signed_object_cannot_pass_for_another(shared_exchange: Exchange) -> None:

@@ -38,6 +38,8 @@ _PADDING_TAG_SIZE = 1  # field 15 with wire type 2 is one byte
 
 def _padding_for(length: int) -> int:
     """Return how many zeros bring `length` bytes to a Padme length, given the cost of the padding field itself."""
+    if length > CONTENT_SIZE_MAX:  # for lengths far above it no padding field of the sizes below would ever fit
+        raise error(Reason.TOO_LARGE, field="content", detail=f"{length} bytes, at most {CONTENT_SIZE_MAX}")
     target = padme(length)
     while target != length:
         for size_of_length in (1, 2, 3):

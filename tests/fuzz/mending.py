@@ -11,6 +11,7 @@ from infoexchange import wire
 from infoexchange.audit import commit
 from infoexchange.content import _padding_for
 from infoexchange.dsse import Dsse
+from infoexchange.errors import ExchangeError
 from infoexchange.v1 import audit_pb2, content_pb2, envelope_pb2, evidence_pb2
 
 
@@ -63,7 +64,7 @@ def lenient(mend: changing.Mend) -> changing.Mend:
     def mended(raw: bytes) -> bytes:
         try:
             return mend(raw)
-        except (DecodeError, ValueError):
+        except (DecodeError, ValueError, ExchangeError):
             return raw
 
     return mended
