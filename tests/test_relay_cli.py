@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import socket
@@ -178,6 +179,38 @@ def test_lost_data_is_found(grown, capsys):
     code, failed, _ = check(capsys, grown)
     assert (code, list(failed)) == (1, ["audit log"])
     assert "3 entries were signed" in failed["audit log"]
+
+
+def test_a_lost_log_is_followed_by_a_new_one(grown, capsys):
+    shutil.rmtree(grown / "data")
+    config = ("--config", grown / "relay.toml")
+    before = json.loads((grown / "registration.json").read_bytes())
+    assert "add --yes" in failing(capsys, 3, "recover", *config)
+    assert infoexchange_relay("recover", *config, "--yes", "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["size"], said["origin"]) == (3, said["before"] + "-2")
+    after = json.loads((grown / "registration.json").read_bytes())
+    assert {key for key in after if after[key] != before[key]} == {"log_keys"}
+    assert all(said["origin"] in key for key in after["log_keys"])
+    assert "the directory lists other keys" in check(capsys, grown)[1]["log keys in the directory"]
+    # Once is enough.
+    assert "no log is lost" in failing(capsys, 1, "recover", *config, "--yes")
+
+
+def test_whoever_is_asked_and_does_not_agree_changes_nothing(grown, capsys, monkeypatch):
+    (grown / "log.key").unlink()
+    monkeypatch.setattr("sys.stdin", io.StringIO("no\n"))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    assert infoexchange_relay("recover", "--config", grown / "relay.toml") == 1
+    assert "Nothing was changed." in capsys.readouterr().out
+    assert not (grown / "log.key").exists()
+    assert not list((grown / "data").glob("lost-*"))
+    # Without what was registered the settings tell nation and address.
+    (grown / "registration.json").unlink()
+    monkeypatch.setattr("sys.stdin", io.StringIO("yes\n"))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    assert infoexchange_relay("recover", "--config", grown / "relay.toml") == 0
+    assert json.loads((grown / "registration.json").read_bytes())["nation"] == "th"
 
 
 def test_a_changed_leaf_is_found(grown, capsys):

@@ -114,6 +114,11 @@ class Config:
         return self.reserve_gib * _GIB
 
     @property
+    def predecessor(self) -> Path:
+        """The file inside `data` that names the log before this one, where that was lost."""
+        return self.data / "predecessor"
+
+    @property
     def cosigned(self) -> Path:
         """The file inside `data` with the newest checkpoint that enough witnesses have cosigned."""
         return self.data / "cosigned"

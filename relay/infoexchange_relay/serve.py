@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
@@ -24,10 +23,11 @@ from infoexchange.node import Node
 from infoexchange.states import Event
 from infoexchange.transport import utc_now
 from infoexchange.witness import WitnessKeys
-from infoexchange_relay import expiry, logs
+from infoexchange_relay import expiry, logs, recovery
 from infoexchange_relay.batching import Batching
 from infoexchange_relay.config import Config, parse_address
 from infoexchange_relay.cosigned import Cosigned
+from infoexchange_relay.lock import locked
 from infoexchange_relay.metrics import Metrics
 from infoexchange_relay.neighbours import Neighbours
 from infoexchange_relay.renewal import Renewal
@@ -102,7 +102,7 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         check(_directory(config, []))  # what cannot start leaves nothing behind
     async with contextlib.AsyncExitStack() as stack:
         # (1) the data, checked against the latch before anything is signed, and the directory that follows its own log
-        stack.enter_context(_locked(config))
+        stack.enter_context(locked(config))
         store = open_store(config.store)
         stack.callback(store.close)
         directory = _directory(config, store.exhibits(Event.DIRECTORY_VERSION))
@@ -112,7 +112,8 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         node = Node(ledger, directory, depot, clock=utc_now, max_uncosigned=config.max_uncosigned)
         metrics = Metrics(party.name for party in directory.relays())
         cosigned = Cosigned(node, config.cosigned, metrics)
-        await asyncio.to_thread(node.start)
+        await asyncio.to_thread(node.start, recovery.predecessor(config))
+        await asyncio.to_thread(recovery.salvage, config, node)
         await asyncio.to_thread(cosigned.resume)
         # (2) the writer
         batching = Batching(node, metrics=metrics)
@@ -149,19 +150,6 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         yield Relay(node, address, batching.stopped, renewal.look_now)
 
 
-@contextlib.contextmanager
-def _locked(config: Config) -> Iterator[None]:
-    """Keep a second relay process from the same data: two writers would each sign what the other wrote."""
-    with (config.data / ".lock").open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            next_step = "Stop the other process first; `infoexchange-relay check` may run beside it."
-            detail = "another process serves this data"
-            raise error(Reason.UNAVAILABLE, field=str(config.data), detail=detail, next_step=next_step) from None
-        yield
-
-
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -192,6 +180,10 @@ def _check_identity(config: Config, keys: LogKeys, certificate: bytes, directory
     party = directory.party(config.name, at=now)
     if keys.relay != config.name:
         raise error(Reason.BAD_FIELD, field=str(config.log_keys), detail=f"they are the log keys of {keys.relay}")
+    if set(party.log_keys) != {str(key) for key in keys.verifier_keys}:  # nobody could verify its receipts
+        detail = f"the directory lists other log keys for {config.name}"
+        next_step = "Have registration.json put into the next version of the directory, and that into its place."
+        raise error(Reason.BAD_FIELD, field=str(config.log_keys), detail=detail, next_step=next_step)
     for leaf in certificates.from_pem(certificate)[:1]:
         name = certificates.verify_leaf(leaf, directory.nation(party.nation).tls_cas, now).name
         if name != config.name:

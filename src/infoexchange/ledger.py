@@ -16,7 +16,7 @@ from infoexchange.receipt import Receipt
 from infoexchange.tlog import Checkpoint, Proof, merkle, tiles
 
 # Implementation constants
-FIRST_BATCH = 2  # genesis and directory: all that can stand in a log before its first checkpoint is latched
+FIRST_BATCH = 3  # genesis, recovery and directory: all that can stand in a log before its first checkpoint is latched
 
 
 class Ledger:
@@ -152,5 +152,5 @@ def _stopped(detail: str) -> ExchangeError:
         Reason.LOG_STOPPED,
         field="log",
         detail=detail,
-        next_step="Do not start this relay again with this data; see Recovery in relay/README.md.",
+        next_step="Put the newest data in place; if it is lost, see `infoexchange-relay recover --help`.",
     )

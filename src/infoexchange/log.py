@@ -87,10 +87,22 @@ class LogKeys(NoteKeys):
     ED25519_TYPE = KeyType.ED25519
 
     @classmethod
-    def make(cls, relay: str, *, now: datetime, entropy: Entropy = secrets.token_bytes) -> LogKeys:
-        """Return new keys for a relay's log of the current half-year."""
+    def make(cls, relay: str, *, now: datetime, after: str = "", entropy: Entropy = secrets.token_bytes) -> LogKeys:
+        """Return new keys for a relay's log of the current half-year.
+
+        Args:
+            relay: Its name.
+            now: Names the half-year.
+            after: Origin of the log that this one follows, if it was lost: no two logs have one name.
+            entropy: Source of random bytes.
+        """
         wire.check_name(relay, field="name")
-        origin = f"{relay}/audit/{now:%Y}h{1 if now.month <= 6 else 2}"
+        first = f"{relay}/audit/{now:%Y}h{1 if now.month <= 6 else 2}"
+        number = after.removeprefix(first)
+        if number == after:  # nothing before it in this half-year
+            origin = first
+        else:
+            origin = f"{first}-{int(number[1:] or 1) + 1}"
         return cls(origin, entropy(32), entropy(32))
 
     @property

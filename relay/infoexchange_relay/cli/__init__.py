@@ -1,9 +1,10 @@
-"""Commands of a relay's operator: `init`, `check`, `serve`."""
+"""Commands of a relay's operator: `init`, `check`, `serve`, `recover`."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,9 +14,12 @@ from infoexchange.cli.endings import endings_data, endings_parts
 from infoexchange.cli.output import FAILED, PASSED, USAGE, Output, Table
 from infoexchange.cli.parser import Parser, add_command, parsed
 from infoexchange.cli.passphrase import add_passphrase, keychain_of, new_seal
+from infoexchange.witness import WitnessKeys
 from infoexchange_relay.cli.checks import Checks
-from infoexchange_relay.cli.folder import DEFAULT_LISTEN, make_folder
+from infoexchange_relay.cli.folder import DEFAULT_LISTEN, make_folder, write_registration
 from infoexchange_relay.config import Config, ConfigError, load
+from infoexchange_relay.lock import locked
+from infoexchange_relay.recovery import assess, begin_anew
 
 
 class _Parser(Parser):
@@ -46,7 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     check = add_command(commands, "check", "check everything a relay needs, and its whole log; changes nothing", _check)
     serve = add_command(commands, "serve", "run the relay until it is told to stop", _serve)
-    for command in (check, serve):
+    recover = add_command(commands, "recover", "go on with a new log when the log is lost; keeps all of it", _recover)
+    recover.add_argument("--yes", action="store_true", help="do not ask")
+    for command in (check, serve, recover):
         command.add_argument("--config", metavar="FILE", type=Path, required=True, help="relay.toml")
 
     args = parsed(parser, argv)
@@ -101,6 +107,42 @@ def _check(args: argparse.Namespace, out: Output) -> int:
         assert finding.problem
         out.problem(finding.problem)
     return FAILED if failed else PASSED
+
+
+def _registered(file: Path, config: Config) -> dict[str, str]:
+    """Return nation and address as they were registered before, or as the name and the settings tell."""
+    try:
+        before = json.loads(file.read_bytes())
+        return {"nation": str(before["nation"]), "address": str(before["address"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {"nation": config.name.split(".")[1], "address": config.listen}
+
+
+def _recover(args: argparse.Namespace, out: Output) -> int:
+    if not args.yes:
+        out.check_person()
+    config, now = _config(args), datetime.now(UTC)
+    with locked(config):
+        loss = assess(config)
+        out.say(f"The log {loss.origin or 'of ' + config.name} cannot go on: {loss.why}.")
+        out.say(f"{loss.size or 'No'} signed entries are known of it. Its data, latch and keys are put aside.")
+        if not args.yes and not out.agreed("yes", "Is there no newer copy of the data anywhere? Type yes to go on:"):
+            out.say("Nothing was changed.")
+            return FAILED
+        keys = begin_anew(config, loss, now=now)
+    witness = WitnessKeys.parse(config.keychain().read(config.witness_keys, next_step="Restore it from its backup."))
+    registration = args.config.parent / "registration.json"
+    write_registration(registration, keys, witness, **_registered(registration, config))
+    out.show(
+        {"origin": keys.origin, "before": loss.origin, "size": loss.size, "registration": str(registration)},
+        f"Made the keys of a new log, {keys.origin}.",
+        "Next:",
+        f"  1. Give {registration} to whoever writes the directory, and put its next version at {config.directory}.",
+        f"  2. infoexchange-relay check --config {args.config}",
+        f"  3. infoexchange-relay serve --config {args.config}: it takes what waited in the data that was put aside.",
+        "Receipts of the lost log stay valid under the directory versions of their time.",
+    )
+    return PASSED
 
 
 def _serve(args: argparse.Namespace, out: Output) -> int:

@@ -234,5 +234,5 @@ def _connect(peer: Party) -> ExchangeError | None:
 
 
 def _stopped(detail: str) -> ExchangeError:
-    next_step = "Do not start this relay with this data; see the operator's page, What to back up."
+    next_step = "Put the newest data in place; if it is lost, see `infoexchange-relay recover --help`."
     return error(Reason.LOG_STOPPED, field="log", detail=detail, next_step=next_step)

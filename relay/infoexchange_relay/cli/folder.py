@@ -147,16 +147,22 @@ def make_folder(folder: Path, name: str, *, listen: str, nation: str | None, key
         raise error(Reason.NOT_PERMITTED, field=str(folder), detail=detail, next_step=next_step)
     witness = WitnessKeys.parse(keychain.read(folder / "witness.key", next_step=next_step))
     write_file(made.request, certificates.tls_request(name, keychain.read(folder / "tls.key", next_step=next_step)))
-    registration = {
-        "form": REGISTRATION_FORM,
-        "name": name,
-        "nation": nation or name.split(".")[1],
-        "address": f"{name}:{port}" if host in _ANY_HOST else listen,
-        "log_keys": [str(key) for key in keys.verifier_keys],
-        "witness_keys": [str(key) for key in witness.verifier_keys],
-    }
-    write_file(made.registration, json.dumps(registration, indent=1).encode() + b"\n")
+    address = f"{name}:{port}" if host in _ANY_HOST else listen
+    write_registration(made.registration, keys, witness, nation=nation or name.split(".")[1], address=address)
     # Written last: where it stands, everything before it is whole. A JSON text is a TOML text too.
     settings = TEMPLATE.format(name=json.dumps(name), listen=json.dumps(listen))
     write_file(made.config, settings.encode())
     return made
+
+
+def write_registration(file: Path, keys: LogKeys, witness: WitnessKeys, *, nation: str, address: str) -> None:
+    """Write what the directory is to say of a relay: all of it is public."""
+    registration = {
+        "form": REGISTRATION_FORM,
+        "name": keys.relay,
+        "nation": nation,
+        "address": address,
+        "log_keys": [str(key) for key in keys.verifier_keys],
+        "witness_keys": [str(key) for key in witness.verifier_keys],
+    }
+    write_file(file, json.dumps(registration, indent=1).encode() + b"\n")

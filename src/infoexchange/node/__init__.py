@@ -10,7 +10,9 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
+from hashlib import sha256
 
 from infoexchange.audit import Routing, Subject
 from infoexchange.bundle import KeyBundle
@@ -28,11 +30,12 @@ from infoexchange.node import (
     intake,
     reading,
     recalls,
+    salvage,
     statements,
 )
 from infoexchange.node.attachments import PartyChunks
 from infoexchange.node.desk import Desk, Job
-from infoexchange.ports import Clock, History, Notice, Result, Waiting
+from infoexchange.ports import Change, Clock, History, Notice, Result, Store, Waiting
 from infoexchange.recall import RecallOrder
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event
@@ -71,8 +74,12 @@ class Node(Desk):
         super().__init__(ledger, directory, depot, clock=clock, entropy=entropy)
         self.max_uncosigned = max_uncosigned
 
-    def start(self) -> None:
+    def start(self, predecessor: bytes | None = None) -> None:
         """Check the data, sign what a crash left unsigned, and log genesis and directory if they are new.
+
+        Args:
+            predecessor: For a log that follows a lost one: the last checkpoint that is known of that, empty if none is.
+                A second entry, RECOVERY, names it.
 
         Raises:
             UnavailableError: `LOG_STOPPED` when the data must not be used.
@@ -86,7 +93,23 @@ class Node(Desk):
         self.directory.party(self.name, at=now)
         routing = Routing(event=Event.LOG_GENESIS, logged_at=now, this_relay=self.name)
         genesis = self.change(routing, Subject(directory_digest=self.directory.digest), GENESIS)
-        self.ledger.commit([genesis, bulletin.directory_change(self, self.directory)])
+        recovered = [] if predecessor is None else [self._recovery(predecessor, now)]
+        self.ledger.commit([genesis, *recovered, bulletin.directory_change(self, self.directory)])
+
+    def _recovery(self, predecessor: bytes, now: datetime) -> Change:
+        """Return the change that names the log before this one."""
+        routing = Routing(event=Event.RECOVERY, logged_at=now, this_relay=self.name)
+        said = sha256(predecessor).digest() if predecessor else b""
+        subject = Subject(directory_digest=self.directory.digest, statement_digest=said)
+        return replace(self.change(routing, subject, GENESIS), exhibit=predecessor)
+
+    def salvage(self, lost: Store) -> Iterator[Result]:
+        """Take what waits in the data of the log before this one; yield what became of each, to be told.
+
+        Envelopes that went out after that data was copied go out again: whoever has them knows them by their digests.
+        """
+        for job in salvage.salvage(self, lost):
+            yield job if isinstance(job, ExchangeError) else self.commit([job])[0]
 
     def commit(self, jobs: Sequence[Job]) -> list[Result]:
         """Return the result of each job, all of them durable, logged and signed; raises as `Ledger.commit`."""
