@@ -40,7 +40,10 @@ _OPTIONS = (
     "-W", "ignore::pytest.PytestAssertRewriteWarning",  # plugins are loaded once for all runs
 )  # fmt: skip
 _MEMORY_MAX = 4 << 30  # bytes of address space: a fault may build a list without end
-_SECONDS_MIN = 4  # of the processor: loading takes one of them
+_SECONDS_MIN = 4  # of the processor: loading the library takes one of them
+_FILE_SECONDS = (
+    6  # of the processor for each test file: to load it, to collect a thousand tests and to make their world
+)
 _LOADED = "\x00loaded"  # the lines that run when a module is loaded
 
 
@@ -225,17 +228,18 @@ def start(module: str, code: CodeType | None, tests: Sequence[Test]) -> Running:
     """Start a run of tests, in their order, with another code for a module; with none, as it is."""
     reading, writing = os.pipe()
     allowed = sum(test.seconds for test in tests)
+    loading = _SECONDS_MIN + _FILE_SECONDS * len({test.file for test in tests})
     process = os.fork()
     if process == 0:
         os.close(reading)
-        _become_child(int(_SECONDS_MIN + 4 * allowed))
+        _become_child(int(loading + 4 * allowed))
         try:
             ended = _run(module, code, tests, writing)
         except BaseException:  # noqa: BLE001  a fault may raise anything while the library is loaded
             ended = 1
         os._exit(ended)
     os.close(writing)
-    return Running(process, reading, time.perf_counter() + 60 + 20 * allowed)
+    return Running(process, reading, time.perf_counter() + 60 + 20 * (loading + allowed))
 
 
 def _run(module: str, code: CodeType | None, tests: Sequence[Test], writing: int) -> int:
