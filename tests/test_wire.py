@@ -245,6 +245,36 @@ def test_payloads_without_the_outer_shape(raw: bytes, reason: Reason) -> None:
     assert reason_of(records, raw) is reason
 
 
+@pytest.mark.parametrize(
+    ("record", "number", "value"),
+    [
+        (b"\x08\x01", 1, b"\x01"),
+        (b"\x0a\x03abc", 1, b"abc"),
+        (b"\x12\x00", 2, b""),
+        (b"\x7a\x80\x01" + bytes(128), 15, bytes(128)),
+        (b"\x82\x01\x01x", 16, b"x"),
+        (b"\x80\x01\x96\x01", 16, b"\x96\x01"),
+        (b"\x19" + bytes(8), 3, bytes(8)),
+        (b"\x1d\x0a\x00\x00\x00", 3, b"\x0a\x00\x00\x00"),
+    ],
+)
+def test_a_record_comes_apart(record: bytes, number: int, value: bytes) -> None:
+    assert list(wire.top_level_records(record)) == [record]
+    assert (wire.field_number(record), wire.value_of(record)) == (number, value)
+
+
+@pytest.mark.parametrize("read", [wire.field_number, wire.value_of])
+@pytest.mark.parametrize("record", [b"\x8a\x00\x01x", b""])
+def test_what_is_no_record_does_not(read: Callable[[bytes], object], record: bytes) -> None:
+    with pytest.raises(MalformedError):
+        read(record)
+
+
+def test_a_length_that_is_longer_than_needed_is_refused() -> None:
+    with pytest.raises(MalformedError):
+        wire.value_of(b"\x0a\x81\x00x")
+
+
 def test_records_of_anything_are_all_of_it() -> None:
     seed = random.randrange(2**32)
     print("seed", seed)
