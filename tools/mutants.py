@@ -57,8 +57,9 @@ _FORMATS = (
     "recipients", "registry", "rotation", "sealed", "succession", "suites", "tlog", "vectors", "wire", "withdrawal",
     "witness",
 )  # fmt: skip
-_SECONDS_MAX = 5.0  # a test that takes longer is none of a line
-_TOTAL_MAX = 12.0  # seconds of tests for one mutation; what only a later one would notice has no test of its own
+_SECONDS_MAX = 2.0  # a test that takes longer is none of a line
+_OTHERS_MAX = 3  # test files besides the likely ones: those with the quickest tests; each takes seconds to load
+_TOTAL_MAX = 4.0  # seconds of tests for one mutation; what only a later one would notice has no test of its own
 
 
 @dataclass(frozen=True)
@@ -256,7 +257,9 @@ class _Guess:
         own = [name for name in names if name.endswith(f"_{path.stem}.py")]
         likely = [name for name, _ in noticed.most_common() if name in names and name not in own][:2]
         found += [[test for test in rest if test.file == name] for name in (*own, *likely)]
-        found.append([test for test in rest if test.file not in (*own, *likely)])
+        others = [test for test in rest if test.file not in (*own, *likely)]
+        near = list(dict.fromkeys(test.file for test in others))[:_OTHERS_MAX]
+        found.append([test for test in others if test.file in near])
         return [stage for stage in found if stage]
 
     def learn(self, module: str, by: str) -> None:

@@ -136,6 +136,8 @@ class _Sites:
         for statement in body:
             if isinstance(statement, ast.Import | ast.ImportFrom | ast.Pass) or _is_text(statement):
                 continue
+            if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "__all__":
+                continue  # names for readers and tools
             if isinstance(statement, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 yield from self._definition(statement, inside, function)
             else:
