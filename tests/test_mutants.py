@@ -140,7 +140,7 @@ def test_a_fault_is_noticed_and_sound_code_passes() -> None:
 import json, os, sys
 import mutant_tests, mutants
 mutant_tests.preload()
-mutant_tests._SECONDS_MIN = 2
+mutant_tests._SECONDS_MIN, mutant_tests._FILE_SECONDS = 2, 1
 path = mutants.PACKAGE / "wire.py"
 names = ("test_records_are_exact_slices", "test_sizes")
 test, lengths = (mutant_tests.Test(f"tests/test_wire.py::{name}", 0.1, {}) for name in names)

@@ -79,8 +79,6 @@ class Outcome:
 def preload() -> None:
     """Import what every run needs, and forget the library again."""
     sys.path[:0] = [str(SOURCE), str(ROOT / "relay"), str(TESTS)]
-    # Every run loads library and tests anew: compiled once, that takes a third of the time.
-    sys.dont_write_bytecode, sys.pycache_prefix = False, str(ROOT / "build" / "mutants" / "compiled")
     os.environ["PYTHONPATH"] = os.pathsep.join(sys.path[:3])
     for name in ("_hypothesis_pytestplugin", "pytest_cov.plugin", "pytest_timeout", "coverage"):
         import_module(name)
