@@ -7,9 +7,11 @@ from dataclasses import replace
 from conftest import RECIPIENT, SENDER
 from infoexchange.approval import Approval, Consent
 from infoexchange.attestation import Attestation, AttestationRole
+from infoexchange.audit import GROUPS
 from infoexchange.content import Content
 from infoexchange.disclosure import Disclosure
 from infoexchange.envelope import Envelope
+from infoexchange.record import LogRecord
 from infoexchange.suites import HYBRID, HYBRID_KEM, Suite
 from infoexchange.testing import Exchange
 from test_envelope import header_for
@@ -51,3 +53,11 @@ def disclosures(exchange: Exchange) -> tuple[bytes, ...]:
         envelope = Envelope.seal(content, header, [recipient], exchange.community.members[SENDER].identity.epochs[0])
         made.append(Disclosure.make(envelope.manifest, content, indices, attested=suite is HYBRID))
     return tuple(disclosure.raw for disclosure in made)
+
+
+def log_records(exchange: Exchange) -> tuple[bytes, ...]:
+    """Entries of the sender's relay as an export shows them, with more and more groups."""
+    store = exchange.node_of(SENDER).store
+    stored = store.records(range(store.head().size))
+    chosen = [GROUPS[:count] for count in (1, 2, 3)]
+    return tuple(LogRecord.make(r.entry, r.exhibit, groups).raw for groups in chosen for r in (stored[0], stored[-1]))

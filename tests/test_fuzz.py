@@ -41,6 +41,7 @@ OTHERS = (
     "infoexchange.certificates.leaf.verify_leaf",
     "infoexchange.certificates.signing_request.tls_request",
     "infoexchange.delivery.read",
+    "infoexchange.record.read_records",
     "infoexchange.wire.top_level_records",
     "infoexchange_relay.config.load",
 )
@@ -102,7 +103,7 @@ NAMES = (
     "PEM certificates", "CA certificate file", "CA key file", "TLS key file",
     "signing request", "STIX bundle", "table of attacks",
     "message as JSON", "code list", "Attestation", "Approval", "statement, of an approval", "Disclosure",
-    "Disclosure, verified",
+    "Disclosure, verified", "LogRecord", "bundle of records",
 )  # fmt: skip
 
 

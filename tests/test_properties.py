@@ -112,7 +112,7 @@ def _protobuf(exchange: Exchange, evidence: Evidence) -> dict[str, Format]:
     bundles = [member.bundle.raw for member in community.members.values()]
     orders = tuple(_recall(exchange, *names).raw for names in ((RECIPIENT,), (RECIPIENT, SECOND)))
     directory, e, manifests = community.directory, envelope_pb2, [m.manifest.raw for m in envelopes]
-    onward = Case()
+    onward, said = Case(), tuple(s.raw for s in evidence.statements)
     declared, origin = onward.second.envelope, onward.origin()
     envelopes.append(declared)
     return {
@@ -141,16 +141,14 @@ def _protobuf(exchange: Exchange, evidence: Evidence) -> dict[str, Format]:
         ),
         "Roots": Format(Roots.parse, (community.roots.raw,), message=directory_pb2.Roots),
         "Acknowledgement": Format(
-            Acknowledgement.parse,
-            tuple(s.raw for s in evidence.statements),
-            message=e.Dsse,
-            inner=audit_pb2.RecipientAcknowledgement,
+            Acknowledgement.parse, said, message=e.Dsse, inner=audit_pb2.RecipientAcknowledgement
         ),
         "RecallOrder": Format(RecallOrder.parse, orders, message=e.Dsse, inner=audit_pb2.RecallOrder),
         **_shown(exchange),
         "Routing": Format(Routing.parse, tuple(r.routing.raw for r in history), message=audit_pb2.AuditRouting),
         "Subject": Format(Subject.parse, tuple(r.subject.raw for r in history), message=audit_pb2.AuditMessage),
         "Receipt": Format(Receipt.parse, tuple(r.raw for r in history), message=audit_pb2.Receipt),
+        "LogRecord": Format(shown.LogRecord.parse, shown.log_records(exchange), message=audit_pb2.LogRecord),
         "Evidence": Format(Evidence.parse, (evidence.raw, evidence.sealed().raw), message=evidence_pb2.Evidence),
     }
 
@@ -209,7 +207,7 @@ def formats() -> dict[str, Format]:
 PROTOBUF = (
     "Envelope", "Manifest", "Dsse", "Header", "Wrap", "Content", "KeyBundle", "Listing", "Directory", "Roots",
     "Grant", "Origin", "Acknowledgement", "RecallOrder", "Attestation", "Approval", "Disclosure", "Routing", "Subject",
-    "Receipt", "Evidence",
+    "Receipt", "LogRecord", "Evidence",
 )  # fmt: skip
 TEXT = ("Note", "Checkpoint", "Proof", "Policy", "VerifierKey", "Signature", "Cosignature")
 SIGNED = ("Manifest", "KeyBundle", "Grant", "Acknowledgement", "Attestation", "Approval", "Directory")

@@ -24,7 +24,8 @@ LEAF_VERSION = 1
 SALT_SIZE = 32
 GROUP_SIZE_MAX = 64 * 1024  # tlog-tiles entries are shorter than 64 KiB
 RECEIPT_SIZE_MAX = 512 * 1024
-_GROUPS = ("routing", "message", "operational")
+LEAF_SIZE_MAX = 256  # this version's have 104 bytes
+GROUPS = ("routing", "message", "operational")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +179,23 @@ def commit(group: str, salt: bytes, raw: bytes) -> bytes:
     return sha256(b"infoexchange/audit/v1/" + group.encode() + b"\x00" + salt + raw).digest()
 
 
+def commitments(leaf: bytes, *, field: str = "leaf") -> tuple[bytes, bytes, bytes]:
+    """Return the commitments of a leaf to its groups, in the order of `GROUPS`.
+
+    Raises:
+        MalformedError: `MALFORMED`, `NOT_CANONICAL`, `UNKNOWN_VERSION`, or `BAD_FIELD` for a commitment of other than
+            32 bytes.
+        RefusedError: `TOO_LARGE`.
+    """
+    m = wire.parse(audit_pb2.AuditLeaf, leaf, size_max=LEAF_SIZE_MAX, field=field)
+    if m.version != LEAF_VERSION:
+        raise error(Reason.UNKNOWN_VERSION, field=field, detail=f"leaf version {m.version}")
+    found = (m.c_routing, m.c_message, m.c_operational)
+    for group, commitment in zip(GROUPS, found, strict=True):
+        wire.check_size(commitment, wire.DIGEST_SIZE, field=f"{field}.c_{group}")
+    return found
+
+
 @dataclass(frozen=True)
 class Entry:
     """One event: the readable groups with their salts, and the leaf that commits to them."""
@@ -203,7 +221,7 @@ class Entry:
     @functools.cached_property
     def leaf(self) -> bytes:
         """The exact bytes logged."""
-        parts = zip(_GROUPS, self.salts, (self.routing, self.message, self.operational), strict=True)
+        parts = zip(GROUPS, self.salts, (self.routing, self.message, self.operational), strict=True)
         c_routing, c_message, c_operational = (commit(group, salt, raw) for group, salt, raw in parts)
         return wire.canonical(
             audit_pb2.AuditLeaf(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from infoexchange import wire
 from infoexchange.audit import (
-    LEAF_VERSION,
+    GROUPS,
     RECEIPT_SIZE_MAX,
     SALT_SIZE,
     Entry,
@@ -15,6 +15,7 @@ from infoexchange.audit import (
     Routing,
     Subject,
     commit,
+    commitments,
 )
 from infoexchange.directory import Directory
 from infoexchange.errors import Reason, error
@@ -61,19 +62,13 @@ class Receipt:
         """
         # (1) canonical forms
         m = wire.parse(audit_pb2.Receipt, raw, size_max=RECEIPT_SIZE_MAX, field="receipt")
-        leaf = wire.parse(audit_pb2.AuditLeaf, m.leaf, size_max=256, field="receipt.leaf")
-        if leaf.version != LEAF_VERSION:
-            raise error(Reason.UNKNOWN_VERSION, field="receipt.leaf", detail=f"leaf version {leaf.version}")
+        committed = commitments(m.leaf, field="receipt.leaf")
         if m.earlier_checkpoint or m.consistency:
             raise error(Reason.BAD_FIELD, field="receipt.earlier_checkpoint", detail="not offered by this version")
         # (2) each disclosed group is the one that was logged
-        groups = (
-            ("routing", m.routing, m.routing_salt, leaf.c_routing),
-            ("message", m.message, m.message_salt, leaf.c_message),
-            ("operational", m.operational, m.operational_salt, leaf.c_operational),
-        )
-        for group, shown, salt, commitment in groups:
-            wire.check_size(commitment, wire.DIGEST_SIZE, field=f"receipt.leaf.c_{group}")
+        shown_groups = (m.routing, m.message, m.operational)
+        salts = (m.routing_salt, m.message_salt, m.operational_salt)
+        for group, shown, salt, commitment in zip(GROUPS, shown_groups, salts, committed, strict=True):
             wire.check_size(salt, SALT_SIZE, field=f"receipt.{group}_salt", optional=not shown)
             if salt and commit(group, salt, shown) != commitment:
                 raise error(Reason.BAD_COMMITMENT, field=f"receipt.{group}", detail="not the group that was logged")

@@ -6,6 +6,7 @@ A new `parse` needs one entry in a list below; a test names the one that has non
 from __future__ import annotations
 
 import functools
+import io
 import json
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,7 +20,7 @@ from fuzz import changing, key_files, mending
 from fuzz.world import RECIPIENT, SENDER, World
 from infoexchange import catalogue, certificates, delivery, hsm, wire
 from infoexchange.acknowledgement import Acknowledgement
-from infoexchange.audit import Routing, Subject
+from infoexchange.audit import GROUPS, Routing, Subject
 from infoexchange.bridges import stix, tables
 from infoexchange.bundle import KeyBundle
 from infoexchange.catalogue import codes, examples, text
@@ -41,6 +42,7 @@ from infoexchange.manifest import Manifest
 from infoexchange.origin import Origin
 from infoexchange.recall import RecallOrder
 from infoexchange.receipt import Receipt
+from infoexchange.record import LogRecord, read_records, write_records
 from infoexchange.statement import parse_statement
 from infoexchange.tlog import Checkpoint, Cosignature, Note, Policy, Proof, VerifierKey, tiles
 from infoexchange.tlog import text as tlog_text
@@ -161,6 +163,15 @@ def _in_file(read: Callable[[Path], Any], folder: Path, name: str, beside: Mappi
     return reader
 
 
+def _records(world: World) -> list[bytes]:
+    [store, *_] = (node.store for node in world.exchange.nodes.values())
+    return [LogRecord.make(r.entry, r.exhibit, GROUPS).raw for r in store.records(range(store.head().size))]
+
+
+def _read_records(raw: bytes) -> list[bytes]:
+    return list(read_records(io.BytesIO(raw).read, 3))
+
+
 def _protobuf(world: World) -> list[Target]:
     e, envelopes, manifests = envelope_pb2, world.envelopes, [m.manifest.raw for m in world.envelopes]
     statements = [s.raw for s in world.evidence[0].statements]
@@ -201,6 +212,7 @@ def _protobuf(world: World) -> list[Target]:
         _message("Routing", Routing, audit_pb2.AuditRouting, routings),
         _message("Subject", Subject, audit_pb2.AuditMessage, subjects),
         _message("Receipt", Receipt, audit_pb2.Receipt, receipts, mend=mending.lenient(mending.recommitted)),
+        _message("LogRecord", LogRecord, audit_pb2.LogRecord, _records(world)),
         _message("Evidence", Evidence, evidence_pb2.Evidence, [v.raw for v in world.evidence],
                  mend=mending.lenient(mending.renamed)),
         _message("canonical form", wire.parse, e.Header, [m.header.raw for m in envelopes], read=header),
@@ -260,6 +272,8 @@ def _log(world: World) -> list[Target]:
               read=lambda raw: tiles.parse_tile_path(_decoded(raw))),
         _of("tile", tiles.parse_tile, [bytes(96)], read=lambda raw: tiles.parse_tile(raw, 3)),
         _of("entries", tiles.parse_entries, entries, read=lambda raw: tiles.parse_entries(raw, 3)),
+        _of("bundle of records", read_records, [write_records([b"one", b"", b"x" * 300])], read=_read_records,
+            raw=write_records),
         _of("decimal", tlog_text.parse_decimal, [b"0", b"9223372036854775807", b"42"],
             read=lambda raw: tlog_text.parse_decimal(raw, field="number"), raw=lambda number: b"%d" % number),
         _of("base64", tlog_text.parse_base64, base64, raw=tlog_text.write_base64,

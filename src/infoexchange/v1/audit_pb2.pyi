@@ -320,6 +320,52 @@ class Receipt(_message.Message):
 Global___Receipt: _TypeAlias = Receipt  # noqa: Y015
 
 @_typing.final
+class LogRecord(_message.Message):
+    """What stands beside one leaf in an exported log, as far as it is shown. SPEC section Log folder."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUTING_FIELD_NUMBER: _builtins.int
+    ROUTING_SALT_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    MESSAGE_SALT_FIELD_NUMBER: _builtins.int
+    OPERATIONAL_FIELD_NUMBER: _builtins.int
+    OPERATIONAL_SALT_FIELD_NUMBER: _builtins.int
+    DOCUMENT_FIELD_NUMBER: _builtins.int
+    routing: _builtins.bytes
+    """Exact group bytes."""
+    routing_salt: _builtins.bytes
+    """32 bytes; empty = the group is not shown."""
+    message: _builtins.bytes
+    """Exact group bytes."""
+    message_salt: _builtins.bytes
+    """32 bytes; empty = the group is not shown."""
+    operational: _builtins.bytes
+    """Exact group bytes, mostly empty."""
+    operational_salt: _builtins.bytes
+    """32 bytes; empty = the group is not shown."""
+    document: _builtins.bytes
+    """The event's own document, such as a statement or a peer's receipt; only with the group "message"."""
+    def __init__(
+        self,
+        *,
+        routing: _builtins.bytes = ...,
+        routing_salt: _builtins.bytes = ...,
+        message: _builtins.bytes = ...,
+        message_salt: _builtins.bytes = ...,
+        operational: _builtins.bytes = ...,
+        operational_salt: _builtins.bytes = ...,
+        document: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "message", b"message", "message_salt", b"message_salt", "operational", b"operational", "operational_salt", b"operational_salt", "routing", b"routing", "routing_salt", b"routing_salt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LogRecord: _TypeAlias = LogRecord  # noqa: Y015
+
+@_typing.final
 class RecipientAcknowledgement(_message.Message):
     """Payload of a Dsse by the recipient's acknowledgement key."""
 
