@@ -41,7 +41,6 @@ OTHERS = (
     "infoexchange.certificates.leaf.verify_leaf",
     "infoexchange.certificates.signing_request.tls_request",
     "infoexchange.delivery.read",
-    "infoexchange.record.read_records",
     "infoexchange.wire.top_level_records",
     "infoexchange_relay.config.load",
 )

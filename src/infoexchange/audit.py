@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -26,6 +27,12 @@ GROUP_SIZE_MAX = 64 * 1024  # tlog-tiles entries are shorter than 64 KiB
 RECEIPT_SIZE_MAX = 512 * 1024
 LEAF_SIZE_MAX = 256  # this version's have 104 bytes
 GROUPS = ("routing", "message", "operational")
+PREFIXES = {group: b"infoexchange/audit/v1/" + group.encode() + b"\x00" for group in GROUPS}
+
+# Implementation constants
+_LEAF_SIZE = 104
+# Version 1 has one encoding, read at a glance: tags and lengths stand at these places, commitments between them.
+_FRAME = {0: 0x08, 1: LEAF_VERSION, 2: 0x12, 3: 32, 36: 0x1A, 37: 32, 70: 0x22, 71: 32}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +183,7 @@ class Operation:
 
 def commit(group: str, salt: bytes, raw: bytes) -> bytes:
     """Return `SHA-256("infoexchange/audit/v1/" || group || 0x00 || salt || raw)`."""
-    return sha256(b"infoexchange/audit/v1/" + group.encode() + b"\x00" + salt + raw).digest()
+    return sha256(PREFIXES[group] + salt + raw).digest()
 
 
 def commitments(leaf: bytes, *, field: str = "leaf") -> tuple[bytes, bytes, bytes]:
@@ -194,6 +201,19 @@ def commitments(leaf: bytes, *, field: str = "leaf") -> tuple[bytes, bytes, byte
     for group, commitment in zip(GROUPS, found, strict=True):
         wire.check_size(commitment, wire.DIGEST_SIZE, field=f"{field}.c_{group}")
     return found
+
+
+def are_leaves(leaves: Sequence[bytes]) -> bool:
+    """Whether `commitments` takes every one of these; read by the million, they are looked at together."""
+    joined = b"".join(leaves)
+    return all(len(leaf) == _LEAF_SIZE for leaf in leaves) and all(
+        joined[place::_LEAF_SIZE] == bytes([value]) * len(leaves) for place, value in _FRAME.items()
+    )
+
+
+def commitments_in(leaf: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return what `commitments` does, of one of those that `are_leaves` has taken."""
+    return leaf[4:36], leaf[38:70], leaf[72:104]
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from infoexchange.directory import Directory
 from infoexchange.errors import Reason, error
 from infoexchange.log import log_keys
 from infoexchange.ports import Log
-from infoexchange.tlog import Checkpoint, merkle, tiles
+from infoexchange.tlog import Checkpoint
+from infoexchange.tlog.rehash import Rehash
 
 # Implementation constants
 _LEAVES_PER_CALL = 1024  # 104-byte leaves: 100 KiB a call
@@ -31,7 +32,7 @@ def verify_log(log: Log, directory: Directory, relay: str, *, progress: Progress
     """
     signed = Checkpoint.parse(log.checkpoint())
     signed.verify(log_keys(directory, relay))
-    tree = Tree()
+    tree = Rehash()
     while tree.size < signed.size:
         leaves = log.leaves(tree.size, min(_LEAVES_PER_CALL, signed.size - tree.size))
         if not leaves:
@@ -42,23 +43,3 @@ def verify_log(log: Log, directory: Directory, relay: str, *, progress: Progress
     if tree.root != signed.root:
         raise error(Reason.BAD_PROOF, field="log", detail=f"the leaves of {relay} do not give the signed root")
     return signed
-
-
-class Tree:
-    """A Merkle tree that keeps its right edge only, so that a log of any length is hashed in constant memory."""
-
-    def __init__(self) -> None:
-        """Start empty."""
-        self.size = 0
-        self.root = merkle.EMPTY_ROOT
-        self._edge: dict[tuple[int, int], bytes] = {}
-
-    def extend(self, leaves: Sequence[bytes]) -> None:
-        """Append leaves."""
-        hashes = [merkle.leaf_hash(leaf) for leaf in leaves]
-        changed, self.root = tiles.extend(self.size, hashes, lambda level, n: self._edge[level, n])
-        self.size += len(leaves)
-        self._edge |= changed
-        # Tiles left of the last one of their level are never read again.
-        last = {level: max(n for at, n in self._edge if at == level) for level, _ in self._edge}
-        self._edge = {(level, n): tile for (level, n), tile in self._edge.items() if n == last[level]}

@@ -6,27 +6,35 @@ commitment cannot be computed again. What is not shown leaves no trace: an empty
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
 
 from infoexchange import wire
-from infoexchange.audit import GROUP_SIZE_MAX, GROUPS, SALT_SIZE, Entry, commit, commitments
-from infoexchange.errors import Reason, error
-from infoexchange.listing import DIRECTORY_SIZE_MAX
+from infoexchange.audit import (
+    GROUP_SIZE_MAX,
+    GROUPS,
+    PREFIXES,
+    RECEIPT_SIZE_MAX,
+    SALT_SIZE,
+    Entry,
+    commitments,
+)
+from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.tlog import tiles
 from infoexchange.v1 import audit_pb2
 
 # Specification constants
-RECORD_SIZE_MAX = DIRECTORY_SIZE_MAX + 4 * GROUP_SIZE_MAX  # the largest document, three groups, and room around them
+RECORD_SIZE_MAX = RECEIPT_SIZE_MAX + 4 * GROUP_SIZE_MAX  # the longest document, three groups, and room around them
+RECORDS_SIZE_MAX = tiles.WIDTH * (4 + RECORD_SIZE_MAX) + 32  # so much memory reads any bundle
 _LENGTH_SIZE = 4  # a uint32: documents are longer than the 64 KiB of a tile's entry
 _CHECK_SIZE = 32  # SHA-256
 
 EMPTY = b""
 """The record of an entry of which nothing is shown."""
 
-ReadBytes = Callable[[int], bytes]
-"""Gives the next bytes of a file, at most so many; nothing at its end."""
+_SALT_SIZES = {0, SALT_SIZE}
+_ROUTING, _MESSAGE, _OPERATIONAL = (PREFIXES[group] for group in GROUPS)
 
 
 @dataclass(frozen=True)
@@ -60,7 +68,8 @@ class LogRecord:
 
         Args:
             entry: As the store has it, without salts where it was erased.
-            document: The event's own; it tells what the group "message" tells, and is shown with it only.
+            document: The event's own; it tells what the group "message" tells, and is shown with it only. That of
+                DIRECTORY_VERSION stands in a folder of its own.
             shown: Some of `audit.GROUPS`; "routing" is among them if any is.
         """
         kept = {group for group, salt in zip(GROUPS, entry.salts, strict=True) if salt and group in shown}
@@ -91,17 +100,8 @@ class LogRecord:
             MalformedError: `MALFORMED`, `NOT_CANONICAL` or `BAD_FIELD`.
             RefusedError: `TOO_LARGE`.
         """
-        # (1) canonical form; each group with its salt, "routing" before any other, a document with "message" only
-        m = wire.parse(audit_pb2.LogRecord, raw, size_max=RECORD_SIZE_MAX, field="record")
-        groups, salts = (m.routing, m.message, m.operational), _salts(m)
-        for group, shown, salt in zip(GROUPS, groups, salts, strict=True):
-            if len(salt) != SALT_SIZE and (salt or shown):
-                raise error(Reason.BAD_FIELD, field=f"record.{group}_salt", detail=f"{len(salt)} bytes")
-        if not salts[0] and any(salts):
-            raise error(Reason.BAD_FIELD, field="record.routing", detail="another group is shown, and this is not")
-        if m.document and not salts[1]:
-            raise error(Reason.BAD_FIELD, field="record.document", detail="shown without the group that names it")
-        return cls(raw, groups, salts, m.document)
+        m = _message(raw)
+        return cls(raw, (m.routing, m.message, m.operational), _salts(m), m.document)
 
     @property
     def is_empty(self) -> bool:
@@ -115,15 +115,54 @@ class LogRecord:
             MalformedError: As `audit.commitments`.
             UntrustedError: `BAD_COMMITMENT`.
         """
-        # (2) the leaf is a canonical AuditLeaf, and each group shown gives its commitment
-        self.check(commitments(leaf))
+        _check(_message(self.raw), commitments(leaf))
         return ShownEntry(*self.groups, self.salts, leaf)
 
-    def check(self, committed: tuple[bytes, bytes, bytes]) -> None:
-        """Return if every group shown gives its commitment, or raise `BAD_COMMITMENT`."""
-        for group, raw, salt, commitment in zip(GROUPS, self.groups, self.salts, committed, strict=True):
-            if salt and commit(group, salt, raw) != commitment:
-                raise error(Reason.BAD_COMMITMENT, field=f"record.{group}", detail="not the group that was logged")
+
+def check_record(raw: bytes, committed: tuple[bytes, bytes, bytes]) -> bool:
+    """Return whether a record has a document, once it is found to be what its leaf commits to.
+
+    As `LogRecord.parse` and `verify`, for the auditor who has read the leaf's commitments already and looks at records
+    by the million.
+
+    Raises:
+        MalformedError: As `LogRecord.parse`.
+        UntrustedError: `BAD_COMMITMENT`.
+    """
+    m = _message(raw)
+    _check(m, committed)
+    return bool(m.document)
+
+
+def _message(raw: bytes) -> audit_pb2.LogRecord:
+    # (1) canonical form; each group with its salt, "routing" before any other, a document with "message" only
+    m = wire.parse(audit_pb2.LogRecord, raw, size_max=RECORD_SIZE_MAX, field="record")
+    routing, message, operational = len(m.routing_salt), len(m.message_salt), len(m.operational_salt)
+    if not {routing, message, operational} <= _SALT_SIZES:
+        detail = f"salts of {routing}, {message} and {operational} bytes"
+        raise error(Reason.BAD_FIELD, field="record", detail=detail)
+    if (m.routing and not routing) or (m.message and not message) or (m.operational and not operational):
+        raise error(Reason.BAD_FIELD, field="record", detail="a group without its salt")
+    if not routing and (message or operational):
+        raise error(Reason.BAD_FIELD, field="record.routing", detail="another group is shown, and this is not")
+    if m.document and not message:
+        raise error(Reason.BAD_FIELD, field="record.document", detail="shown without the group that names it")
+    return m
+
+
+def _check(m: audit_pb2.LogRecord, committed: tuple[bytes, bytes, bytes]) -> None:
+    # (2) each group shown gives the commitment of the leaf; written out, as this is where an auditor's time goes
+    c_routing, c_message, c_operational = committed
+    if (salt := m.routing_salt) and sha256(_ROUTING + salt + m.routing).digest() != c_routing:
+        raise _another("routing")
+    if (salt := m.message_salt) and sha256(_MESSAGE + salt + m.message).digest() != c_message:
+        raise _another("message")
+    if (salt := m.operational_salt) and sha256(_OPERATIONAL + salt + m.operational).digest() != c_operational:
+        raise _another("operational")
+
+
+def _another(group: str) -> ExchangeError:
+    return error(Reason.BAD_COMMITMENT, field=f"record.{group}", detail="not the group that was logged")
 
 
 def _salts(m: audit_pb2.LogRecord) -> tuple[bytes, bytes, bytes]:
@@ -145,29 +184,22 @@ def write_records(raws: Iterable[bytes]) -> bytes:
     return body + sha256(body).digest()
 
 
-def read_records(read: ReadBytes, width: int) -> Iterator[bytes]:
-    """Yield the records of a bundle, which must hold exactly `width` of them; the last one comes once all is checked.
+def parse_records(raw: bytes, width: int) -> list[bytes]:
+    """Return the records of a bundle, which must hold exactly `width` of them.
 
     Raises:
-        MalformedError: `MALFORMED` for a file that ends too early or too late, or does not have its check sum.
-        RefusedError: `TOO_LARGE`, before such a record is read.
+        MalformedError: `MALFORMED` for any other length, or another check sum.
     """
-    seen = sha256()
-
-    def take(size: int) -> bytes:
-        found = read(size)
-        if len(found) != size:
-            raise error(Reason.MALFORMED, field="records", detail="the bundle ends within a record")
-        return found
-
-    for place in range(1, width + 1):
-        prefix = take(_LENGTH_SIZE)
-        size = int.from_bytes(prefix, "big")
-        if size > RECORD_SIZE_MAX:
-            raise error(Reason.TOO_LARGE, field="records", detail=f"{size} bytes, at most {RECORD_SIZE_MAX}")
-        raw = take(size)
-        seen.update(prefix)
-        seen.update(raw)
-        if place == width and (take(_CHECK_SIZE) != seen.digest() or read(1)):
-            raise error(Reason.MALFORMED, field="records", detail="the bundle does not match its check sum")
-        yield raw
+    end = len(raw) - _CHECK_SIZE
+    if end < 0 or sha256(memoryview(raw)[:end]).digest() != raw[end:]:
+        raise error(Reason.MALFORMED, field="records", detail="the bundle does not match its check sum")
+    records, at = [], 0
+    for _ in range(width):
+        start = at + _LENGTH_SIZE
+        at = start + int.from_bytes(raw[start - _LENGTH_SIZE : start], "big")
+        records.append(raw[start:at])
+        if at > end:
+            break
+    if at != end:
+        raise error(Reason.MALFORMED, field="records", detail=f"the bundle does not hold just {width} records")
+    return records

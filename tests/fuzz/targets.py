@@ -6,7 +6,6 @@ A new `parse` needs one entry in a list below; a test names the one that has non
 from __future__ import annotations
 
 import functools
-import io
 import json
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -42,7 +41,7 @@ from infoexchange.manifest import Manifest
 from infoexchange.origin import Origin
 from infoexchange.recall import RecallOrder
 from infoexchange.receipt import Receipt
-from infoexchange.record import LogRecord, read_records, write_records
+from infoexchange.record import LogRecord, parse_records, write_records
 from infoexchange.statement import parse_statement
 from infoexchange.tlog import Checkpoint, Cosignature, Note, Policy, Proof, VerifierKey, tiles
 from infoexchange.tlog import text as tlog_text
@@ -168,10 +167,6 @@ def _records(world: World) -> list[bytes]:
     return [LogRecord.make(r.entry, r.exhibit, GROUPS).raw for r in store.records(range(store.head().size))]
 
 
-def _read_records(raw: bytes) -> list[bytes]:
-    return list(read_records(io.BytesIO(raw).read, 3))
-
-
 def _protobuf(world: World) -> list[Target]:
     e, envelopes, manifests = envelope_pb2, world.envelopes, [m.manifest.raw for m in world.envelopes]
     statements = [s.raw for s in world.evidence[0].statements]
@@ -272,8 +267,8 @@ def _log(world: World) -> list[Target]:
               read=lambda raw: tiles.parse_tile_path(_decoded(raw))),
         _of("tile", tiles.parse_tile, [bytes(96)], read=lambda raw: tiles.parse_tile(raw, 3)),
         _of("entries", tiles.parse_entries, entries, read=lambda raw: tiles.parse_entries(raw, 3)),
-        _of("bundle of records", read_records, [write_records([b"one", b"", b"x" * 300])], read=_read_records,
-            raw=write_records),
+        _of("bundle of records", parse_records, [write_records([b"one", b"", b"x" * 300])],
+            read=lambda raw: parse_records(raw, 3), raw=write_records),
         _of("decimal", tlog_text.parse_decimal, [b"0", b"9223372036854775807", b"42"],
             read=lambda raw: tlog_text.parse_decimal(raw, field="number"), raw=lambda number: b"%d" % number),
         _of("base64", tlog_text.parse_base64, base64, raw=tlog_text.write_base64,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from infoexchange import certificates, suites
-from infoexchange.auditor import Progress, Tree
+from infoexchange.auditor import Progress
 from infoexchange.cli.output import of_system
 from infoexchange.directory import Directory
 from infoexchange.endings import Ending
@@ -28,6 +28,7 @@ from infoexchange.log import LogKeys, NoteKeys
 from infoexchange.ports import Store
 from infoexchange.states import Event
 from infoexchange.tlog import Checkpoint, merkle
+from infoexchange.tlog.rehash import Rehash
 from infoexchange.witness import WitnessKeys
 from infoexchange_relay import expiry
 from infoexchange_relay.config import Config, parse_address
@@ -198,7 +199,7 @@ class Checks:
                 raise missing(self._config.store, f"{recover} The latch says that {size} entries were signed.")
             return "new, nothing logged yet"
         with open_store(self._config.store) as store:
-            head, tree = store.head(), Tree()
+            head, tree = store.head(), Rehash()
             if not size and head.size > FIRST_BATCH:
                 raise _stopped(f"there are {head.size} entries, but no latch: it was lost or is not mounted")
             for what, until, expected in (("signed", size, root), ("stored", head.size, head.root)):
@@ -207,7 +208,7 @@ class Checks:
                     raise _stopped(f"the leaves of the first {until} entries do not give the {what} root")
         return f"{head.size} entries, {size} of them signed"
 
-    def _extend(self, tree: Tree, store: Store, until: int, total: int) -> None:
+    def _extend(self, tree: Rehash, store: Store, until: int, total: int) -> None:
         while tree.size < until:
             leaves = store.leaves(tree.size, min(_LEAVES_PER_READ, until - tree.size))
             if not leaves:

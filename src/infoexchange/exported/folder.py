@@ -5,15 +5,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
-from itertools import islice
 from pathlib import Path
 
-from infoexchange.audit import Routing
+from infoexchange.audit import Routing, Subject
+from infoexchange.directory import Directory
 from infoexchange.errors import Reason, error
 from infoexchange.home.files import in_file, missing
 from infoexchange.listing import DIRECTORY_SIZE_MAX
 from infoexchange.ports import Record
-from infoexchange.record import LogRecord, ShownEntry, read_records, records_path
+from infoexchange.record import EMPTY, RECORDS_SIZE_MAX, LogRecord, ShownEntry, parse_records, records_path
 from infoexchange.states import Event
 from infoexchange.tlog import Checkpoint, tiles
 from infoexchange.tlog.merkle import HASH_SIZE
@@ -81,15 +81,20 @@ class LogFolder:
             found += entries[first:last]
         return found
 
-    def raw_records(self, start: int, count: int) -> Iterator[bytes]:
-        """Yield the bytes of records in order, empty where nothing is shown, reading a file as far as is asked.
+    def raw_records(self, start: int, count: int) -> list[bytes]:
+        """Return the bytes of records in order, empty where nothing is shown; nothing at all where no file is.
 
         Raises:
             MalformedError: A bundle of records is not one.
             RefusedError: `TOO_LARGE`.
         """
+        found: list[bytes] = []
+        there = False
         for n, first, last in _bundles(start, min(start + count, self.size)):
-            yield from islice(self._records(n), first, last)
+            records = self._records(n)
+            there = there or records is not None
+            found += [EMPTY] * (last - first) if records is None else records[first:last]
+        return found if there else []
 
     def records(self, start: int, count: int) -> list[Record | None]:
         """Return entries as far as they are shown, each found to be what its leaf commits to; nothing for the others.
@@ -101,12 +106,12 @@ class LogFolder:
             MalformedError: A file, a record or a group is not one.
             UntrustedError: `BAD_COMMITMENT`.
         """
-        leaves = self.leaves(start, count)
+        leaves, raws = self.leaves(start, count), self.raw_records(start, count)
         found: list[Record | None] = []
-        for index, (leaf, raw) in enumerate(zip(leaves, self.raw_records(start, count), strict=False), start):
+        for index, (leaf, raw) in enumerate(zip(leaves, raws or [EMPTY] * len(leaves), strict=False), start):
             with in_file(self.path / records_path(index // tiles.WIDTH)):
                 record = LogRecord.parse(raw)
-                found.append(None if record.is_empty else _record(index, record.verify(leaf), record.document))
+                found.append(None if record.is_empty else self._record(index, record.verify(leaf), record.document))
         return found
 
     def directories(self) -> Sequence[bytes]:
@@ -124,6 +129,19 @@ class LogFolder:
             found.append(raw)
         return found
 
+    @functools.cached_property
+    def _documents(self) -> dict[bytes, bytes]:
+        """Directory versions by digest: records leave them out."""
+        return {Directory.held(raw).digest: raw for raw in self.directories()}
+
+    def _record(self, index: int, entry: ShownEntry, document: bytes) -> Record:
+        said = Routing.parse(entry.routing)
+        whole = said.event in (Event.ACCEPTED, Event.RECALL_ORDERED)  # about all recipients, even if there is one only
+        party = said.next_relay or (said.recipients[0] if len(said.recipients) == 1 and not whole else "")
+        if said.event is Event.DIRECTORY_VERSION and entry.salts[1]:
+            document = self._documents.get(Subject.parse(entry.message).directory_digest, b"")
+        return Record(index, entry, said.event, party, document)
+
     def _entries(self, n: int) -> list[bytes] | None:
         width = tiles.width_at(0, n, self.size)
         for each in dict.fromkeys((width, tiles.WIDTH)):
@@ -133,15 +151,15 @@ class LogFolder:
                     return tiles.parse_entries(raw, each)[:width]
         return None
 
-    def _records(self, n: int) -> Iterator[bytes]:
+    def _records(self, n: int) -> list[bytes] | None:
         width = tiles.width_at(0, n, self.size)
         for each in dict.fromkeys((width, tiles.WIDTH)):
             file = self.path / records_path(n, each)
-            if file.is_file():
-                with in_file(file), file.open("rb") as opened:
-                    yield from read_records(opened.read, each)
-                return
-        yield from (b"" for _ in range(width))
+            raw = _read(file, RECORDS_SIZE_MAX)
+            if raw is not None:
+                with in_file(file):
+                    return parse_records(raw, each)[:width]
+        return None
 
     def _bytes(self, level: int, n: int, width: int, size_max: int) -> bytes | None:
         return _read(self.path / tiles.tile_path(level, n, width), size_max)
@@ -172,10 +190,3 @@ def _bundles(start: int, end: int) -> Iterator[tuple[int, int, int]]:
         last = min(tiles.WIDTH, end - n * tiles.WIDTH)
         yield n, first, last
         start = n * tiles.WIDTH + last
-
-
-def _record(index: int, entry: ShownEntry, document: bytes) -> Record:
-    said = Routing.parse(entry.routing)
-    whole = said.event in (Event.ACCEPTED, Event.RECALL_ORDERED)  # about all recipients, even if there is one only
-    party = said.next_relay or (said.recipients[0] if len(said.recipients) == 1 and not whole else "")
-    return Record(index, entry, said.event, party, document)

@@ -179,7 +179,7 @@ class _Run:
             if width == tiles.WIDTH and (self._path / path).exists():
                 continue
             stored = self._source.records(range(n * tiles.WIDTH, n * tiles.WIDTH + width))
-            made = (LogRecord.make(record.entry, record.exhibit, self._shown).raw for record in stored)
+            made = (LogRecord.make(r.entry, _document(r), self._shown).raw for r in stored)
             self._write(path, write_records(made))
 
     def _write_directories(self) -> int:
@@ -231,6 +231,11 @@ class _Run:
                 file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # what is needed still stands there
             folder.rmdir()
+
+
+def _document(record: Record) -> bytes:
+    """Return what stands in an entry's record: directories have files of their own."""
+    return b"" if record.event is Event.DIRECTORY_VERSION else record.exhibit
 
 
 @contextlib.contextmanager
