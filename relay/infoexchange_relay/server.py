@@ -143,8 +143,8 @@ class PartyDesk:
         return await self._batching.settle(decisions, sum(len(bundle.raw) for bundle in bundles), caller.name)
 
     async def checkpoint(self) -> bytes:
-        """Return the newest signed checkpoint."""
-        return self._node.ledger.checkpoint()
+        """Return the newest signed checkpoint, cosigned once it is."""
+        return self._node.ledger.published()
 
     async def leaves(self, start: int, count: int) -> Sequence[bytes]:
         """Return leaves under the newest checkpoint: what stands above it has no proof yet."""

@@ -15,6 +15,7 @@ from infoexchange.audit import Routing, Subject, are_leaves, commitments, commit
 from infoexchange.directory import Directory
 from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
 from infoexchange.exhibit import check_exhibit
+from infoexchange.listing import Roots
 from infoexchange.log import log_keys
 from infoexchange.quorum import policy_for
 from infoexchange.record import LogRecord, check_record
@@ -275,6 +276,22 @@ class _Walk:
             self._documents.note(_at(index, problem))
         except OpenQuestionError as question:
             self._documents.note(OpenQuestionError(question.reason, f"entry {index}: {question.detail}"))
+
+
+def history(raws: Sequence[bytes], roots: Roots) -> list[Directory]:
+    """Return directory versions from the first on that these roots have signed, each following the one before.
+
+    Raises:
+        UntrustedError: As `Directory.succeed`: one does not follow.
+    """
+    found: list[Directory] = []
+    for raw in raws:
+        try:
+            found.append(found[-1].succeed(raw) if found else Directory.parse(raw, roots=roots))
+        except ExchangeError:
+            if found:
+                raise  # before the first, versions are signed by roots of earlier times
+    return found
 
 
 def _at(index: int, problem: ExchangeError) -> ExchangeError:

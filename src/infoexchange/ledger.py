@@ -47,6 +47,11 @@ class Ledger:
         """Return the newest signed checkpoint."""
         return self._signed.raw if self._signed else b""
 
+    def published(self) -> bytes:
+        """Return the newest signed checkpoint, with its cosignatures once there are enough of them."""
+        witnessed = self._witnessed
+        return witnessed.raw if witnessed and witnessed.size == self.size else self.checkpoint()
+
     def load(self) -> None:
         """Check that data and latch fit together; nothing is changed.
 

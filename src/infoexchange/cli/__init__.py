@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from infoexchange.cli import (
     archive,
+    audit,
     bundle,
     ca,
     demo,
@@ -27,7 +28,23 @@ from infoexchange.cli.output import Output
 from infoexchange.cli.parser import Parser, parsed
 
 # Each has `register(subparsers)`; help lists the commands in this order.
-COMMANDS = (demo, mail, receive, recall, archive, onward, share, types, evidence, keys, bundle, keyfile, directory, ca)
+COMMANDS = (
+    demo,
+    mail,
+    receive,
+    recall,
+    archive,
+    onward,
+    share,
+    types,
+    evidence,
+    audit,
+    keys,
+    bundle,
+    keyfile,
+    directory,
+    ca,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -249,8 +249,8 @@ class DirectRelay:
         return self._commit([partial(self._node.decide_bundle, self._party, bundle) for bundle in bundles])
 
     def checkpoint(self) -> bytes:
-        """Return the newest signed checkpoint."""
-        return self._node.ledger.checkpoint()
+        """Return the newest signed checkpoint, cosigned once it is."""
+        return self._node.ledger.published()
 
     def leaves(self, start: int, count: int) -> Sequence[bytes]:
         """Return leaves in order."""

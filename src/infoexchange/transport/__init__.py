@@ -7,6 +7,16 @@ refused. Importing this package loads grpc; `import infoexchange` does not.
 
 from infoexchange.transport.channel import HARDENED, MESSAGE_SIZE_MAX, open_channel, utc_now
 from infoexchange.transport.remote import RemoteRelay
-from infoexchange.transport.session import connect, follow, reach
+from infoexchange.transport.session import connect, follow, reach, visit
 
-__all__ = ["HARDENED", "MESSAGE_SIZE_MAX", "RemoteRelay", "connect", "follow", "open_channel", "reach", "utc_now"]
+__all__ = [
+    "HARDENED",
+    "MESSAGE_SIZE_MAX",
+    "RemoteRelay",
+    "connect",
+    "follow",
+    "open_channel",
+    "reach",
+    "utc_now",
+    "visit",
+]

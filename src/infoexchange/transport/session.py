@@ -9,9 +9,11 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from infoexchange.bundle import KeyBundle
+from infoexchange.certificates import to_pem
 from infoexchange.directory import Directory
-from infoexchange.errors import Reason, UnavailableError, UntrustedError
+from infoexchange.errors import Reason, UnavailableError, UntrustedError, error
 from infoexchange.keys import Identity
+from infoexchange.listing import Role
 from infoexchange.mailbox import Mailbox
 from infoexchange.ports import Spool
 from infoexchange.retention import Archive
@@ -105,6 +107,22 @@ def reach(home: Premises, *, timeout: timedelta = TIMEOUT) -> Iterator[RemoteRel
     channel = open_channel(relay.address, name=relay.name, roots=tls.roots, certificate=tls.chain, key=tls.key)
     with contextlib.closing(channel):
         yield RemoteRelay(channel, timeout=timeout, address=relay.address)
+
+
+@contextlib.contextmanager
+def visit(home: Premises, relay: str, *, timeout: timedelta = TIMEOUT) -> Iterator[RemoteRelay]:
+    """Give any relay of the directory, for what every party may read there: its log.
+
+    Raises:
+        UntrustedError: `UNKNOWN_PARTY` when the directory has no such relay, `BAD_CERTIFICATE`.
+    """
+    party = home.directory.party(relay, at=utc_now())
+    if party.role is not Role.RELAY:
+        raise error(Reason.UNKNOWN_PARTY, field="relay", detail=f"{relay} is an agency")
+    roots = b"".join(map(to_pem, home.directory.nation(party.nation).tls_cas))
+    channel = open_channel(party.address, name=relay, roots=roots, certificate=home.tls.chain, key=home.tls.key)
+    with contextlib.closing(channel):
+        yield RemoteRelay(channel, timeout=timeout, address=party.address)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,83 @@
+"""Export: puts the audit log into a folder of static files while the relay runs, for auditors and foreign tools."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from infoexchange.audit import GROUPS
+from infoexchange.cli.output import PASSED, Output, UsageError
+from infoexchange.cli.parser import add_command
+from infoexchange.directory import Directory
+from infoexchange.errors import ExchangeError
+from infoexchange.exported import LogFolder, export_log
+from infoexchange.exported.folder import CHECKPOINT
+from infoexchange.home.files import in_file, missing
+from infoexchange.log import log_keys
+from infoexchange.states import Event
+from infoexchange.tlog import Checkpoint
+from infoexchange_relay.config import Config
+from infoexchange_relay.stores import FileLatch, SqliteStore, open_store
+
+Load = Callable[[argparse.Namespace], Config]
+
+
+def register(commands: Any, load: Load) -> None:
+    """Add `export`."""
+    export = add_command(
+        commands, "export", "put the audit log into a folder for auditors; again, to add what is new", _run
+    )
+    export.add_argument("--config", metavar="FILE", type=Path, required=True, help="relay.toml")
+    export.add_argument("--to", metavar="DIR", type=Path, required=True, help="folder; made when there is none")
+    export.add_argument(
+        "--groups",
+        metavar="GROUPS",
+        default="",
+        help=f"what auditors may read of every entry: some of {','.join(GROUPS)}; without it nothing",
+    )
+    export.set_defaults(load=load)
+
+
+def _run(args: argparse.Namespace, out: Output) -> int:
+    shown = tuple(group.strip() for group in args.groups.split(",")) if args.groups else ()
+    if not set(shown) <= set(GROUPS):
+        raise UsageError(f"--groups takes some of {', '.join(GROUPS)}, with commas between them")
+    if shown and "routing" not in shown:
+        raise UsageError("--groups: routing goes with each of the others")
+    config: Config = args.load(args)
+    if not config.store.exists():
+        raise missing(config.store, "Run the relay first; it makes its log when it starts.")
+    with open_store(config.store) as store, out.progress("Exporting the audit log") as progress:
+        # Before anything of the data is read: what comes meanwhile is not covered by it, and waits for the next run.
+        checkpoint = _checkpoint(config, args.to, store)
+        done = export_log(store, args.to, checkpoint, shown=shown, progress=progress)
+    out.show(
+        {"folder": str(args.to), "origin": checkpoint.origin, "size": done.size, "new": done.size - done.before}
+        | {"groups": list(shown), "files": done.files, "directories": done.directories},
+        f"{args.to}: {done.size} entries of {checkpoint.origin}, {done.size - done.before} of them new; "
+        f"{done.files} files written, {done.directories} directory versions.",
+        f"Shown of every entry: {', '.join(shown) or 'nothing'}.",
+        f"Next: infoexchange audit verify-log {args.to} --roots {config.roots}",
+    )
+    return PASSED
+
+
+def _checkpoint(config: Config, folder: Path, store: SqliteStore) -> Checkpoint:
+    """Return the newest checkpoint that witnesses have cosigned, or the newest signed one where the folder is ahead."""
+    note = FileLatch(config.latch).read()
+    logged = store.exhibits(Event.DIRECTORY_VERSION)
+    if not note or not logged:
+        raise missing(config.latch, "Run the relay first; it signs its log when it starts.")
+    keys = log_keys(Directory.held(logged[-1]), config.name)  # no private key is needed to hand out what is signed
+    with in_file(config.latch):
+        signed = Checkpoint.parse(note)
+        signed.verify(keys)
+    try:
+        cosigned = Checkpoint.parse(config.cosigned.read_bytes())
+        cosigned.verify(keys)
+    except (OSError, ExchangeError):
+        return signed
+    there = LogFolder(folder).size if (folder / CHECKPOINT).exists() else 0
+    return cosigned if there <= cosigned.size <= signed.size else signed

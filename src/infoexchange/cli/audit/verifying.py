@@ -1,0 +1,155 @@
+"""Verifying: hash a whole log again, from a folder or from a relay, and print one finding for each question."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from infoexchange.cli.evidence import findings
+from infoexchange.cli.output import Output, UsageError
+from infoexchange.cli.parser import Subparsers, add_command
+from infoexchange.cli.passphrase import add_passphrase
+
+if TYPE_CHECKING:
+    from infoexchange.directory import Directory
+    from infoexchange.exported import LogFolder
+    from infoexchange.listing import Roots
+    from infoexchange.tlog import Policy
+    from infoexchange.verdict import Report
+
+Progress = Callable[[int, int], None]
+
+
+def register(group: Subparsers) -> None:
+    """Add `audit verify-log`."""
+    verify = add_command(
+        group, "verify-log", "hash every entry and every record of a log again, and judge its checkpoint", _verify
+    )
+    verify.add_argument("log", metavar="DIR-or-RELAY", help="folder that `infoexchange-relay export` wrote, or a relay")
+    verify.add_argument("--roots", metavar="FILE", type=Path, help="for a folder: trust anchor, the root keys")
+    verify.add_argument("--directory", metavar="FILE", type=Path, help="for a folder: this directory, not its own copy")
+    verify.add_argument("--home", metavar="HOME", type=Path, help="for a relay: folder of the agency that asks")
+    verify.add_argument("--policy", metavar="FILE", type=Path, help="who must have cosigned, as C2SP tlog-policy says")
+    add_passphrase(verify, pin=True)
+
+
+def _verify(args: argparse.Namespace, out: Output) -> int:
+    from infoexchange.home.files import in_file, read_file
+    from infoexchange.tlog import Policy
+
+    policy = None
+    if args.policy:
+        with in_file(args.policy):
+            policy = Policy.parse(read_file(args.policy, next_step="Check the path."))
+    if Path(args.log).is_dir():
+        report = _folder(args, policy, out)
+    elif "/" in args.log or "." not in args.log:
+        raise UsageError(f"there is no folder {args.log}, and no relay has such a name")
+    else:
+        report = _relay(args, policy, out)
+    checks = [
+        {"name": c.name, "verdict": c.verdict.word, "reason": c.reason, "detail": c.detail} for c in report.checks
+    ]
+    data = {"log": args.log, "verdict": report.verdict.word, "checks": checks}
+    out.show(data, findings(report), f"{report.verdict.word}  {args.log}")
+    code: int = report.verdict.value
+    return code
+
+
+def _folder(args: argparse.Namespace, policy: Policy | None, out: Output) -> Report:
+    from infoexchange.directory import Directory
+    from infoexchange.exported import LogFolder
+    from infoexchange.home.files import in_file, read_file
+    from infoexchange.listing import Roots
+
+    if args.roots is None or args.home is not None:
+        raise UsageError("for a folder name the trust anchor, with --roots FILE, and no --home")
+    with in_file(args.roots):
+        roots = Roots.parse(read_file(args.roots, next_step="Ask the directory's maintainers for the root keys."))
+    own = None
+    if args.directory:
+        with in_file(args.directory):
+            own = Directory.parse(read_file(args.directory, next_step="Check the path."), roots=roots)
+    with out.progress("Hashing the log again") as progress:
+        return inspect_folder(LogFolder(args.log), roots, own, policy=policy, progress=progress)
+
+
+def inspect_folder(
+    folder: LogFolder,
+    roots: Roots,
+    own: Directory | None = None,
+    *,
+    policy: Policy | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Return the findings on an exported log; reads the clock only to refuse signatures from the future.
+
+    Args:
+        folder: The log.
+        roots: Trust anchor.
+        own: A directory verified under it, to be used instead of the folder's newest.
+        policy: Who must have cosigned; without it the directory says.
+        progress: Told how far the work is.
+    """
+    from infoexchange.inspection import Inspection, Standard
+    from infoexchange.verdict import Examination, Report
+
+    folder.checkpoint()  # a folder without one is no log, and nothing can be found about it
+    found: list[Directory] = []
+
+    def who_is_who() -> str:
+        found.extend(_directories(folder, roots, own))
+        last = found[-1]
+        return f"version {last.version} of {last.listing.community}, signed by {', '.join(last.signers)}"
+
+    first = Examination()
+    if not first.check("directory", who_is_who):
+        return first.report()
+    inspection = Inspection(folder, Standard(directories=found, policy=policy), now=datetime.now(UTC), files=folder)
+    return Report((*first.report().checks, *inspection.report(progress).checks))
+
+
+def _directories(folder: LogFolder, roots: Roots, own: Directory | None) -> Sequence[Directory]:
+    """Return the versions that count, ascending: those of the folder that follow one another, and the auditor's own.
+
+    A second history beside the auditor's own is a fault of the log; whatever else is wrong with the folder's versions
+    is none where the auditor has a directory.
+    """
+    from infoexchange.errors import ExchangeError, Reason, error
+    from infoexchange.inspection import history
+
+    raws = folder.directories()
+    if own is None:
+        found = history(raws, roots)
+        if not found:
+            step = "Name the directory with --directory, or ask for the trust anchor under which the log began."
+            detail = f"none of {len(raws)} directory versions in the folder is signed by these roots"
+            raise error(Reason.BAD_SIGNATURE, field="directories", detail=detail, next_step=step)
+        return found
+    for raw in raws:
+        try:
+            own.succeed(raw)
+        except ExchangeError as problem:
+            if problem.reason is Reason.LOG_FORK:
+                raise
+    try:
+        older = [directory for directory in history(raws, roots) if directory.version < own.version]
+    except ExchangeError:
+        older = []
+    return [*older, own]
+
+
+def _relay(args: argparse.Namespace, policy: Policy | None, out: Output) -> Report:
+    from infoexchange.cli.endings import opened
+    from infoexchange.inspection import Inspection, Standard
+    from infoexchange.transport import visit
+
+    if args.home is None or args.roots is not None or args.directory is not None:
+        raise UsageError("to ask a relay name the agency's folder, with --home, and neither --roots nor --directory")
+    home = opened(args, out)
+    standard = Standard(directories=[home.directory], relay=args.log, policy=policy)
+    with visit(home, args.log) as log, out.progress("Hashing the log again") as progress:
+        return Inspection(log, standard, now=datetime.now(UTC)).report(progress)
