@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from conftest import AGENCIES, RECIPIENT, SENDER
-from infoexchange.audit import GROUPS, are_leaves, commitments, commitments_in
+from conftest import AGENCIES, SENDER
+from exported_logs import export, talk
+from infoexchange.audit import are_leaves, commitments, commitments_in
 from infoexchange.cli.audit.verifying import inspect_folder
 from infoexchange.directory import Directory
 from infoexchange.errors import ExchangeError, Reason, error
@@ -27,20 +28,10 @@ from infoexchange.testing import DirectRelay, Exchange
 from infoexchange.tlog import Checkpoint, Policy
 from infoexchange.v1 import audit_pb2
 from infoexchange.verdict import Report, Verdict
-from messages import officer_acknowledgement
 from spoilt_logs import SPOILT, in_record
 
 HOME, PEER = "relay.th.example", "relay.vn.example"
 EVERY = ["checkpoint", "witnesses", "entries", "tiles", "root", "records", "documents"]
-
-
-def talk(exchange: Exchange) -> None:
-    receipt = exchange.mailbox(SENDER).send(officer_acknowledgement(), to=[RECIPIENT])
-    box = exchange.mailbox(RECIPIENT)
-    for delivery in box.receive():
-        box.acknowledge(delivery)
-    exchange.mailbox(SENDER).recall(receipt.subject.envelope_digest, [RECIPIENT])
-    exchange.forward()
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +56,6 @@ def home(busy: Exchange, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folder(home: Path, tmp_path: Path) -> Path:
     """A copy to spoil."""
     return Path(shutil.copytree(home, tmp_path / "log"))
-
-
-def export(exchange: Exchange, folder: Path, relay: str, shown: Sequence[str] = GROUPS) -> Path:
-    ledger = exchange.nodes[relay].ledger
-    export_log(ledger.store, folder, Checkpoint.parse(ledger.published()), shown=shown)
-    return folder
 
 
 def inspect(exchange: Exchange, folder: Path, **standard: Any) -> Report:
