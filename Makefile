@@ -9,6 +9,7 @@
 #   make fuzz      every reader of outside bytes, SECONDS=60 each; TARGET=Envelope for one
 #   make mutants   faults put into the code that verifies: does a test notice? MODULE=wire for one
 #   make large     an attachment of 10 GiB, or of SIZE=1GiB, between processes that are killed five times
+#   make long-log  an audit log of 1 000 000 entries, or of ENTRIES=..., exported and verified; GROUPS=routing,message
 #   make clean     remove the environments and build output
 PY    ?= python3
 UV    := $(shell command -v uv 2>/dev/null)
@@ -19,7 +20,7 @@ BIN   := $(VENV)/bin
 # Two workers: enough to halve the time, few enough for a small machine.
 PYTEST := -m pytest -q -n 2
 
-.PHONY: baseline demo test check lint generate fresh image floors bench fuzz large mutants python clean
+.PHONY: baseline demo test check lint generate fresh image floors bench fuzz large long-log mutants python clean
 .DEFAULT_GOAL := test
 
 # Environments. VENV/.ok runs the demo, VENV/.dev adds what tests and checks need, PROTO holds the code generator alone,
@@ -126,6 +127,10 @@ mutants: $(VENV)/.dev
 SIZE ?= 10GiB
 large: $(VENV)/.dev
 	PYTHONPATH=src:relay $(BIN)/python tests/large.py --size $(SIZE) $(if $(FOLDER),--folder $(FOLDER))
+
+ENTRIES ?= 1000000
+long-log: $(VENV)/.dev
+	PYTHONPATH=src:relay $(BIN)/python -m bench.logs --entries $(ENTRIES) $(if $(GROUPS),--groups $(GROUPS))
 
 clean:
 	rm -rf $(VENV) $(PROTO) $(FLOOR) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
