@@ -70,3 +70,19 @@ def leaf(index: int) -> bytes:
     """A canonical AuditLeaf."""
     some = hashlib.shake_256(b"%d" % index).digest(96)
     return b"\x08\x01\x12\x20" + some[:32] + b"\x1a\x20" + some[32:64] + b"\x22\x20" + some[64:]
+
+
+def idle_bits(note: bytes) -> set[int]:
+    """Bits of a checkpoint that may change unseen: of whose a witness's line is, because lines by strangers are skipped.
+
+    C2SP signed-note wants that; what the log and the other witnesses have signed stays as it is.
+    """
+    found: set[int] = set()
+    start = note.index(b"\n\n") + 2
+    for line in note[start:].splitlines(keepends=True):
+        if b"/witness " in line:
+            name = line.index(b" ") + 1
+            key_id = line.index(b" ", name) + 1
+            found.update(range(8 * (start + name), 8 * (start + key_id + 6)))  # 32 bits in base64
+        start += len(line)
+    return found

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from conftest import AGENCIES
-from exported_logs import PlainLog, export, talk
+from exported_logs import PlainLog, export, idle_bits, talk
 from infoexchange.cli.audit.verifying import inspect_folder
 from infoexchange.directory import Directory
 from infoexchange.exported import LogFolder, export_log
@@ -138,7 +138,8 @@ def test_each_changed_bit_is_refused_by_go_and_by_us(
         path, raw = file.relative_to(whole), file.read_bytes()
         # Go's library has no ML-DSA, and our program is given no witness's key: it reads their lines for form only.
         readable = len(b"".join(raw.splitlines(keepends=True)[:5])) if file.name == "checkpoint" else len(raw)
-        for bit in rng.sample(range(8 * len(raw)), 24):
+        idle = idle_bits(raw) if file.name == "checkpoint" else set()
+        for bit in rng.sample([bit for bit in range(8 * len(raw)) if bit not in idle], 12):
             flipped(folder, path, bit)
             assert inspect_folder(LogFolder(folder), roots).verdict is not Verdict.TOTAL_PASSED, (path, bit)
             if bit < 8 * readable:
@@ -157,7 +158,7 @@ def test_each_changed_bit_of_a_plain_log_is_refused(
     rng = random.Random(seed)
     folder = Path(shutil.copytree(logs[size], tmp_path / "log", copy_function=os.link))
     tiled = sorted(path.relative_to(folder) for path in (folder / "tile").rglob("*") if path.is_file())
-    for path in rng.sample(tiled, min(4, len(tiled))):
+    for path in rng.sample(tiled, min(3, len(tiled))):
         raw = (folder / path).read_bytes()
         flipped(folder, path, rng.randrange(8 * len(raw)))
         assert logcheck(folder, community.log_keys[HOME]).returncode == 1, path

@@ -73,7 +73,7 @@ def commands() -> list[tuple[str, ...]]:
 
 
 GROUPS, SINGLE = (
-    {"evidence", "directory", "ca", "consent"},
+    {"evidence", "audit", "directory", "ca", "consent"},
     {"pass-on", "receive", "receipts", "keygen", "enroll", "check", "serve"},
 )
 
