@@ -73,7 +73,7 @@ def leaf(index: int) -> bytes:
 
 
 def idle_bits(note: bytes) -> set[int]:
-    """Bits of a checkpoint that may change unseen: of whose a witness's line is, because lines by strangers are skipped.
+    """Bits of a checkpoint that may change unseen: those that say whose a witness's line is; a stranger's is skipped.
 
     C2SP signed-note wants that; what the log and the other witnesses have signed stays as it is.
     """
