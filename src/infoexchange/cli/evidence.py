@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infoexchange.cli import disclose
+from infoexchange.cli import disclose, unpack
 from infoexchange.cli.endings import opened
 from infoexchange.cli.output import FAILED, INDETERMINATE, PASSED, Output, Table, of_system
 from infoexchange.cli.parser import Subparsers, add_command, add_group
@@ -22,14 +22,16 @@ if TYPE_CHECKING:
     from infoexchange.verdict import Report
 
 _MARKS = {PASSED: "ok", FAILED: "FAILED", INDETERMINATE: "open"}
-_MAKES = "Check the path; `infoexchange evidence make` writes such files."
+MAKES = "Check the path; `infoexchange evidence make` writes such files."
 _NOT_IN_IT = ("subject", "domain", "marks", "case", "names of files", "content")
 _NOT_SHOWN = ("what was not disclosed of the content",)
 
 
 def register(subparsers: Subparsers) -> None:
-    """Add `evidence make | verify | show | disclose`."""
-    group = add_group(subparsers, "evidence", "make, verify or show an evidence file, or disclose records in one")
+    """Add `evidence make | verify | show | disclose | unpack`."""
+    group = add_group(
+        subparsers, "evidence", "make, verify, show or unpack an evidence file, or disclose records in one"
+    )
     make = add_command(group, "make", "collect everything that proves a message into one file", _make)
     make.add_argument("id", metavar="ID", help="the message, as `send` and `receive` print it: 64 hexadecimal digits")
     add_home(make)
@@ -44,6 +46,7 @@ def register(subparsers: Subparsers) -> None:
     show = add_command(group, "show", "tell in words what an evidence file says, without judging it", _show)
     show.add_argument("file", metavar="FILE", type=Path, help="evidence file")
     disclose.register(group)
+    unpack.register(group)
 
 
 def digest_of(text: str) -> bytes:
@@ -117,7 +120,7 @@ def _verify(args: argparse.Namespace, out: Output) -> int:
     codes = set()
     for file in args.files:
         try:
-            raw = read_file(file, next_step=_MAKES)
+            raw = read_file(file, next_step=MAKES)
         except (ExchangeError, OSError) as problem:  # the other files are looked at all the same
             out.problem(of_system(problem) if isinstance(problem, OSError) else problem)
             codes.add(FAILED)
@@ -160,19 +163,23 @@ def findings(report: Report) -> Table:
     return Table(("", "check", "finding"), rows)
 
 
-def _show_report(out: Output, name: str, report: Report) -> None:
+def as_data(name: str, report: Report) -> dict[str, object]:
+    """Return a report on a file in the form that is printed as JSON."""
     checks = [
         {"name": c.name, "verdict": c.verdict.word, "reason": c.reason, "detail": c.detail} for c in report.checks
     ]
-    data = {"file": name, "verdict": report.verdict.word, "checks": checks}
-    out.show(data, findings(report), f"{report.verdict.word}  {name}")
+    return {"file": name, "verdict": report.verdict.word, "checks": checks}
+
+
+def _show_report(out: Output, name: str, report: Report) -> None:
+    out.show(as_data(name, report), findings(report), f"{report.verdict.word}  {name}")
 
 
 def _show(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.evidence import Evidence
     from infoexchange.home.files import in_file, read_file
 
-    raw = read_file(args.file, next_step=_MAKES)
+    raw = read_file(args.file, next_step=MAKES)
     with in_file(args.file):
         evidence = Evidence.parse(raw)
     header = evidence.manifest.header
