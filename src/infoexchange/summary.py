@@ -95,7 +95,7 @@ class Waits:
         return Spans(self._index)
 
     def distribution(self, bounds: Iterable[timedelta]) -> list[int]:
-        """Return how many took less than the first bound, how many more less than the next, and so on; then the rest."""
+        """Return how many took less than the first bound, how many more less than each next, and how many longer."""
         limits = [bound // timedelta(microseconds=1) for bound in bounds]
         found = [0] * (len(limits) + 1)
         for us in self._us:
@@ -129,6 +129,7 @@ class Summary:
         first: Time of the first entry counted.
         last: Time of the last entry counted.
         events: By event.
+        days: By day, in UTC.
         reasons: By event and reason.
         senders: By the sending agency.
         pairs: Messages by sending and receiving nation.
@@ -149,6 +150,7 @@ class Summary:
     first: datetime | None = None
     last: datetime | None = None
     events: Table = field(default_factory=dict)
+    days: Table = field(default_factory=dict)
     reasons: Table = field(default_factory=dict)
     senders: Table = field(default_factory=dict)
     pairs: Table = field(default_factory=dict)
@@ -248,6 +250,7 @@ class _Work:
         summary.first = min(summary.first or said.logged_at, said.logged_at)
         summary.last = max(summary.last or said.logged_at, said.logged_at)
         _add(summary.events, said.event.name, index)
+        _add(summary.days, f"{said.logged_at:%Y-%m-%d}", index)
         if subject is None:
             summary.half.add(index)
         if said.reason:

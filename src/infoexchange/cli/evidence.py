@@ -18,7 +18,6 @@ from infoexchange.cli.passphrase import add_home
 if TYPE_CHECKING:
     from infoexchange.directory import Directory
     from infoexchange.listing import Roots
-    from infoexchange.receipt import Receipt
     from infoexchange.verdict import Report
 
 _MARKS = {PASSED: "ok", FAILED: "FAILED", INDETERMINATE: "open"}
@@ -201,7 +200,7 @@ def _show(args: argparse.Namespace, out: Output) -> int:
         facts.append(("passed on", " to ".join([*(t.sender for t in evidence.transfers), header.sender])))
     absent = [*(_NOT_SHOWN if evidence.disclosures else _NOT_IN_IT), *([] if evidence.envelope else ["ciphertext"])]
     disclosures, told = disclose.tell(evidence)
-    events = [(e.routing.logged_at.strftime("%Y-%m-%d %H:%M:%SZ"), sentence(e), e.index) for e in evidence.events]
+    events = [(e.routing.logged_at.strftime("%Y-%m-%d %H:%M:%SZ"), told(e.routing), e.index) for e in evidence.events]
     out.show(
         {
             **{name: str(value) for name, value in facts},
@@ -217,30 +216,3 @@ def _show(args: argparse.Namespace, out: Output) -> int:
         f"Not in this file: {', '.join(absent)}. Not verified here: use `infoexchange evidence verify`.",
     )
     return PASSED
-
-
-def sentence(receipt: Receipt) -> str:
-    """Return one event in words that a court can read."""
-    from infoexchange.errors import Reason
-    from infoexchange.states import Event
-
-    said = receipt.routing
-    reason = Reason(said.reason).word if said.reason in set(Reason) else f"number {said.reason}"
-    who = ", ".join(said.recipients)
-    words = {
-        Event.ACCEPTED: f"{said.this_relay} accepted it from {said.previous_relay or said.sender}",
-        Event.FORWARDED: f"{said.this_relay} handed it to {said.next_relay} and holds its receipt",
-        Event.QUEUED: f"{said.this_relay} kept it ready for {who}",
-        Event.DELIVERED: f"{said.this_relay} handed it to {who}",
-        Event.OPENED: f"{who} stated, signed, that it was opened",
-        Event.REFUSED: f"it was refused for {who or said.next_relay}, reason {reason}",
-        Event.KEY_BUNDLE: f"{said.this_relay} published new keys of {said.sender}, which withdraw older ones",
-        Event.AUDIT_DISCLOSURE: "it was stated, signed, that records of it are shown to somebody",
-        Event.EXPIRED: f"its time ran out before {who} fetched it",
-        Event.RECALLED: f"{said.this_relay} stopped it for {who}, as its sender had ordered",
-        Event.DESTROYED: f"{who} stated, signed, that its content key is destroyed",
-        Event.RECALL_ORDERED: f"{said.this_relay} took {said.sender}'s order to recall it for {who}",
-        Event.RECALL_FORWARDED: f"{said.this_relay} handed that order to {said.next_relay} and holds its receipt",
-        Event.RECALL_FAILED: f"{said.next_relay} did not take that order, reason {reason}",
-    }
-    return words.get(said.event, said.event.name)
