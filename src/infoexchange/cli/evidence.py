@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infoexchange.cli import disclose, unpack
+from infoexchange.cli import disclose, show, unpack
 from infoexchange.cli.endings import opened
 from infoexchange.cli.output import FAILED, INDETERMINATE, PASSED, Output, Table, of_system
 from infoexchange.cli.parser import Subparsers, add_command, add_group
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 _MARKS = {PASSED: "ok", FAILED: "FAILED", INDETERMINATE: "open"}
 MAKES = "Check the path; `infoexchange evidence make` writes such files."
-_NOT_IN_IT = ("subject", "domain", "marks", "case", "names of files", "content")
-_NOT_SHOWN = ("what was not disclosed of the content",)
 
 
 def register(subparsers: Subparsers) -> None:
@@ -42,8 +40,7 @@ def register(subparsers: Subparsers) -> None:
     verify.add_argument("--roots", metavar="FILE", type=Path, required=True, help="trust anchor: the root keys")
     verify.add_argument("--directory", metavar="FILE", type=Path, help="use this directory, not the file's own copy")
 
-    show = add_command(group, "show", "tell in words what an evidence file says, without judging it", _show)
-    show.add_argument("file", metavar="FILE", type=Path, help="evidence file")
+    show.register(group)
     disclose.register(group)
     unpack.register(group)
 
@@ -153,6 +150,14 @@ def examine(raw: bytes, roots: Roots, directory: Directory | None = None) -> Rep
     return evidence.verify(directory, now=datetime.now(UTC))
 
 
+def unexamined() -> Report:
+    """Return what can be said of a file without a trust anchor."""
+    from infoexchange.verdict import Check, Report, Verdict
+
+    detail = "no root keys were given, so nothing in the file was judged"
+    return Report((Check("trust anchor", Verdict.INDETERMINATE, "not examined", detail),))
+
+
 def findings(report: Report) -> Table:
     """Return every check as a row."""
     rows = [
@@ -172,47 +177,3 @@ def as_data(name: str, report: Report) -> dict[str, object]:
 
 def _show_report(out: Output, name: str, report: Report) -> None:
     out.show(as_data(name, report), findings(report), f"{report.verdict.word}  {name}")
-
-
-def _show(args: argparse.Namespace, out: Output) -> int:
-    from infoexchange.evidence import Evidence
-    from infoexchange.home.files import in_file, read_file
-
-    raw = read_file(args.file, next_step=MAKES)
-    with in_file(args.file):
-        evidence = Evidence.parse(raw)
-    header = evidence.manifest.header
-    facts: list[tuple[str, object]] = [
-        ("message", evidence.digest.hex()),
-        ("sender", header.sender),
-        ("recipients", ", ".join(r.name for r in header.recipients)),
-        ("status", header.op_status.name),
-        ("precedence", header.precedence.name),
-        ("made", f"{header.created_at:%Y-%m-%d %H:%M:%S}Z by the sender's clock"),
-        ("expires", f"{header.expires_at:%Y-%m-%d %H:%M:%S}Z"),
-        ("size", f"{evidence.manifest.body_length} bytes, padded and sealed"),
-    ]
-    refs = evidence.manifest.attachments
-    if refs:
-        sizes = ", ".join(str(ref.ct_length) for ref in refs)
-        facts.append(("attachments", f"{len(refs)}, of {sizes} bytes, padded and sealed"))
-    if evidence.transfers:
-        facts.append(("passed on", " to ".join([*(t.sender for t in evidence.transfers), header.sender])))
-    absent = [*(_NOT_SHOWN if evidence.disclosures else _NOT_IN_IT), *([] if evidence.envelope else ["ciphertext"])]
-    disclosures, told = disclose.tell(evidence)
-    events = [(e.routing.logged_at.strftime("%Y-%m-%d %H:%M:%SZ"), told(e.routing), e.index) for e in evidence.events]
-    out.show(
-        {
-            **{name: str(value) for name, value in facts},
-            "attachments": [{"root": ref.ct_root.hex(), "bytes": ref.ct_length} for ref in refs],
-            "events": [{"at": at, "what": what, "entry": index} for at, what, index in events],
-            "disclosures": disclosures,
-            "not_in_file": absent,
-            "verified": False,
-        },
-        Table(("", ""), facts),
-        Table(("logged", "what", "entry"), events),
-        *told,
-        f"Not in this file: {', '.join(absent)}. Not verified here: use `infoexchange evidence verify`.",
-    )
-    return PASSED

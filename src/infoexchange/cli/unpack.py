@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from infoexchange.evidence import Evidence
     from infoexchange.evidence.unpacking import Part
     from infoexchange.listing import Roots
-    from infoexchange.verdict import Report
 
 REPORT = "report.json"
 
@@ -31,7 +30,7 @@ def register(group: Subparsers) -> None:
 
 
 def _unpack(args: argparse.Namespace, out: Output) -> int:
-    from infoexchange.cli.evidence import MAKES, as_data, examine
+    from infoexchange.cli.evidence import MAKES, as_data, examine, unexamined
     from infoexchange.evidence import Evidence
     from infoexchange.evidence.unpacking import Part, unpack
     from infoexchange.home.files import in_file, read_file
@@ -44,7 +43,7 @@ def _unpack(args: argparse.Namespace, out: Output) -> int:
     if args.roots:
         with in_file(args.roots):
             roots = Roots.parse(read_file(args.roots, next_step="Ask the directory's maintainers for the root keys."))
-    report = examine(raw, roots) if roots else _unexamined()
+    report = examine(raw, roots) if roots else unexamined()
     data = as_data(str(args.file), report)
     verdict = Part(REPORT, (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode(), "verdict and every check")
     parts = [*unpack(evidence, _directory(evidence, roots)), verdict]
@@ -55,14 +54,6 @@ def _unpack(args: argparse.Namespace, out: Output) -> int:
         f"Wrote {len(parts)} files to {args.to}. Verdict: {report.verdict.word}",
     )
     return report.verdict.value if roots else PASSED
-
-
-def _unexamined() -> Report:
-    """Return what can be said of a file without a trust anchor."""
-    from infoexchange.verdict import Check, Report, Verdict
-
-    detail = "no root keys were given, so nothing in the file was judged"
-    return Report((Check("trust anchor", Verdict.INDETERMINATE, "not examined", detail),))
 
 
 def _directory(evidence: Evidence, roots: Roots | None) -> Directory | None:

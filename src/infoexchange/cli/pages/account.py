@@ -179,8 +179,8 @@ def tables(account: Account) -> Iterator[str | Table]:
         found = summary.listed(*events)
         if found:
             yield f"\n{heading}"
-            rows = [(moment(o.said.logged_at), sentence(o), about(o)[:16], o.index) for o in found]
-            yield Table(("logged", "what", "about", "entry"), rows)
+            listed = [(moment(o.said.logged_at), sentence(o), about(o)[:16], o.index) for o in found]
+            yield Table(("logged", "what", "about", "entry"), listed)
 
 
 def places(summary: Summary) -> Sequence[tuple[str, Spans]]:

@@ -81,7 +81,7 @@ def document(title: str, header: Content, sections: Sequence[tuple[str, str, Con
         element("footer", footer),
     )
     page = element("html", head, body, lang="en")
-    return b"<!DOCTYPE html>\n" + ET.tostring(page, encoding="utf-8", method="html") + b"\n"
+    return f"<!DOCTYPE html>\n{ET.tostring(page, encoding='unicode', method='html')}\n".encode()
 
 
 def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[Content]], **attributes: str) -> Element:
