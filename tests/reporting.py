@@ -19,14 +19,15 @@ from messages import officer_acknowledgement
 AGENCIES = {"th": ["desk.oncb", "desk.navy"], "vn": ["intel.c04", "duty.guard"], "sg": ["desk.cnb"]}
 NAMES = [f"{unit}.{code}.example" for code, units in AGENCIES.items() for unit in units]
 RELAY = "relay.vn.example"
+START = datetime(2026, 11, 2, 8, tzinfo=UTC)
 MADE_AT = datetime(2026, 12, 24, 8, tzinfo=UTC)
 HOLDS = (Check("root", Verdict.TOTAL_PASSED, "", "the signed one"),)
 
 
-def busy_exchange(days: int = 4, seed: int = 7) -> Exchange:
+def busy_exchange(days: int = 4, seed: int = 7, start: datetime = START) -> Exchange:
     """Messages in all directions for some days: opened, refused, recalled, expired."""
     rng = random.Random(seed)
-    exchange = Exchange(AGENCIES, clock=FakeClock(datetime(2026, 11, 2, 8, tzinfo=UTC)))
+    exchange = Exchange(AGENCIES, clock=FakeClock(start))
     for name in NAMES:
         exchange.mailbox(name)
     for _ in range(days):
