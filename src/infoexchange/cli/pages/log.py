@@ -197,12 +197,12 @@ def _times(summary: Summary) -> list[Content]:
             "From the entry with which this relay accepted a message to the entry of the step named, by this relay's "
             "clock. The entry beside a time is the one that it was read from. Not timed: the acceptance is not shown.",
         ),
-        table("How long it took", head, rows, class_="numbers"),
+        table("How long it took", head, rows, class_="times"),
     ]
     for step, waits in summary.waits.items():
         if len(waits):
             found.append(bars(f"until-{step.replace(' ', '-')}", f"Time until {step}", _histogram(waits)))
-            found.append(element("p", f"Entries behind the times until {step}: ", entries(waits.spans)))
+            found.append(element("p", f"Entries {step}: ", entries(waits.spans)))
     return found
 
 
@@ -219,14 +219,11 @@ def _lists(summary: Summary) -> list[Content]:
             (str(o.index), form.moment(o.said.logged_at), form.sentence(o), code(form.about(o)[:16]))
             for o in occurrences[:_LISTED_MAX]
         ]
-        found.append(table(_numbered(heading, len(occurrences)), ("Entry", "Logged", "What", "About"), rows))
+        caption = f"{heading} ({len(occurrences)})" if occurrences else heading
+        found.append(table(caption, ("Entry", "Logged", "What", "About"), rows, class_="occurrences"))
         if len(occurrences) > len(rows):
             found.append(element("p", f"And {len(occurrences) - len(rows)} more, which the report as JSON has."))
     return found
-
-
-def _numbered(heading: str, count: int) -> str:
-    return f"{heading} ({count})" if count else heading
 
 
 def _again(account: Account, commands: list[str]) -> list[Element]:
