@@ -4,7 +4,7 @@ A relay that hands something over logs FORWARDED with a link to the entry of the
 ACCEPTED before. A log in which one of the two is missing, doubled or linked to something else is found by comparing it
 with the other log, and in no other way.
 
-Memory grows with the number of hand-overs between the two relays, by some 200 bytes each, and not with the logs.
+Memory grows with the number of hand-overs between the two relays, by some 260 bytes each, and not with the logs.
 """
 
 from __future__ import annotations

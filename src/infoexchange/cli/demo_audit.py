@@ -39,20 +39,20 @@ def report_logs(sites: Sites, relays: Sequence[str], out: Output) -> tuple[Path,
         if report.verdict is not Verdict.INDETERMINATE or time.monotonic() > end:
             break
         time.sleep(_PAUSE)
-    page, counted = _page(sites, folders[0], first)
+    page, counted = _page(sites, folders[0], first, out)
     passed = sum(found.matched.values())
     out.say(f"8. The auditor compares both logs: {passed} hand-overs told alike, {len(found.findings)} otherwise")
     out.say(f"   {report.verdict.word}; the report on the log of {first.relay}: {page}")
     return page, _worst(report, counted)
 
 
-def _page(sites: Sites, folder: Path, log: JudgedLog) -> tuple[Path, Report]:
+def _page(sites: Sites, folder: Path, log: JudgedLog, out: Output) -> tuple[Path, Report]:
     """Write the page, and return it with the findings that stand there."""
     from infoexchange.cli.audit.reporting import account_of, write_page
     from infoexchange.summary import Period
 
     page = sites.folder / "report.html"
-    account = account_of(log, Period())
+    account = account_of(log, Period(), out)
     command = f"infoexchange audit report {folder} --roots {sites.folder / 'roots.pb'}"
     write_page(page, account, [command, command.replace(" report ", " verify-log ", 1)])
     return page, account.report

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,11 @@ from infoexchange.cli.parser import Subparsers, add_command
 
 if TYPE_CHECKING:
     from infoexchange.cli.pages.account import Account
+    from infoexchange.ports import Record
     from infoexchange.summary import Period
+
+# Implementation constants
+_RECORDS_PER_STEP = 1000  # between two movements of the bar
 
 
 def register(group: Subparsers) -> None:
@@ -36,7 +41,7 @@ def _report(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.cli.pages.account import as_data, tables
 
     period = _period(args.start, args.end)
-    account = account_of(JudgedLog(args.log, Anchor.of(args), out), period, args.nation.lower())
+    account = account_of(JudgedLog(args.log, Anchor.of(args), out), period, out, args.nation.lower())
     said = f"{account.report.verdict.word}  {args.log}"
     if args.html:
         write_page(args.html, account, _commands(args))
@@ -46,7 +51,7 @@ def _report(args: argparse.Namespace, out: Output) -> int:
     return code
 
 
-def account_of(log: JudgedLog, period: Period, nation: str = "") -> Account:
+def account_of(log: JudgedLog, period: Period, out: Output, nation: str = "") -> Account:
     """Return what was found in a log, and what it tells of a period."""
     from infoexchange.cli.pages.account import Account
     from infoexchange.summary import summarise
@@ -55,13 +60,19 @@ def account_of(log: JudgedLog, period: Period, nation: str = "") -> Account:
     if nation and nations and nation not in nations.values():
         known = ", ".join(sorted(set(nations.values())))
         raise UsageError(f"--nation: the directory lists no nation {nation}, but {known}")
+    with out.progress("Counting what it tells") as progress:
+        records = _told(log.records(), log.checkpoint.size, progress)
+        summary = summarise(records, period, nation=nation, nations=nations)
     return Account(
-        relay=log.relay,
-        checkpoint=log.checkpoint,
-        checks=log.checks,
-        summary=summarise(log.records(), period, nation=nation, nations=nations),
-        made_at=datetime.now(UTC),
+        relay=log.relay, checkpoint=log.checkpoint, checks=log.checks, summary=summary, made_at=datetime.now(UTC)
     )
+
+
+def _told(records: Iterator[Record | None], size: int, progress: Callable[[int, int], None]) -> Iterator[Record | None]:
+    for done, record in enumerate(records, 1):
+        if done % _RECORDS_PER_STEP == 0:
+            progress(done, size)
+        yield record
 
 
 def write_page(file: Path, account: Account, commands: list[str]) -> None:
