@@ -40,6 +40,7 @@ def exchange() -> Exchange:
     for name in (SENDER, RECIPIENT, SECOND):
         exchange.mailbox(name)
     sender = exchange.mailbox(SENDER)
+    exchange.clock.advance(timedelta(minutes=10))
     for _ in range(3):
         sender.send(officer_acknowledgement(), to=[RECIPIENT, SECOND])
         exchange.clock.advance(timedelta(minutes=1))
@@ -194,6 +195,21 @@ def test_taken_and_never_logged_as_handed_over(compare, logs):
     longer = [*unforwarded, again(th[0], index=len(th), logged_at=later)]
     assert only(compare(longer, vn)) == (Kind.ONE_SIDED, Verdict.TOTAL_FAILED)
     assert only(compare([None, *longer[1:]], vn)) == (Kind.ONE_SIDED, Verdict.INDETERMINATE)
+
+
+def test_what_an_earlier_log_of_the_giver_may_tell_is_left_open(compare, logs):
+    """The giver's log of this half-year, or the one after a recovery, begins later than the taker's entry."""
+    th, vn = logs
+    taken = Routing.parse(vn[place(vn, Event.ACCEPTED)].entry.routing).logged_at
+    for began, verdict in (
+        (timedelta(minutes=-5), Verdict.TOTAL_FAILED),
+        (timedelta(minutes=-4), Verdict.INDETERMINATE),
+        (timedelta(days=1), Verdict.INDETERMINATE),
+    ):
+        first = again(th[0], index=0, logged_at=taken + began)
+        last = again(th[0], index=1, logged_at=taken + timedelta(days=100))
+        found = compare([first, last], vn)
+        assert {f.verdict for f in found.findings if f.taken == place(vn, Event.ACCEPTED)} == {verdict}
 
 
 @pytest.mark.parametrize(

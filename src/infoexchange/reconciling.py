@@ -181,6 +181,7 @@ class _Reader:
     side: Side
     size: int = 0
     undisclosed: Spans = field(default_factory=Spans)
+    first: datetime | None = None
     last: datetime | None = None
 
     def take(self, record: Record | None, giving: _Way, taking: _Way) -> None:
@@ -190,6 +191,7 @@ class _Reader:
             self.undisclosed.add(index)
             return
         said = Routing.parse(record.entry.routing)
+        self.first = self.first or said.logged_at
         self.last = max(self.last or said.logged_at, said.logged_at)
         peer = taking.giver.side.relay
         is_given = said.next_relay == peer and (said.event in _KINDS or said.event in _ENDS)
@@ -306,6 +308,8 @@ class _Way:
             return Verdict.INDETERMINATE, f"the giver's entry {ended.index} says {ended.event.name}"
         if giver.undisclosed:
             return Verdict.INDETERMINATE, "not all of the giver's entries are disclosed"
+        if giver.first and taken.at < giver.first + CLOCK_SKEW:
+            return Verdict.INDETERMINATE, "it was taken before the giver's log began, so an earlier log may tell"
         if giver.last is None or taken.expires_at is None or giver.last < taken.expires_at + CLOCK_SKEW + self._late:
             return Verdict.INDETERMINATE, "it may still be on its way to the giver's log"
         return Verdict.TOTAL_FAILED, "the giver's log goes on behind its end and tells neither"

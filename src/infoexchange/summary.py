@@ -24,9 +24,10 @@ _STEPS = {Event.FORWARDED: "handed on", Event.DELIVERED: "delivered", Event.OPEN
 OF_KEYS = (Event.KEY_BUNDLE,)
 OF_DIRECTORY = (Event.DIRECTORY_VERSION,)
 OF_RECALLS = (Event.RECALL_ORDERED, Event.RECALL_FORWARDED, Event.RECALL_FAILED, Event.RECALLED)
+OF_ENDS = (Event.EXPIRED, Event.UNDELIVERABLE)
 # Entries that an auditor wants to see one by one.
 LISTED = frozenset(
-    {*OF_KEYS, *OF_DIRECTORY, *OF_RECALLS, Event.REFUSED, Event.EXPIRED, Event.UNDELIVERABLE, Event.AUDIT_DISCLOSURE}
+    {*OF_KEYS, *OF_DIRECTORY, *OF_RECALLS, *OF_ENDS, Event.REFUSED, Event.RECOVERY, Event.AUDIT_DISCLOSURE}
 )
 
 Table = dict[str, Spans]

@@ -10,7 +10,7 @@ from infoexchange.cli.output import Table
 from infoexchange.cli.words import told
 from infoexchange.spans import Spans
 from infoexchange.states import Event
-from infoexchange.summary import OF_DIRECTORY, OF_KEYS, OF_RECALLS, Occurrence, Summary, Wait, Waits
+from infoexchange.summary import OF_DIRECTORY, OF_ENDS, OF_KEYS, OF_RECALLS, Occurrence, Summary, Wait, Waits
 from infoexchange.tlog import Checkpoint
 from infoexchange.verdict import Check, Report, Verdict
 
@@ -35,7 +35,8 @@ LISTS: tuple[tuple[str, str, tuple[Event, ...]], ...] = (
     ("disclosures", "Disclosures", (Event.AUDIT_DISCLOSURE,)),
     ("recalls", "Recalls", OF_RECALLS),
     ("refusals", "Refusals", (Event.REFUSED,)),
-    ("expiries", "Messages that ended undelivered", (Event.EXPIRED, Event.UNDELIVERABLE)),
+    ("expiries", "Messages that ended undelivered", OF_ENDS),
+    ("recoveries", "Logs begun anew", (Event.RECOVERY,)),
 )
 
 
