@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -342,3 +343,39 @@ def test_memory_is_that_of_the_hand_overs(exchange, logs):
 
     peak(10)
     assert peak(5000) < peak(10) + 20_000
+
+
+def test_no_copy_of_honest_logs_is_a_false_alarm(compare, logs):
+    """However far each of two logs was copied, and whatever of them is hidden, nothing fails."""
+    th, vn = logs
+    for a in range(len(th) + 1):
+        for b in range(a % 3, len(vn) + 1, 3):
+            found = reconcile(Side(TH, "o/th", th[:a]), Side(VN, "o/vn", []))
+            assert found.report.verdict is not Verdict.TOTAL_FAILED
+            found = compare(th[:a], vn[:b])
+            assert found.report.verdict is not Verdict.TOTAL_FAILED, (a, b)
+    rng = random.Random(11)
+    for _ in range(100):
+        hidden = [[None if rng.random() < 0.2 else r for r in log] for log in (th, vn)]
+        expected = Verdict.INDETERMINATE if None in hidden[0] + hidden[1] else Verdict.TOTAL_PASSED
+        assert compare(*hidden).report.verdict is expected
+
+
+def test_no_entry_of_a_hand_over_can_be_left_out(compare, logs):
+    """Each of them, told as something else by its relay, is found; and so is each that is told twice."""
+    th, vn = logs
+    for mine, log in enumerate((th, vn)):
+        for record in log:
+            if record.event not in (Event.FORWARDED, Event.ACCEPTED, Event.RECALL_FORWARDED, Event.RECALL_ORDERED):
+                continue
+            said = Routing.parse(record.entry.routing)
+            if not {said.previous_relay, said.next_relay} & {TH, VN}:
+                continue  # an agency handed it over
+            other = again(record, event=Event.QUEUED, next_relay="", previous_relay="")
+            changed = [other if r is record else r for r in log]
+            found = compare(changed, vn) if mine == 0 else compare(th, changed)
+            assert [f.digest for f in found.findings] == [Subject.parse(record.entry.message).envelope_digest]
+            assert found.report.verdict is not Verdict.TOTAL_PASSED
+            twice = [*log, replace(record, index=len(log))]
+            found = compare(twice, vn) if mine == 0 else compare(th, twice)
+            assert only(found) == (Kind.DUPLICATE, Verdict.TOTAL_FAILED)
