@@ -6,6 +6,7 @@
 #   make generate  Python code from proto/
 #   make floors    the tests on the lowest allowed versions of the dependencies
 #   make bench     measurements, when there are any
+#   make pages     the pages of reports in this machine's Chromium: requests, accessibility, print
 #   make fuzz      every reader of outside bytes, SECONDS=60 each; TARGET=Envelope for one
 #   make mutants   faults put into the code that verifies: does a test notice? MODULE=wire for one
 #   make large     an attachment of 10 GiB, or of SIZE=1GiB, between processes that are killed five times
@@ -20,7 +21,7 @@ BIN   := $(VENV)/bin
 # Two workers: enough to halve the time, few enough for a small machine.
 PYTEST := -m pytest -q -n 2
 
-.PHONY: baseline demo test check lint generate fresh image floors bench fuzz large long-log mutants python clean
+.PHONY: baseline demo test check lint generate fresh image floors bench pages fuzz large long-log mutants python clean
 .DEFAULT_GOAL := test
 
 # Environments. VENV/.ok runs the demo, VENV/.dev adds what tests and checks need, PROTO holds the code generator alone,
@@ -50,6 +51,10 @@ $(VENV)/.dev: $(VENV)/.ok
 	$(call pip_install,$(VENV)) --group tests --group lint
 	@touch $@
 
+$(VENV)/.browser: $(VENV)/.dev
+	$(call pip_install,$(VENV)) --group browser
+	@touch $@
+
 $(VENV)/.fuzz: $(VENV)/.dev
 	$(call pip_install,$(VENV)) --group fuzz
 	@touch $@
@@ -71,6 +76,9 @@ demo: $(VENV)/.ok
 
 test: $(VENV)/.dev
 	$(BIN)/python $(PYTEST)
+
+pages: $(VENV)/.browser
+	$(BIN)/python -m pytest -q -rs tests/test_pages_in_browser.py
 
 floors: $(FLOOR)/.ok
 	$(FLOOR)/bin/python $(PYTEST)

@@ -53,6 +53,7 @@ def test_the_demo_works_and_so_do_the_commands_it_names(tmp_path: Path) -> None:
     for_programs = start("--json", "--folder", "second", cwd=here)
     code, out, err = ended(for_people)
     assert (code, err) == (0, "")
+    out_for_people = out
     assert "TOTAL-PASSED" in out
     assert "refused (bad_signature)" in out.splitlines()[-1]
     assert "both audit logs consistent" in out.splitlines()[-1]
@@ -65,9 +66,12 @@ def test_the_demo_works_and_so_do_the_commands_it_names(tmp_path: Path) -> None:
     assert (code, err) == (0, "")
     data = json.loads(out)  # nothing else is printed
     assert list(data) == [
-        *("folder", "sent", "received", "verdict", "tampered", "logs_consistent", "seconds", "next"),
+        *("folder", "sent", "received", "verdict", "tampered", "logs_consistent", "report", "audit", "seconds", "next"),
     ]
     assert data["folder"] == str(here / "second")
+    assert (data["audit"], data["report"]) == ("TOTAL-PASSED", str(here / "second" / "report.html"))
+    assert f"a page for any browser: {folder / 'report.html'}" in out_for_people
+    assert "TOTAL-PASSED" in (folder / "report.html").read_text()
     assert (data["verdict"], data["tampered"], data["logs_consistent"]) == ("TOTAL-PASSED", "bad_signature", True)
     assert data["received"] == 2 * data["sent"] > 0
     first, second = ([shlex.split(command) for command in some] for some in (commands, data["next"]))

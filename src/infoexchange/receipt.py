@@ -99,6 +99,17 @@ class Receipt:
         """Place of the entry in its log."""
         return self.proof.index
 
+    @property
+    def groups(self) -> dict[str, tuple[bytes, bytes]]:
+        """Salt and exact bytes of each disclosed group by name; the leaf holds what `audit.commit` makes of them."""
+        m = audit_pb2.Receipt.FromString(self.raw)
+        shown = {
+            "routing": (m.routing_salt, m.routing),
+            "message": (m.message_salt, m.message),
+            "operational": (m.operational_salt, m.operational),
+        }
+        return {group: parts for group, parts in shown.items() if parts[0]}
+
     def link(self, origin: str) -> EntryRef:
         """Return the reference that the next entry in the chain of custody carries."""
         return EntryRef(origin, self.index, merkle.leaf_hash(self.leaf))

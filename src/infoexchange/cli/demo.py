@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from infoexchange.cli.demo_audit import report_logs
 from infoexchange.cli.output import FAILED, PASSED, Output, Table
 from infoexchange.cli.parser import Subparsers, add_command
 
@@ -73,9 +74,11 @@ def _demo(args: argparse.Namespace, out: Output) -> int:
         verdict = _examine(evidence, sites.community.roots, out)
         refusal = _tamper(evidence, sites.community.roots, out)
         logs = _check_logs(sites, out)
+        report, audited = report_logs(sites, list(sites.community.log_keys)[::-1], out)  # the recipients' tells more
         if args.keep:
             _wait(out)
     good = received == len(sent) * len(RECIPIENTS) and verdict == "TOTAL-PASSED" and bool(refusal) and logs
+    good = good and audited == "TOTAL-PASSED"
     commands = _next_commands(folder, evidence)
     out.show(
         {
@@ -85,11 +88,14 @@ def _demo(args: argparse.Namespace, out: Output) -> int:
             "verdict": verdict,
             "tampered": refusal,
             "logs_consistent": logs,
+            "report": str(report),
+            "audit": audited,
             "seconds": round(time.monotonic() - started, 1),
             "next": commands,
         },
         f"\nEverything is in {folder}. Three commands to try next:",
         *(f"  {command}" for command in commands),
+        f"The auditor's report, a page for any browser: {report}",
         f"demo: {len(sent)} messages sent to {len(RECIPIENTS)} recipients each, {received} delivered, "
         f"evidence {verdict}, one flipped byte {f'refused ({refusal})' if refusal else 'NOT refused'}, "
         f"both audit logs {'consistent' if logs else 'NOT consistent'}",

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infoexchange.cli import disclose
+from infoexchange.cli import disclose, show, unpack
 from infoexchange.cli.endings import opened
 from infoexchange.cli.output import FAILED, INDETERMINATE, PASSED, Output, Table, of_system
 from infoexchange.cli.parser import Subparsers, add_command, add_group
@@ -18,18 +18,17 @@ from infoexchange.cli.passphrase import add_home
 if TYPE_CHECKING:
     from infoexchange.directory import Directory
     from infoexchange.listing import Roots
-    from infoexchange.receipt import Receipt
     from infoexchange.verdict import Report
 
 _MARKS = {PASSED: "ok", FAILED: "FAILED", INDETERMINATE: "open"}
-_MAKES = "Check the path; `infoexchange evidence make` writes such files."
-_NOT_IN_IT = ("subject", "domain", "marks", "case", "names of files", "content")
-_NOT_SHOWN = ("what was not disclosed of the content",)
+MAKES = "Check the path; `infoexchange evidence make` writes such files."
 
 
 def register(subparsers: Subparsers) -> None:
-    """Add `evidence make | verify | show | disclose`."""
-    group = add_group(subparsers, "evidence", "make, verify or show an evidence file, or disclose records in one")
+    """Add `evidence make | verify | show | disclose | unpack`."""
+    group = add_group(
+        subparsers, "evidence", "make, verify, show or unpack an evidence file, or disclose records in one"
+    )
     make = add_command(group, "make", "collect everything that proves a message into one file", _make)
     make.add_argument("id", metavar="ID", help="the message, as `send` and `receive` print it: 64 hexadecimal digits")
     add_home(make)
@@ -41,9 +40,9 @@ def register(subparsers: Subparsers) -> None:
     verify.add_argument("--roots", metavar="FILE", type=Path, required=True, help="trust anchor: the root keys")
     verify.add_argument("--directory", metavar="FILE", type=Path, help="use this directory, not the file's own copy")
 
-    show = add_command(group, "show", "tell in words what an evidence file says, without judging it", _show)
-    show.add_argument("file", metavar="FILE", type=Path, help="evidence file")
+    show.register(group)
     disclose.register(group)
+    unpack.register(group)
 
 
 def digest_of(text: str) -> bytes:
@@ -117,7 +116,7 @@ def _verify(args: argparse.Namespace, out: Output) -> int:
     codes = set()
     for file in args.files:
         try:
-            raw = read_file(file, next_step=_MAKES)
+            raw = read_file(file, next_step=MAKES)
         except (ExchangeError, OSError) as problem:  # the other files are looked at all the same
             out.problem(of_system(problem) if isinstance(problem, OSError) else problem)
             codes.add(FAILED)
@@ -151,6 +150,14 @@ def examine(raw: bytes, roots: Roots, directory: Directory | None = None) -> Rep
     return evidence.verify(directory, now=datetime.now(UTC))
 
 
+def unexamined() -> Report:
+    """Return what can be said of a file without a trust anchor."""
+    from infoexchange.verdict import Check, Report, Verdict
+
+    detail = "no root keys were given, so nothing in the file was judged"
+    return Report((Check("trust anchor", Verdict.INDETERMINATE, "not examined", detail),))
+
+
 def findings(report: Report) -> Table:
     """Return every check as a row."""
     rows = [
@@ -160,80 +167,13 @@ def findings(report: Report) -> Table:
     return Table(("", "check", "finding"), rows)
 
 
-def _show_report(out: Output, name: str, report: Report) -> None:
+def as_data(name: str, report: Report) -> dict[str, object]:
+    """Return a report on a file in the form that is printed as JSON."""
     checks = [
         {"name": c.name, "verdict": c.verdict.word, "reason": c.reason, "detail": c.detail} for c in report.checks
     ]
-    data = {"file": name, "verdict": report.verdict.word, "checks": checks}
-    out.show(data, findings(report), f"{report.verdict.word}  {name}")
+    return {"file": name, "verdict": report.verdict.word, "checks": checks}
 
 
-def _show(args: argparse.Namespace, out: Output) -> int:
-    from infoexchange.evidence import Evidence
-    from infoexchange.home.files import in_file, read_file
-
-    raw = read_file(args.file, next_step=_MAKES)
-    with in_file(args.file):
-        evidence = Evidence.parse(raw)
-    header = evidence.manifest.header
-    facts: list[tuple[str, object]] = [
-        ("message", evidence.digest.hex()),
-        ("sender", header.sender),
-        ("recipients", ", ".join(r.name for r in header.recipients)),
-        ("status", header.op_status.name),
-        ("precedence", header.precedence.name),
-        ("made", f"{header.created_at:%Y-%m-%d %H:%M:%S}Z by the sender's clock"),
-        ("expires", f"{header.expires_at:%Y-%m-%d %H:%M:%S}Z"),
-        ("size", f"{evidence.manifest.body_length} bytes, padded and sealed"),
-    ]
-    refs = evidence.manifest.attachments
-    if refs:
-        sizes = ", ".join(str(ref.ct_length) for ref in refs)
-        facts.append(("attachments", f"{len(refs)}, of {sizes} bytes, padded and sealed"))
-    if evidence.transfers:
-        facts.append(("passed on", " to ".join([*(t.sender for t in evidence.transfers), header.sender])))
-    absent = [*(_NOT_SHOWN if evidence.disclosures else _NOT_IN_IT), *([] if evidence.envelope else ["ciphertext"])]
-    disclosures, told = disclose.tell(evidence)
-    events = [(e.routing.logged_at.strftime("%Y-%m-%d %H:%M:%SZ"), sentence(e), e.index) for e in evidence.events]
-    out.show(
-        {
-            **{name: str(value) for name, value in facts},
-            "attachments": [{"root": ref.ct_root.hex(), "bytes": ref.ct_length} for ref in refs],
-            "events": [{"at": at, "what": what, "entry": index} for at, what, index in events],
-            "disclosures": disclosures,
-            "not_in_file": absent,
-            "verified": False,
-        },
-        Table(("", ""), facts),
-        Table(("logged", "what", "entry"), events),
-        *told,
-        f"Not in this file: {', '.join(absent)}. Not verified here: use `infoexchange evidence verify`.",
-    )
-    return PASSED
-
-
-def sentence(receipt: Receipt) -> str:
-    """Return one event in words that a court can read."""
-    from infoexchange.errors import Reason
-    from infoexchange.states import Event
-
-    said = receipt.routing
-    reason = Reason(said.reason).word if said.reason in set(Reason) else f"number {said.reason}"
-    who = ", ".join(said.recipients)
-    words = {
-        Event.ACCEPTED: f"{said.this_relay} accepted it from {said.previous_relay or said.sender}",
-        Event.FORWARDED: f"{said.this_relay} handed it to {said.next_relay} and holds its receipt",
-        Event.QUEUED: f"{said.this_relay} kept it ready for {who}",
-        Event.DELIVERED: f"{said.this_relay} handed it to {who}",
-        Event.OPENED: f"{who} stated, signed, that it was opened",
-        Event.REFUSED: f"it was refused for {who or said.next_relay}, reason {reason}",
-        Event.KEY_BUNDLE: f"{said.this_relay} published new keys of {said.sender}, which withdraw older ones",
-        Event.AUDIT_DISCLOSURE: "it was stated, signed, that records of it are shown to somebody",
-        Event.EXPIRED: f"its time ran out before {who} fetched it",
-        Event.RECALLED: f"{said.this_relay} stopped it for {who}, as its sender had ordered",
-        Event.DESTROYED: f"{who} stated, signed, that its content key is destroyed",
-        Event.RECALL_ORDERED: f"{said.this_relay} took {said.sender}'s order to recall it for {who}",
-        Event.RECALL_FORWARDED: f"{said.this_relay} handed that order to {said.next_relay} and holds its receipt",
-        Event.RECALL_FAILED: f"{said.next_relay} did not take that order, reason {reason}",
-    }
-    return words.get(said.event, said.event.name)
+def _show_report(out: Output, name: str, report: Report) -> None:
+    out.show(as_data(name, report), findings(report), f"{report.verdict.word}  {name}")

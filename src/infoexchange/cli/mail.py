@@ -263,8 +263,9 @@ def _result_row(result: Result) -> tuple[str, str, str]:
 
 
 def _receipts(args: argparse.Namespace, out: Output) -> int:
-    from infoexchange.cli.evidence import asking_about, digest_of, sentence
+    from infoexchange.cli.evidence import asking_about, digest_of
     from infoexchange.cli.outcomes import outcome_data, outcome_table
+    from infoexchange.cli.words import told
     from infoexchange.transport import connect
 
     digest = digest_of(args.id)
@@ -278,7 +279,7 @@ def _receipts(args: argparse.Namespace, out: Output) -> int:
             f"{relay} logged this under another directory version than the one held here, version "
             f"{home.directory.version}. Ask its nation which is the newest, and compare `infoexchange directory show`."
         )
-    rows = [(f"{e.routing.logged_at:%Y-%m-%d %H:%M:%S}Z", sentence(e), e.index) for e in history.events]
+    rows = [(f"{e.routing.logged_at:%Y-%m-%d %H:%M:%S}Z", told(e.routing), e.index) for e in history.events]
     out.show(
         {
             "id": digest.hex(),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from infoexchange.cli.audit import verifying
+from infoexchange.cli.audit import comparing, reporting, verifying
 from infoexchange.cli.parser import Subparsers, add_group
 
 
 def register(subparsers: Subparsers) -> None:
-    """Add `audit verify-log`."""
+    """Add `audit verify-log | reconcile | report`."""
     group = add_group(subparsers, "audit", "check the log of a relay, without trusting it")
     verifying.register(group)
+    comparing.register(group)
+    reporting.register(group)

@@ -1,0 +1,64 @@
+"""Words: what log entries, verdicts and events mean, for people who have never seen a log."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from infoexchange.audit import Routing
+
+
+def told(said: Routing) -> str:
+    """Return one event in words that a court can read."""
+    from infoexchange.errors import Reason
+    from infoexchange.states import Event
+
+    reason = Reason(said.reason).word if said.reason in set(Reason) else f"number {said.reason}"
+    who = ", ".join(said.recipients)
+    words = {
+        Event.ACCEPTED: f"{said.this_relay} accepted it from {said.previous_relay or said.sender}",
+        Event.FORWARDED: f"{said.this_relay} handed it to {said.next_relay} and holds its receipt",
+        Event.QUEUED: f"{said.this_relay} kept it ready for {who}",
+        Event.DELIVERED: f"{said.this_relay} handed it to {who}",
+        Event.OPENED: f"{who} stated, signed, that it was opened",
+        Event.REFUSED: f"it was refused for {who or said.next_relay}, reason {reason}",
+        Event.KEY_BUNDLE: f"{said.this_relay} published new keys of {said.sender}, which withdraw older ones",
+        Event.AUDIT_DISCLOSURE: "it was stated, signed, that records of it are shown to somebody",
+        Event.EXPIRED: f"its time ran out before {who} fetched it",
+        Event.RECALLED: f"{said.this_relay} stopped it for {who}, as its sender had ordered",
+        Event.DESTROYED: f"{who} stated, signed, that its content key is destroyed",
+        Event.RECOVERY: f"{said.this_relay} began a new log, because the one before could not go on",
+        Event.RECALL_ORDERED: f"{said.this_relay} took {said.sender}'s order to recall it for {who}",
+        Event.RECALL_FORWARDED: f"{said.this_relay} handed that order to {said.next_relay} and holds its receipt",
+        Event.RECALL_FAILED: f"{said.next_relay} did not take that order, reason {reason}",
+    }
+    return words.get(said.event, said.event.name)
+
+
+# What each event records, for a list of words at the end of a report.
+EVENTS = {
+    "ACCEPTED": "a relay took a message from an agency or from another relay",
+    "FORWARDED": "a relay handed a message to the next relay, and holds that relay's receipt",
+    "QUEUED": "a message lies ready for one recipient",
+    "DELIVERED": "one recipient has the bytes of a message",
+    "OPENED": "one recipient stated, signed, that it opened a message",
+    "REFUSED": "a recipient or a relay did not take a message, and said why",
+    "RECALLED": "a message was stopped before a recipient got it, as its sender had ordered",
+    "EXPIRED": "the time of a message ran out before a recipient fetched it",
+    "UNDELIVERABLE": "a message could not be delivered for good",
+    "DESTROYED": "one recipient stated, signed, that the key of a message is destroyed",
+    "RECALL_ORDERED": "a relay took a sender's order to recall a message",
+    "RECALL_FORWARDED": "a relay handed such an order to the next relay, and holds its receipt",
+    "RECALL_FAILED": "the next relay did not take such an order",
+    "LOG_GENESIS": "a log began",
+    "RECOVERY": "a log began in the place of one that could not go on, and names where that one stood",
+    "DIRECTORY_VERSION": "a version of the directory, which says who is who, came into force",
+    "KEY_BUNDLE": "an agency's keys, or newer lists of revoked certificates, were published",
+    "AUDIT_DISCLOSURE": "a party of a message stated, signed, that parts of it are shown to somebody",
+}
+
+VERDICTS = {
+    "TOTAL-PASSED": "Every check passed.",
+    "TOTAL-FAILED": "At least one check failed.",
+    "INDETERMINATE": "Nothing failed, and something could not be settled with what was there.",
+}
