@@ -94,7 +94,7 @@ NAMES = (
     "Envelope", "Manifest", "Dsse", "Header", "Wrap", "Content", "KeyBundle", "Listing", "Roots", "Directory",
     "Acknowledgement", "Routing", "Subject", "Receipt", "Evidence", "canonical form", "records", "Envelope, opened",
     "Evidence, verified", "KeyBundle, verified", "message, received", "Grant", "Origin", "Transfer",
-    "RecallOrder", "statement", "Note", "Checkpoint", "Proof", "Policy",
+    "RecallOrder", "statement", "Note", "Checkpoint", "Proof", "Policy", "Misbehaviour",
     "VerifierKey", "Signature", "Cosignature", "cosignature lines", "Tile", "tile path", "tile", "entries", "decimal",
     "base64", "hash", "lines", "Identity", "sealed file", "token URI", "CA register",
     "LogKeys", "WitnessKeys", "root key", "root public key", "draft",

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import forked
 import shown
 from conftest import RECIPIENT, SECOND, SENDER
 from infoexchange.acknowledgement import Acknowledgement
@@ -32,6 +33,7 @@ from infoexchange.keys import Identity
 from infoexchange.listing import Listing, Roots
 from infoexchange.log import LogKeys
 from infoexchange.manifest import Manifest
+from infoexchange.misbehaviour import Misbehaviour
 from infoexchange.origin import Origin
 from infoexchange.quorum import policy_for
 from infoexchange.recall import Recalled, RecallOrder
@@ -167,12 +169,8 @@ def _text(exchange: Exchange, evidence: Evidence) -> dict[str, Format]:
     community = exchange.community
     proofs = [receipt.proof for receipt in evidence.events]
     notes = [proof.checkpoint.raw for proof in proofs]
-    keys = [
-        str(key).encode()
-        for half in (community.log_keys, community.witness_keys)
-        for pair in half.values()
-        for key in pair.verifier_keys
-    ]
+    pairs = [*community.log_keys.values(), *community.witness_keys.values()]
+    keys = [str(key).encode() for pair in pairs for key in pair.verifier_keys]
     lines = [line.raw for proof in proofs for line in proof.checkpoint.note.signatures]
     cosigned = [line for line in lines if b"/witness " in line]
     policies = [policy_for(exchange.directory, name).raw for name in community.log_keys]
@@ -182,6 +180,7 @@ def _text(exchange: Exchange, evidence: Evidence) -> dict[str, Format]:
         "Proof": Format(Proof.parse, tuple(proof.raw for proof in proofs)),
         "Policy": Format(Policy.parse, (*policies, b"# nobody\nquorum none\n")),
         "VerifierKey": Format(_key, tuple(keys), raw=lambda key: str(key).encode()),
+        "Misbehaviour": Format(Misbehaviour.parse, forked.samples()),
         "Signature": Format(Signature.parse, tuple(lines)),
         "Cosignature": Format(Cosignature.parse, tuple(cosigned)),
         "Identity": Format(Identity.parse, tuple(m.identity.raw for m in community.members.values())),
@@ -209,7 +208,7 @@ PROTOBUF = (
     "Grant", "Origin", "Acknowledgement", "RecallOrder", "Attestation", "Approval", "Disclosure", "Routing", "Subject",
     "Receipt", "LogRecord", "Evidence",
 )  # fmt: skip
-TEXT = ("Note", "Checkpoint", "Proof", "Policy", "VerifierKey", "Signature", "Cosignature")
+TEXT = ("Note", "Checkpoint", "Proof", "Policy", "VerifierKey", "Signature", "Cosignature", "Misbehaviour")
 SIGNED = ("Manifest", "KeyBundle", "Grant", "Acknowledgement", "Attestation", "Approval", "Directory")
 EVERY = (*PROTOBUF, *TEXT, *KEY_FILES)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
+import forked
 from fuzz import changing, key_files, mending
 from fuzz.world import RECIPIENT, SENDER, World
 from infoexchange import catalogue, certificates, delivery, hsm, wire
@@ -38,6 +39,7 @@ from infoexchange.keys.sealed import SealedFile
 from infoexchange.listing import Listing, Roots
 from infoexchange.log import LogKeys
 from infoexchange.manifest import Manifest
+from infoexchange.misbehaviour import Misbehaviour
 from infoexchange.origin import Origin
 from infoexchange.recall import RecallOrder
 from infoexchange.receipt import Receipt
@@ -255,6 +257,7 @@ def _log(world: World) -> list[Target]:
         lined("Note", Note, notes),
         lined("Checkpoint", Checkpoint, notes),
         lined("Proof", Proof, [proof.raw for proof in proofs]),
+        lined("Misbehaviour", Misbehaviour, forked.samples()),
         lined("Policy", Policy, [*world.policies, b"# nobody\nquorum none\n"]),
         lined("VerifierKey", VerifierKey, keys, read=lambda raw: VerifierKey.parse(_decoded(raw)),
               raw=lambda key: str(key).encode()),

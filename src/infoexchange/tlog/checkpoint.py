@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from infoexchange.errors import Reason, error
 from infoexchange.tlog.merkle import EMPTY_ROOT, HASH_SIZE, SIZE_MAX
-from infoexchange.tlog.note import PREFIX_SIZES, KeyType, Note, NoteSigner, Signature, VerifierKey
+from infoexchange.tlog.note import PREFIX_SIZES, SIGNATURE_SIZES, KeyType, Note, NoteSigner, Signature, VerifierKey
 from infoexchange.tlog.text import parse_decimal, parse_hash, parse_lines, write_base64
 
 # Specification constants
@@ -23,6 +23,7 @@ SKEW_MAX = timedelta(minutes=5)  # SPEC section Audit log: further in the future
 TIME_MAX = 2**63 - 1  # C2SP tlog-cosignature, timestamp
 MLDSA_NAME_MAX = 255  # C2SP tlog-cosignature: a u8 holds the length of name and origin
 LOG_TYPES = (KeyType.ED25519, KeyType.MLDSA44)
+_ED25519_SIZE = SIGNATURE_SIZES[KeyType.ED25519]  # of a log's lines, what is longer states a time
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,12 @@ class Checkpoint:
         """The exact bytes of the note."""
         return self.note.raw
 
+    @property
+    def signed_at(self) -> int:
+        """Seconds since 1970 at which the log says it signed: the latest of its own timed lines, 0 without one."""
+        own = [line for line in self.note.signatures if line.name == self.origin and len(line.blob) > _ED25519_SIZE]
+        return max((int.from_bytes(line.blob[:8], "big") for line in own), default=0)
+
     def verify(self, keys: Iterable[VerifierKey], *, now: datetime | None = None) -> tuple[VerifierKey, ...]:
         """Return the log's keys, each of which has signed this checkpoint.
 
@@ -120,6 +127,10 @@ class Checkpoint:
     def with_signatures(self, signatures: Iterable[Signature]) -> Checkpoint:
         """Return the same checkpoint with more lines, for example a witness's; a line it has already is kept once."""
         return Checkpoint._of_note(Note.assemble(self.note.text, [*self.note.signatures, *signatures]))
+
+    def only_signatures(self, kept: Iterable[Signature]) -> Checkpoint:
+        """Return the same checkpoint with these lines alone; at least one."""
+        return Checkpoint._of_note(Note.assemble(self.note.text, kept))
 
     def signed_by(self, signer: NoteSigner, *, now: datetime) -> Signature:
         """Return the line in which `signer`, of any key type, signs this checkpoint at `now`."""

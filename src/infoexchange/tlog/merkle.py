@@ -116,6 +116,17 @@ def consistency_path(size1: int, size2: int, subtree: Subtree) -> list[bytes]:
     return path[::-1]
 
 
+def prefix_path(size1: int, size2: int, subtree: Subtree) -> list[bytes]:
+    """Return the consistency path with its first hash always named, which `prefix_roots` climbs from.
+
+    The RFC leaves that hash out where the old tree is one complete subtree, because it must be the old root. Named, it
+    shows to a third party what stands in the place of another old root.
+    """
+    path = consistency_path(size1, size2, subtree)
+    complete = size1 < size2 and size1 & (size1 - 1) == 0
+    return [range_root(0, size1, subtree), *path] if complete else path
+
+
 def root_of_path(leaf_hash: bytes, index: int, size: int, proof: Sequence[bytes]) -> bytes:
     """Return the root that this path leads to (RFC 9162 2.1.3.2); the caller compares it.
 
@@ -171,9 +182,25 @@ def verify_consistency(size1: int, root1: bytes, size2: int, root2: bytes, proof
         return
     # (1) and (2) a proof from a complete tree leaves out that tree's root
     complete = size1 & (size1 - 1) == 0
-    path = [root1, *proof] if complete else list(proof)
     if not proof:
         raise _bad_proof("proof", "the proof is empty")
+    # (3) to (7) both roots agree
+    if prefix_roots(size1, size2, [root1, *proof] if complete else proof) != (root1, root2):
+        raise _bad_proof("proof", "the proof leads to other roots")
+
+
+def prefix_roots(size1: int, size2: int, path: Sequence[bytes]) -> tuple[bytes, bytes]:
+    """Return the roots of the first `size1` leaves, and of all `size2`, to which a `prefix_path` leads.
+
+    Whoever knows the second root to be true knows, by the strength of the hash, that the first is that of the leaves
+    below it, whatever else was said of them.
+
+    Raises:
+        UntrustedError: `BAD_PROOF` when there is no such path, or it is not of the length that the sizes need.
+    """
+    if not 0 < size1 < size2 <= SIZE_MAX or not path:
+        raise _bad_proof("size1", f"no path of {len(path)} hashes from size {size1} to size {size2}")
+    _check_hashes(path, "proof")
     # (3) and (4) skip the levels where the old tree is complete
     node, last = size1 - 1, size2 - 1
     while node & 1:
@@ -190,9 +217,10 @@ def verify_consistency(size1: int, root1: bytes, size2: int, root2: bytes, proof
         else:
             new = node_hash(new, sibling)
         node, last = node >> 1, last >> 1
-    # (7) both roots and the number of levels agree
-    if last or old != root1 or new != root2:
-        raise _bad_proof("proof", "the proof leads to other roots")
+    # (7) all levels are climbed
+    if last:
+        raise _bad_proof("proof", "the proof is too short")
+    return old, new
 
 
 def _split(count: int) -> int:

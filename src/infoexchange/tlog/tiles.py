@@ -163,6 +163,11 @@ def consistency_proof(size1: int, size2: int, read: Read) -> list[bytes]:
     return merkle.consistency_path(size1, size2, _subtree_of(size2, read))
 
 
+def prefix_path(size1: int, size2: int, read: Read) -> list[bytes]:
+    """Return the path of `merkle.prefix_path` between trees of these sizes; raises as `consistency_proof`."""
+    return merkle.prefix_path(size1, size2, _subtree_of(size2, read))
+
+
 def parse_entries(raw: bytes, width: int) -> list[bytes]:
     """Return the entries of a bundle that must hold exactly `width` of them.
 
