@@ -58,6 +58,12 @@ class FakeDesk:
     async def checkpoint(self):
         return await self._answer("checkpoint")
 
+    async def cosigned(self):
+        return await self._answer("cosigned") if "cosigned" in self.answers else b""
+
+    async def consistency(self, old_size, size):
+        return await self._answer("consistency", (old_size, size))
+
     async def leaves(self, start, count):
         return await self._answer("leaves", (start, count))
 

@@ -66,9 +66,18 @@ class Office:
         """Cosign another relay's checkpoint."""
         node = self.batching.node
         caller = edge.caller(context.auth_context(), node.directory, node.clock())
+        return await self._witness().add_checkpoint(caller, old_size, proof, raw)
+
+    async def remembered(self, context: Context, origin: str) -> bytes:
+        """Tell what a log last had cosigned here."""
+        node = self.batching.node
+        edge.caller(context.auth_context(), node.directory, node.clock())
+        return await self._witness().remembered(origin)
+
+    def _witness(self) -> CosigningDesk:
         if self.cosigning is None:
-            raise error(Reason.UNAVAILABLE, field="witness", detail=f"{node.name} has no witness")
-        return await self.cosigning.add_checkpoint(caller, old_size, proof, raw)
+            raise error(Reason.UNAVAILABLE, field="witness", detail=f"{self.batching.node.name} has no witness")
+        return self.cosigning
 
 
 class PartyDesk:
@@ -146,6 +155,14 @@ class PartyDesk:
         """Return the newest signed checkpoint, cosigned once it is."""
         return self._node.ledger.published()
 
+    async def cosigned(self) -> bytes:
+        """Return the newest checkpoint that enough witnesses cosigned."""
+        return self._node.ledger.cosigned()
+
+    async def consistency(self, old_size: int, size: int) -> Sequence[bytes]:
+        """Return how two sizes of the log hang together."""
+        return await self._batching.read(functools.partial(self._node.consistency, old_size, size))
+
     async def leaves(self, start: int, count: int) -> Sequence[bytes]:
         """Return leaves under the newest checkpoint: what stands above it has no proof yet."""
         count = max(0, min(count, self._node.ledger.size - start))
@@ -170,7 +187,7 @@ class Server:
         self._credentials = credentials
         self._server = grpc.aio.server(options=HARDENED)
         self._health = health.aio.HealthServicer()
-        witness = add_witness(self._server, WitnessServicer(office.add_checkpoint, _on_bug))
+        witness = add_witness(self._server, WitnessServicer(office.add_checkpoint, office.remembered, _on_bug))
         attachments = add_attachments(self._server, office.transfers_for, _on_bug)
         self._names = (*add_servicers(self._server, office.desk_for, _on_bug), attachments, witness)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

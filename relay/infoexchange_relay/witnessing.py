@@ -159,6 +159,14 @@ class CosigningDesk:
         _check_relay(caller, raw)
         return await asyncio.to_thread(partial(self._add, old_size, list(proof), raw))
 
+    async def remembered(self, origin: str) -> bytes:
+        """Tell any party what a log last had cosigned here."""
+        return await asyncio.to_thread(self._read, origin)
+
+    def _read(self, origin: str) -> bytes:
+        with self._lock:
+            return self._cosigner.remembered(origin)
+
     def _add(self, old_size: int, proof: Sequence[bytes], raw: bytes) -> Answer:
         with self._lock:
             return self._cosigner.add_checkpoint(old_size, proof, raw)

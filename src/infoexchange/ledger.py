@@ -125,6 +125,14 @@ class Ledger:
         """Return the proof that the tree of `size` begins with that of `old_size`; empty where none is needed."""
         return tiles.consistency_proof(old_size, size, self._read_tile) if 0 < old_size < size else []
 
+    def prefix(self, old_size: int, size: int) -> list[bytes]:
+        """Return the same with its first hash always named; for 0 < `old_size` < `size` only."""
+        return tiles.prefix_path(old_size, size, self._read_tile)
+
+    def cosigned(self) -> bytes:
+        """Return the newest checkpoint with enough cosignatures; nothing where there is none yet."""
+        return self._witnessed.raw if self._witnessed else b""
+
     def witnessed(self, checkpoint: Checkpoint) -> None:
         """Use a checkpoint of this log, with enough cosignatures, for receipts from now on.
 

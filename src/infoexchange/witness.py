@@ -48,6 +48,19 @@ class Cosigner:
         self._latch_for = latch_for
         self._clock = clock
 
+    def remembered(self, origin: str) -> bytes:
+        """Return the checkpoint last cosigned for a log, as that log signed it; nothing if there was none.
+
+        Any auditor may see it: it is what that log showed to others.
+
+        Raises:
+            UntrustedError: `UNKNOWN_PARTY` for a log that is not in the directory.
+        """
+        keys = log_keys(self._directory(), origin.partition("/")[0])
+        if origin != keys[0].name:
+            raise error(Reason.UNKNOWN_PARTY, field="origin", detail="not a log of the directory")
+        return self._latch_for(origin).read()
+
     def add_checkpoint(self, old_size: int, proof: Sequence[bytes], raw: bytes) -> Answer:
         """Return cosignatures of a checkpoint, which is durably remembered before they are.
 

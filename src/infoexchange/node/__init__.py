@@ -261,6 +261,14 @@ class Node(Desk):
         """
         return reading.history(self, caller, digest)
 
+    def consistency(self, old_size: int, size: int) -> list[bytes]:
+        """Return hashes which show any caller that the log has only grown, or that it has not.
+
+        Raises:
+            MalformedError: `BAD_FIELD` unless 0 < `old_size` < `size` and `size` is signed.
+        """
+        return reading.consistency(self, old_size, size)
+
 
 def _decided(job: Job) -> Job | ExchangeError:
     """Return a job as it is to be written, or why it is not after all."""

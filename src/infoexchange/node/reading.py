@@ -52,6 +52,15 @@ def history(desk: Desk, caller: Party, digest: bytes) -> History:
     return History((*(receipt for _, receipt in kept), *peers, *published), tuple(statements))
 
 
+def consistency(desk: Desk, old_size: int, size: int) -> list[bytes]:
+    """Return how two sizes of the log hang together; what `Node.consistency` promises."""
+    newest = desk.ledger.size
+    if not 0 < old_size < size <= newest:
+        detail = f"{old_size} to {size}, where the log has {newest} entries"
+        raise error(Reason.BAD_FIELD, field="old_size", detail=detail)
+    return desk.ledger.prefix(old_size, size)
+
+
 def _withdrawals(desk: Desk, digest: bytes) -> list[Receipt]:
     """Return the entries with which a party published that it withdraws a bundle: auditors judge by their time."""
     bundle = desk.store.bundle(digest)

@@ -135,6 +135,16 @@ class Log(Protocol):
     def checkpoint(self) -> bytes:
         """Return the newest signed checkpoint."""
 
+    def cosigned(self) -> bytes:
+        """Return the newest checkpoint with enough cosignatures of other nations; nothing where there is none yet."""
+
+    def consistency(self, old_size: int, size: int) -> Sequence[bytes]:
+        """Return the hashes of `merkle.prefix_path` from one size to a larger one, which is at most the newest.
+
+        Raises:
+            MalformedError: `BAD_FIELD` for other sizes.
+        """
+
     def leaves(self, start: int, count: int) -> Sequence[bytes]:
         """Return leaves in order, fewer at the end of the log."""
 

@@ -252,6 +252,14 @@ class DirectRelay:
         """Return the newest signed checkpoint, cosigned once it is."""
         return self._node.ledger.published()
 
+    def cosigned(self) -> bytes:
+        """Return the newest checkpoint that enough witnesses cosigned."""
+        return self._node.ledger.cosigned()
+
+    def consistency(self, old_size: int, size: int) -> Sequence[bytes]:
+        """Return how two sizes of the log hang together."""
+        return self._node.consistency(old_size, size)
+
     def leaves(self, start: int, count: int) -> Sequence[bytes]:
         """Return leaves in order."""
         return self._node.store.leaves(start, count)

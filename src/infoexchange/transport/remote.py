@@ -217,6 +217,18 @@ class RemoteRelay:
             request = relay_pb2.GetCheckpointRequest()
             return self._audit.GetCheckpoint(request, **self._call).checkpoint
 
+    def cosigned(self) -> bytes:
+        """Return the newest checkpoint with enough cosignatures; nothing where there is none yet."""
+        with calling(self._address):
+            request = relay_pb2.GetCheckpointRequest()
+            return self._audit.GetCheckpoint(request, **self._call).cosigned
+
+    def consistency(self, old_size: int, size: int) -> Sequence[bytes]:
+        """Return how two sizes of the log hang together; the caller verifies it."""
+        with calling(self._address):
+            request = relay_pb2.GetConsistencyRequest(old_size=old_size, size=size)
+            return tuple(self._audit.GetConsistency(request, **self._call).hashes)
+
     def leaves(self, start: int, count: int) -> Sequence[bytes]:
         """Return leaves in order, fewer at the end of the log."""
         found: list[bytes] = []

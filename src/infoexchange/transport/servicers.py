@@ -59,6 +59,12 @@ class Desk(Protocol):
     async def checkpoint(self) -> bytes:
         """Return the newest signed checkpoint."""
 
+    async def cosigned(self) -> bytes:
+        """Return the newest checkpoint with enough cosignatures; nothing where there is none yet."""
+
+    async def consistency(self, old_size: int, size: int) -> Sequence[bytes]:
+        """Return how two sizes of the log hang together."""
+
     async def leaves(self, start: int, count: int) -> Sequence[bytes]:
         """Return leaves in order, fewer at the end of the log."""
 
@@ -167,7 +173,16 @@ class AuditServicer(_Servicer, relay_pb2_grpc.AuditServiceServicer):
     ) -> relay_pb2.GetCheckpointResponse:
         """Send the newest checkpoint."""
         async with Answering(context, self._on_bug):
-            return relay_pb2.GetCheckpointResponse(checkpoint=await self._desk(context).checkpoint())
+            desk = self._desk(context)
+            return relay_pb2.GetCheckpointResponse(checkpoint=await desk.checkpoint(), cosigned=await desk.cosigned())
+
+    async def GetConsistency(
+        self, request: relay_pb2.GetConsistencyRequest, context: Context
+    ) -> relay_pb2.GetConsistencyResponse:
+        """Send the hashes between two sizes."""
+        async with Answering(context, self._on_bug):
+            hashes = await self._desk(context).consistency(request.old_size, request.size)
+            return relay_pb2.GetConsistencyResponse(hashes=hashes)
 
     async def GetLeaves(self, request: relay_pb2.GetLeavesRequest, context: Context) -> relay_pb2.GetLeavesResponse:
         """Send leaves."""

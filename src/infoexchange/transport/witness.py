@@ -31,16 +31,26 @@ class RemoteWitness:
             answer = self._stub.AddCheckpoint(request, timeout=self._seconds)
         return Answer(answer.size, answer.cosignatures)
 
+    def remembered(self, origin: str) -> bytes:
+        """Return the checkpoint it remembers of a log, nothing if it knows none; the caller verifies it."""
+        with calling(self._address):
+            request = relay_pb2.GetRememberedRequest(origin=origin)
+            return self._stub.GetRemembered(request, timeout=self._seconds).checkpoint
+
 
 AddCheckpoint = Callable[[Context, int, Sequence[bytes], bytes], Awaitable[Answer]]
+Remembered = Callable[[Context, str], Awaitable[bytes]]
 
 
 class WitnessServicer(relay_pb2_grpc.WitnessServiceServicer):
-    """Cosigns for other relays; the embedding program says for whom."""
+    """Cosigns for other relays, and tells what it has seen; the embedding program says for whom."""
 
-    def __init__(self, add_checkpoint: AddCheckpoint, on_bug: Callable[[Exception], None]) -> None:
+    def __init__(
+        self, add_checkpoint: AddCheckpoint, remembered: Remembered, on_bug: Callable[[Exception], None]
+    ) -> None:
         """Hold what answers, and whom to tell of exceptions that should not be."""
         self._add_checkpoint = add_checkpoint
+        self._remembered = remembered
         self._on_bug = on_bug
 
     async def AddCheckpoint(
@@ -50,6 +60,13 @@ class WitnessServicer(relay_pb2_grpc.WitnessServiceServicer):
         async with Answering(context, self._on_bug):
             answer = await self._add_checkpoint(context, request.old_size, request.proof, request.checkpoint)
             return relay_pb2.AddCheckpointResponse(cosignatures=answer.lines, size=answer.size)
+
+    async def GetRemembered(
+        self, request: relay_pb2.GetRememberedRequest, context: Context
+    ) -> relay_pb2.GetRememberedResponse:
+        """Decode, ask, encode."""
+        async with Answering(context, self._on_bug):
+            return relay_pb2.GetRememberedResponse(checkpoint=await self._remembered(context, request.origin))
 
 
 def add_witness(server: grpc.aio.Server, servicer: WitnessServicer) -> str:

@@ -412,6 +412,11 @@ class AuditServiceStub(object):
                 request_serializer=infoexchange_dot_v1_dot_relay__pb2.GetCheckpointRequest.SerializeToString,
                 response_deserializer=infoexchange_dot_v1_dot_relay__pb2.GetCheckpointResponse.FromString,
                 _registered_method=True)
+        self.GetConsistency = channel.unary_unary(
+                '/infoexchange.v1.AuditService/GetConsistency',
+                request_serializer=infoexchange_dot_v1_dot_relay__pb2.GetConsistencyRequest.SerializeToString,
+                response_deserializer=infoexchange_dot_v1_dot_relay__pb2.GetConsistencyResponse.FromString,
+                _registered_method=True)
         self.GetLeaves = channel.unary_unary(
                 '/infoexchange.v1.AuditService/GetLeaves',
                 request_serializer=infoexchange_dot_v1_dot_relay__pb2.GetLeavesRequest.SerializeToString,
@@ -430,6 +435,13 @@ class AuditServiceServicer(object):
 
     def GetCheckpoint(self, request, context):
         """Returns the newest signed checkpoint.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetConsistency(self, request, context):
+        """Returns hashes which show that the log has only grown from one size to another.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -456,6 +468,11 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     servicer.GetCheckpoint,
                     request_deserializer=infoexchange_dot_v1_dot_relay__pb2.GetCheckpointRequest.FromString,
                     response_serializer=infoexchange_dot_v1_dot_relay__pb2.GetCheckpointResponse.SerializeToString,
+            ),
+            'GetConsistency': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetConsistency,
+                    request_deserializer=infoexchange_dot_v1_dot_relay__pb2.GetConsistencyRequest.FromString,
+                    response_serializer=infoexchange_dot_v1_dot_relay__pb2.GetConsistencyResponse.SerializeToString,
             ),
             'GetLeaves': grpc.unary_unary_rpc_method_handler(
                     servicer.GetLeaves,
@@ -496,6 +513,33 @@ class AuditService(object):
             '/infoexchange.v1.AuditService/GetCheckpoint',
             infoexchange_dot_v1_dot_relay__pb2.GetCheckpointRequest.SerializeToString,
             infoexchange_dot_v1_dot_relay__pb2.GetCheckpointResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetConsistency(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/infoexchange.v1.AuditService/GetConsistency',
+            infoexchange_dot_v1_dot_relay__pb2.GetConsistencyRequest.SerializeToString,
+            infoexchange_dot_v1_dot_relay__pb2.GetConsistencyResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -576,6 +620,11 @@ class WitnessServiceStub(object):
                 request_serializer=infoexchange_dot_v1_dot_relay__pb2.AddCheckpointRequest.SerializeToString,
                 response_deserializer=infoexchange_dot_v1_dot_relay__pb2.AddCheckpointResponse.FromString,
                 _registered_method=True)
+        self.GetRemembered = channel.unary_unary(
+                '/infoexchange.v1.WitnessService/GetRemembered',
+                request_serializer=infoexchange_dot_v1_dot_relay__pb2.GetRememberedRequest.SerializeToString,
+                response_deserializer=infoexchange_dot_v1_dot_relay__pb2.GetRememberedResponse.FromString,
+                _registered_method=True)
 
 
 class WitnessServiceServicer(object):
@@ -589,6 +638,13 @@ class WitnessServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetRemembered(self, request, context):
+        """Returns the checkpoint that this witness remembers of a log, for any party.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_WitnessServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -596,6 +652,11 @@ def add_WitnessServiceServicer_to_server(servicer, server):
                     servicer.AddCheckpoint,
                     request_deserializer=infoexchange_dot_v1_dot_relay__pb2.AddCheckpointRequest.FromString,
                     response_serializer=infoexchange_dot_v1_dot_relay__pb2.AddCheckpointResponse.SerializeToString,
+            ),
+            'GetRemembered': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRemembered,
+                    request_deserializer=infoexchange_dot_v1_dot_relay__pb2.GetRememberedRequest.FromString,
+                    response_serializer=infoexchange_dot_v1_dot_relay__pb2.GetRememberedResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -626,6 +687,33 @@ class WitnessService(object):
             '/infoexchange.v1.WitnessService/AddCheckpoint',
             infoexchange_dot_v1_dot_relay__pb2.AddCheckpointRequest.SerializeToString,
             infoexchange_dot_v1_dot_relay__pb2.AddCheckpointResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRemembered(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/infoexchange.v1.WitnessService/GetRemembered',
+            infoexchange_dot_v1_dot_relay__pb2.GetRememberedRequest.SerializeToString,
+            infoexchange_dot_v1_dot_relay__pb2.GetRememberedResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -157,6 +157,8 @@ class AuditServiceStub:
     def __new__(cls, channel: _aio.Channel) -> AuditServiceAsyncStub: ...
     GetCheckpoint: _grpc.UnaryUnaryMultiCallable[_relay_pb2.GetCheckpointRequest, _relay_pb2.GetCheckpointResponse]
     """Returns the newest signed checkpoint."""
+    GetConsistency: _grpc.UnaryUnaryMultiCallable[_relay_pb2.GetConsistencyRequest, _relay_pb2.GetConsistencyResponse]
+    """Returns hashes which show that the log has only grown from one size to another."""
     GetLeaves: _grpc.UnaryUnaryMultiCallable[_relay_pb2.GetLeavesRequest, _relay_pb2.GetLeavesResponse]
     """Returns leaves in order."""
     GetEvents: _grpc.UnaryUnaryMultiCallable[_relay_pb2.GetEventsRequest, _relay_pb2.GetEventsResponse]
@@ -169,6 +171,8 @@ class AuditServiceAsyncStub(AuditServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetCheckpoint: _aio.UnaryUnaryMultiCallable[_relay_pb2.GetCheckpointRequest, _relay_pb2.GetCheckpointResponse]  # type: ignore[assignment]
     """Returns the newest signed checkpoint."""
+    GetConsistency: _aio.UnaryUnaryMultiCallable[_relay_pb2.GetConsistencyRequest, _relay_pb2.GetConsistencyResponse]  # type: ignore[assignment]
+    """Returns hashes which show that the log has only grown from one size to another."""
     GetLeaves: _aio.UnaryUnaryMultiCallable[_relay_pb2.GetLeavesRequest, _relay_pb2.GetLeavesResponse]  # type: ignore[assignment]
     """Returns leaves in order."""
     GetEvents: _aio.UnaryUnaryMultiCallable[_relay_pb2.GetEventsRequest, _relay_pb2.GetEventsResponse]  # type: ignore[assignment]
@@ -184,6 +188,14 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_relay_pb2.GetCheckpointResponse, _abc.Awaitable[_relay_pb2.GetCheckpointResponse]]:
         """Returns the newest signed checkpoint."""
+
+    @_abc_1.abstractmethod
+    def GetConsistency(
+        self,
+        request: _relay_pb2.GetConsistencyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_relay_pb2.GetConsistencyResponse, _abc.Awaitable[_relay_pb2.GetConsistencyResponse]]:
+        """Returns hashes which show that the log has only grown from one size to another."""
 
     @_abc_1.abstractmethod
     def GetLeaves(
@@ -212,6 +224,8 @@ class WitnessServiceStub:
     def __new__(cls, channel: _aio.Channel) -> WitnessServiceAsyncStub: ...
     AddCheckpoint: _grpc.UnaryUnaryMultiCallable[_relay_pb2.AddCheckpointRequest, _relay_pb2.AddCheckpointResponse]
     """Cosigns a checkpoint that extends the last one cosigned for its origin."""
+    GetRemembered: _grpc.UnaryUnaryMultiCallable[_relay_pb2.GetRememberedRequest, _relay_pb2.GetRememberedResponse]
+    """Returns the checkpoint that this witness remembers of a log, for any party."""
 
 @_typing.type_check_only
 class WitnessServiceAsyncStub(WitnessServiceStub):
@@ -220,6 +234,8 @@ class WitnessServiceAsyncStub(WitnessServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     AddCheckpoint: _aio.UnaryUnaryMultiCallable[_relay_pb2.AddCheckpointRequest, _relay_pb2.AddCheckpointResponse]  # type: ignore[assignment]
     """Cosigns a checkpoint that extends the last one cosigned for its origin."""
+    GetRemembered: _aio.UnaryUnaryMultiCallable[_relay_pb2.GetRememberedRequest, _relay_pb2.GetRememberedResponse]  # type: ignore[assignment]
+    """Returns the checkpoint that this witness remembers of a log, for any party."""
 
 class WitnessServiceServicer(metaclass=_abc_1.ABCMeta):
     """Cosigns the checkpoints of other nations' relays."""
@@ -231,6 +247,14 @@ class WitnessServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_relay_pb2.AddCheckpointResponse, _abc.Awaitable[_relay_pb2.AddCheckpointResponse]]:
         """Cosigns a checkpoint that extends the last one cosigned for its origin."""
+
+    @_abc_1.abstractmethod
+    def GetRemembered(
+        self,
+        request: _relay_pb2.GetRememberedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_relay_pb2.GetRememberedResponse, _abc.Awaitable[_relay_pb2.GetRememberedResponse]]:
+        """Returns the checkpoint that this witness remembers of a log, for any party."""
 
 def add_WitnessServiceServicer_to_server(servicer: WitnessServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
