@@ -7,6 +7,7 @@ checkpoints; a nation's own witness never counts for its own log, and more than 
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 from infoexchange.directory import Directory
 from infoexchange.tlog import Policy, VerifierKey
@@ -17,11 +18,16 @@ def policy_for(directory: Directory, relay: str) -> Policy:
     """Return the policy under which the checkpoints of a relay's log are judged.
 
     The directory's own policy text decides if it has one. Otherwise k = 1 + floor(2n/3) of the n other nations that
-    have witnesses, so that n - k of them may be dead or lying; with no other nation there is no quorum rule.
+    have witnesses, so that n - k of them may be dead or lying; with no other nation there is no quorum rule. Whichever
+    decides, a witness of the relay's own nation does not count, also where a policy text lists it for everybody.
     """
-    if directory.listing.witness_policy:
-        return Policy.parse(directory.listing.witness_policy.encode())
     nation = next((p.nation for p in directory.relays() if p.name == relay), "")
+    if directory.listing.witness_policy:
+        policy = Policy.parse(directory.listing.witness_policy.encode())
+        own = {
+            VerifierKey.parse(key).public for p in directory.relays() if p.nation == nation for key in p.witness_keys
+        }
+        return replace(policy, witnesses=tuple(w for w in policy.witnesses if w.key.public not in own))
     others: dict[str, tuple[str, ...]] = {}
     for party in directory.relays():
         if party.nation != nation and party.witness_keys:

@@ -113,15 +113,19 @@ class Policy:
             checkpoint.verify([key for key in self.logs if key.name == checkpoint.origin], now=now)
         # (2) the cosignatures of known witnesses hold
         witnesses = self.cosigners(checkpoint, now=now)
-        # (3) they satisfy the rule; groups name earlier ones only, so one pass in order decides them all
-        met = {NO_QUORUM, *(witness.name for witness in witnesses)}
-        for group in self.groups:
-            if len(met.intersection(group.members)) >= group.threshold:
-                met.add(group.name)
-        if self.quorum not in met:
+        # (3) they satisfy the rule
+        if not self.is_met(witnesses):
             detail = f"{len(witnesses)} of {len(self.witnesses)} witnesses are not enough"
             raise error(Reason.BAD_PROOF, field="policy.quorum", detail=detail)
         return witnesses
+
+    def is_met(self, witnesses: Iterable[Witness]) -> bool:
+        """Whether these witnesses are enough, taken that their cosignatures hold."""
+        met = {NO_QUORUM, *(witness.name for witness in witnesses)}
+        for group in self.groups:  # they name earlier ones only, so one pass in order decides them all
+            if len(met.intersection(group.members)) >= group.threshold:
+                met.add(group.name)
+        return self.quorum in met
 
 
 class _Reader:
