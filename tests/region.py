@@ -23,6 +23,7 @@ from infoexchange.suites import ed25519_signer, public_ed25519
 from infoexchange.testing import MemoryLatch, MemoryStore
 from infoexchange.testing.clock import START
 from infoexchange.tlog import Checkpoint, Cosignature
+from infoexchange.tlog.checkpoint import SKEW_MAX
 from infoexchange.tlog.note import NoteSigner
 from infoexchange.verdict import Check, Verdict
 from infoexchange.watch import Known, Sight, Watch
@@ -273,6 +274,7 @@ class Region:
                 # A liar asks each honest witness about one history only, or it would be found out at once.
                 if nation.lies or relay.views.get(nation.name, 0) == place
                 for line in nation.cosign(history, friend=nation.lies and relay.lies)
+                if line.time <= (relay.clock() + SKEW_MAX).timestamp()  # as the relay program checks each answer
             ]
             cosigned = checkpoint.with_signatures(lines)
             try:
