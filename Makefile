@@ -9,6 +9,7 @@
 #   make pages     the pages of reports in this machine's Chromium: requests, accessibility, print
 #   make fuzz      every reader of outside bytes, SECONDS=60 each; TARGET=Envelope for one
 #   make mutants   faults put into the code that verifies: does a test notice? MODULE=wire for one
+#   make histories campaigns of lying relays, and COUNT=10000 honest histories: is anybody accused wrongly?
 #   make large     an attachment of 10 GiB, or of SIZE=1GiB, between processes that are killed five times
 #   make long-log  an audit log of 1 000 000 entries, or of ENTRIES=..., exported and verified; GROUPS=routing,message
 #   make clean     remove the environments and build output
@@ -21,7 +22,8 @@ BIN   := $(VENV)/bin
 # Two workers: enough to halve the time, few enough for a small machine.
 PYTEST := -m pytest -q -n 2
 
-.PHONY: baseline demo test check lint generate fresh image floors bench pages fuzz large long-log mutants python clean
+.PHONY: baseline demo test check lint generate fresh image floors bench pages fuzz histories large long-log mutants \
+        python clean
 .DEFAULT_GOAL := test
 
 # Environments. VENV/.ok runs the demo, VENV/.dev adds what tests and checks need, PROTO holds the code generator alone,
@@ -131,6 +133,10 @@ fuzz: $(VENV)/.fuzz
 
 mutants: $(VENV)/.dev
 	@$(BIN)/python tools/mutants.py --processes $(PROCESSES) $(MODULE)
+
+COUNT ?= 10000
+histories: $(VENV)/.dev
+	PYTHONPATH=src:relay:tests $(BIN)/python tests/histories.py --count $(COUNT)
 
 SIZE ?= 10GiB
 large: $(VENV)/.dev

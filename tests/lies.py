@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from infoexchange.misbehaviour import Misbehaviour
+from infoexchange.tlog import Checkpoint, Cosignature
 from infoexchange.verdict import Verdict
 from region import LIARS_MAX, LOG_KEYS, RELAYS, WITNESS_KEYS, Auditor, National, Region
 
@@ -138,8 +139,6 @@ class Campaign:
 
     def _refresh(self, relay: National) -> None:
         """Friends cosign what readers are shown for ever, so that something about it is new."""
-        from infoexchange.tlog import Checkpoint, Cosignature
-
         for history in relay.histories:
             if history.shown:
                 shown = Checkpoint.parse(history.shown[1])
@@ -192,3 +191,18 @@ class Campaign:
             name for a in self.region.auditors for name, check in a.found if check.verdict is Verdict.TOTAL_FAILED
         }
         return {relay.name for relay in self.attackers} <= failed
+
+
+def faults(campaign: Campaign) -> list[str]:
+    """Return in words whatever was not noticed, or noticed wrongly."""
+    found = [f"{auditor} did not notice {relay}" for auditor, relay in campaign.undetected()]
+    found += [f"slander: {name}" for name in campaign.slandered()]
+    if not campaign.accused():
+        found.append("an attacker was not found to have failed")
+    # A relay that answers no other question than the expected ones may keep the hashes to itself.
+    unproven = campaign.unproven()
+    if ATTACKS[campaign.attack] is Proof.ALWAYS:
+        found += [] if campaign.silent else [f"no proof against {name}" for name in unproven]
+    elif len(unproven) < campaign.liars:
+        found.append("a proof of what cannot be proven")
+    return found

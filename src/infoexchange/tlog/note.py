@@ -9,6 +9,7 @@ the one for its format; without it only plain keys can sign or verify.
 from __future__ import annotations
 
 import enum
+import functools
 import hashlib
 import re
 from collections.abc import Callable, Iterable
@@ -269,6 +270,7 @@ def _check_plain(key: VerifierKey) -> None:
         raise error(Reason.BAD_FIELD, field="key.type", detail=f"{key.label} signs checkpoints only")
 
 
+@functools.lru_cache(maxsize=1024)  # the same few names stand in every note
 def _check_name(name: str, where: str) -> None:
     """Refuse a key name that is empty or has a plus, a Unicode space or a control character."""
     if not name or any(char == "+" or char.isspace() or char < " " for char in name) or not _encodes(name):
