@@ -1,4 +1,4 @@
-"""Witnesses: what one relay cosigns of another, in the cases of C2SP tlog-witness, and how many must agree."""
+"""Witnesses: what one relay cosigns of another, in the cases of C2SP tlog-witness."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ refused. Importing this package loads grpc; `import infoexchange` does not.
 
 from infoexchange.transport.channel import HARDENED, MESSAGE_SIZE_MAX, open_channel, utc_now
 from infoexchange.transport.remote import RemoteRelay
-from infoexchange.transport.session import connect, follow, reach, visit
+from infoexchange.transport.session import connect, follow, reach, visit, visit_both
 
 __all__ = [
     "HARDENED",
@@ -19,4 +19,5 @@ __all__ = [
     "reach",
     "utc_now",
     "visit",
+    "visit_both",
 ]

@@ -19,6 +19,7 @@ from infoexchange.ports import Spool
 from infoexchange.retention import Archive
 from infoexchange.transport.channel import open_channel, utc_now
 from infoexchange.transport.remote import RemoteRelay
+from infoexchange.transport.witness import RemoteWitness
 
 # Implementation constants
 TIMEOUT = timedelta(seconds=30)  # an answer later than this comes from a relay that needs attention
@@ -116,13 +117,23 @@ def visit(home: Premises, relay: str, *, timeout: timedelta = TIMEOUT) -> Iterat
     Raises:
         UntrustedError: `UNKNOWN_PARTY` when the directory has no such relay, `BAD_CERTIFICATE`.
     """
+    with visit_both(home, relay, timeout=timeout) as (remote, _):
+        yield remote
+
+
+@contextlib.contextmanager
+def visit_both(
+    home: Premises, relay: str, *, timeout: timedelta = TIMEOUT
+) -> Iterator[tuple[RemoteRelay, RemoteWitness]]:
+    """Give any relay of the directory together with its witness; raises as `visit`."""
     party = home.directory.party(relay, at=utc_now())
     if party.role is not Role.RELAY:
         raise error(Reason.UNKNOWN_PARTY, field="relay", detail=f"{relay} is an agency")
     roots = b"".join(map(to_pem, home.directory.nation(party.nation).tls_cas))
     channel = open_channel(party.address, name=relay, roots=roots, certificate=home.tls.chain, key=home.tls.key)
     with contextlib.closing(channel):
-        yield RemoteRelay(channel, timeout=timeout, address=party.address)
+        remote = RemoteRelay(channel, timeout=timeout, address=party.address)
+        yield remote, RemoteWitness(channel, timeout=timeout, address=party.address)
 
 
 @contextlib.contextmanager

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from infoexchange.cli.audit import comparing, reporting, verifying
+from infoexchange.cli.audit import comparing, misbehaving, reporting, verifying, watching
 from infoexchange.cli.parser import Subparsers, add_group
 
 
 def register(subparsers: Subparsers) -> None:
-    """Add `audit verify-log | reconcile | report`."""
+    """Add `audit verify-log | reconcile | report | watch | misbehaviour`."""
     group = add_group(subparsers, "audit", "check the log of a relay, without trusting it")
-    verifying.register(group)
-    comparing.register(group)
-    reporting.register(group)
+    for command in (verifying, comparing, reporting, watching, misbehaving):
+        command.register(group)
