@@ -17,8 +17,10 @@ from infoexchange.certificates import NationalCa
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, UnavailableError
 from infoexchange.states import Event, Precedence
+from infoexchange.tlog import Checkpoint, merkle
 from infoexchange.transport import RemoteRelay, status, utc_now
-from infoexchange.v1 import relay_pb2
+from infoexchange.transport.witness import RemoteWitness
+from infoexchange.v1 import relay_pb2, relay_pb2_grpc
 from infoexchange_relay import edge, server
 from relays import A2, AGENCIES, A, B, Relays, delivered, events, fetched, raised, until
 
@@ -265,3 +267,32 @@ def test_health_and_reflection(two):
     asked = iter([reflection_pb2.ServerReflectionRequest(list_services="")])
     (answer,) = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(asked, timeout=5)
     assert "infoexchange.v1.AuditService" in [s.name for s in answer.list_services_response.service]
+
+
+def test_any_party_learns_what_a_witness_remembers_and_nobody_else_has_one_cosigned(two):
+    witness = RemoteWitness(two.channel("vn", A), timeout=timedelta(seconds=5), address="vn")
+    newest = two.remote(A).checkpoint()
+    origin = Checkpoint.parse(newest).origin
+    told = until(lambda: witness.remembered(origin))
+    Checkpoint.parse(told).verify(two.community.log_keys["relay.th.example"].verifier_keys)
+    assert raised(lambda: witness.remembered("relay.xx.example/audit/2026h2")).reason is Reason.UNKNOWN_PARTY
+    assert raised(lambda: witness.add_checkpoint(0, [], newest)).reason is Reason.NOT_PERMITTED
+    stub = relay_pb2_grpc.WitnessServiceStub(two.channel("vn", A))
+    for call in (
+        lambda: stub.GetRemembered(relay_pb2.GetRememberedRequest(origin=origin)),
+        lambda: stub.AddCheckpoint(relay_pb2.AddCheckpointRequest(checkpoint=newest)),
+    ):
+        with pytest.raises(ExchangeError) as caught, status.calling("vn"):
+            call()
+        assert caught.value.field == "deadline"
+
+
+def test_sizes_hang_together_over_the_wire(two):
+    remote = two.remote(A)
+    leaves = [merkle.leaf_hash(leaf) for leaf in remote.leaves(0, 1000)]
+    for old in range(1, len(leaves)):
+        roots = merkle.prefix_roots(old, len(leaves), remote.consistency(old, len(leaves)))
+        assert roots == (merkle.root(leaves[:old]), merkle.root(leaves))
+    assert raised(lambda: remote.consistency(0, 1)).reason is Reason.BAD_FIELD
+    cosigned = Checkpoint.parse(until(remote.cosigned))
+    assert len(cosigned.note.signatures) == 4

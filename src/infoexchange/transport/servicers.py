@@ -85,9 +85,15 @@ class _Servicer:
 
     def _desk(self, context: Context, *, endless: bool = False) -> Desk:
         """Return the caller's desk, once the call is known to end by itself."""
-        if not endless and context.time_remaining() is None:
-            raise error(Reason.BAD_FIELD, field="deadline", detail="every call but a following Fetch needs a deadline")
+        if not endless:
+            check_deadline(context)
         return self._desk_for(context)
+
+
+def check_deadline(context: Context) -> None:
+    """Raise `BAD_FIELD` unless a call ends by itself."""
+    if context.time_remaining() is None:
+        raise error(Reason.BAD_FIELD, field="deadline", detail="every call but a following Fetch needs a deadline")
 
 
 class RelayServicer(_Servicer, relay_pb2_grpc.RelayServiceServicer):

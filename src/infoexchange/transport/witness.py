@@ -1,4 +1,4 @@
-"""Witness over gRPC, both halves: one relay asks another to cosign its checkpoint."""
+"""Witness over gRPC, both halves: one relay asks another to cosign its checkpoint; auditors ask what it has seen."""
 # ruff: noqa: N802  methods are named as in relay.proto
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from datetime import timedelta
 import grpc
 import grpc.aio
 
-from infoexchange.transport.servicers import Context
+from infoexchange.transport.servicers import Context, check_deadline
 from infoexchange.transport.status import Answering, calling
 from infoexchange.v1 import relay_pb2, relay_pb2_grpc
 from infoexchange.witness import Answer
@@ -58,6 +58,7 @@ class WitnessServicer(relay_pb2_grpc.WitnessServiceServicer):
     ) -> relay_pb2.AddCheckpointResponse:
         """Decode, ask, encode."""
         async with Answering(context, self._on_bug):
+            check_deadline(context)
             answer = await self._add_checkpoint(context, request.old_size, request.proof, request.checkpoint)
             return relay_pb2.AddCheckpointResponse(cosignatures=answer.lines, size=answer.size)
 
@@ -66,6 +67,7 @@ class WitnessServicer(relay_pb2_grpc.WitnessServiceServicer):
     ) -> relay_pb2.GetRememberedResponse:
         """Decode, ask, encode."""
         async with Answering(context, self._on_bug):
+            check_deadline(context)
             return relay_pb2.GetRememberedResponse(checkpoint=await self._remembered(context, request.origin))
 
 
