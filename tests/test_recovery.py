@@ -8,9 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from infoexchange.audit import Routing, Subject
+from infoexchange.audit import GROUPS, Routing, Subject
 from infoexchange.directory import Directory
 from infoexchange.errors import Reason
+from infoexchange.exhibit import check_exhibit
+from infoexchange.exported import LogFolder, export_log
+from infoexchange.inspection import Inspection, Standard
 from infoexchange.log import LogKeys
 from infoexchange.ports import Notice
 from infoexchange.recall import Recalled, RecallOrder
@@ -105,7 +108,7 @@ def test_an_old_copy_signs_nothing_and_says_what_to_do(lost: Relays) -> None:
     assert "infoexchange-relay recover" in problem.next_step
 
 
-def test_a_new_log_names_the_lost_one_and_takes_what_waited(lost: Relays) -> None:
+def test_a_new_log_names_the_lost_one_and_takes_what_waited(lost: Relays, tmp_path) -> None:
     config, old_keys = lost.configs["th"], lost.community.log_keys[TH]
     last = Checkpoint.parse(config.latch.read_bytes())
     loss = recovery.assess(config)
@@ -124,6 +127,17 @@ def test_a_new_log_names_the_lost_one_and_takes_what_waited(lost: Relays) -> Non
     [recovered] = node.store.exhibits(Event.RECOVERY)
     assert recovered == last.raw
     assert Routing.parse(found[1][1].entry.routing).this_relay == TH
+    exported = export_log(node.store, tmp_path / "log", Checkpoint.parse(node.ledger.checkpoint()), shown=GROUPS)
+    assert exported.size == node.ledger.size
+    standard = Standard(directories=[two])
+    judged = Inspection(
+        LogFolder(tmp_path / "log"), standard, now=utc_now(), files=LogFolder(tmp_path / "log")
+    ).report()
+    assert {check.name: check.reason for check in judged.checks}["documents"] == ""
+    wrong = Subject.parse(found[1][1].entry.message)
+    assert (
+        raised(lambda: check_exhibit(Event.RECOVERY, wrong, node.ledger.checkpoint(), [two])).reason is Reason.BAD_PROOF
+    )
     # What waited yesterday goes on, also what was delivered since: whoever has it knows it.
     assert lost.before[1].digest in fetched(lost.remote(A2))
     lost.start("vn")

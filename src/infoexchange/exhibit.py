@@ -6,6 +6,7 @@ A leaf commits to digests, not to documents; a record with a wrong document woul
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
 
 from infoexchange.audit import Subject
 from infoexchange.bundle import KeyBundle
@@ -15,6 +16,7 @@ from infoexchange.manifest import Manifest
 from infoexchange.receipt import Receipt
 from infoexchange.statement import parse_statement
 from infoexchange.states import Event
+from infoexchange.tlog import Checkpoint
 from infoexchange.verdict import OpenQuestionError
 
 _RECEIPTS = (Event.FORWARDED, Event.RECALL_FORWARDED)
@@ -41,6 +43,9 @@ def check_exhibit(event: Event, subject: Subject, document: bytes, directories: 
         named, found = subject.envelope_digest, Manifest.parse(document).digest
     elif event is Event.KEY_BUNDLE:
         named, found = subject.sender_bundle, KeyBundle.parse(document, (), ()).digest
+    elif event is Event.RECOVERY:
+        Checkpoint.parse(document)
+        named, found = subject.statement_digest, sha256(document).digest()
     elif subject.statement_digest:
         named, found = subject.statement_digest, parse_statement(document).digest
     else:
