@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from conftest import AGENCIES, RECIPIENT, SENDER
 from infoexchange.audit import GROUPS
 from infoexchange.auditor import verify_log
 from infoexchange.errors import ExchangeError, Reason, UnavailableError, UntrustedError
-from infoexchange.exported import LogFolder, export_log
+from infoexchange.exported import LogFolder, export_log, writing
 from infoexchange.log import LogKeys
 from infoexchange.ports import Record
 from infoexchange.states import Event
@@ -183,36 +184,59 @@ def test_groups_are_chosen_once_for_a_folder(tmp_path: Path) -> None:
     assert all(LogFolder(tmp_path / "later").records(0, 5))
 
 
-def test_an_interrupted_run_is_finished_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("begun", [False, True], ids=["first run", "later run"])
+def test_an_interrupted_run_is_finished_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: bool
+) -> None:
     """However many files were written, a reader finds the old log whole; the next run ends as if nothing had been."""
-    store, written = filled(700), 0
-    export_log(store, tmp_path / "whole", signed(store), shown=GROUPS)
+    store, small = filled(700), filled(0)
+    export_log(store, tmp_path / "whole", signed(store), shown=ROUTING_MESSAGE)
     expected = files(tmp_path / "whole")
-    from infoexchange.exported import writing
-
     write = writing.write_file
-
     for stop in range(1, 11):
-        folder, small = tmp_path / f"{stop}", filled(0)
-        export_log(small, folder, signed(small), shown=GROUPS)
-        written = 0
+        folder, written = tmp_path / f"{stop}", itertools.count()
+        if begun:
+            export_log(small, folder, signed(small), shown=ROUTING_MESSAGE)
 
-        def failing(path: Path, data: bytes, stop: int = stop) -> None:
-            nonlocal written
-            written += 1
-            if written > stop:
+        def failing(path: Path, data: bytes, stop: int = stop, written: Iterator[int] = written) -> None:
+            if next(written) == stop:
                 raise KeyboardInterrupt
             write(path, data)
 
         monkeypatch.setattr(writing, "write_file", failing)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt):  # what it was to show is not what the next run shows
             export_log(store, folder, signed(store), shown=GROUPS)
         monkeypatch.setattr(writing, "write_file", write)
-        assert LogFolder(folder).size == 0
-        export_log(store, folder, signed(store), shown=GROUPS)
+        assert (folder / "checkpoint").exists() == begun
+        assert not begun or LogFolder(folder).size == 0
+        export_log(store, folder, signed(store), shown=ROUTING_MESSAGE)
         found = files(folder)
         assert found.pop("checkpoint")
         assert found == {path: raw for path, raw in expected.items() if path != "checkpoint"}
+
+
+def test_what_is_left_over_is_removed_by_the_next_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crash after the checkpoint was written, before the files of the one before were removed."""
+    store = filled(200)
+    export_log(store, tmp_path, signed(store), shown=GROUPS)
+    store.append([change(Event.QUEUED, b"%032d" % i) for i in range(200, 700)])
+
+    def crash(run: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writing._Run, "_clear", crash)
+        with pytest.raises(KeyboardInterrupt):
+            export_log(store, tmp_path, signed(store), shown=GROUPS)
+    (tmp_path / "tile/entries/.002.12345678").write_bytes(b"of a process that was killed")
+    assert (tmp_path / "tile/0/000.p/200").exists()
+    assert LogFolder(tmp_path).size == 700
+    store.append([change(Event.QUEUED, b"%032d" % 700)])
+    export_log(store, tmp_path, signed(store), shown=GROUPS)
+    partial = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.p/*")]
+    expected = ["tile/0/002.p/189", "tile/1/000.p/2", "tile/entries/002.p/189", "records/002.p/189"]
+    assert sorted(partial) == sorted(expected)
+    assert not list(tmp_path.rglob(".*"))
 
 
 def test_a_folder_that_grows_while_it_is_read_can_still_be_read(tmp_path: Path) -> None:
@@ -228,8 +252,6 @@ def test_a_folder_that_grows_while_it_is_read_can_still_be_read(tmp_path: Path) 
 
 
 def test_one_program_at_a_time(tmp_path: Path) -> None:
-    from infoexchange.exported.writing import _alone
-
     store = filled(1)
-    with _alone(tmp_path), pytest.raises(UnavailableError, match="another program is exporting"):
+    with writing._alone(tmp_path), pytest.raises(UnavailableError, match="another program is exporting"):
         export_log(store, tmp_path, signed(store))

@@ -115,11 +115,11 @@ class _Run:
             for n in range(before >> tiles.HEIGHT * (level + 1), (size >> tiles.HEIGHT * (level + 1)) + 1):
                 self._write_tile(level, n)
         if self._shown:
-            self._write_all_records()
+            self._write_all_records(before)
         directories = self._write_directories()
         if size > before or not (self._path / CHECKPOINT).exists() or self._says_more():
             self._write(CHECKPOINT, self._checkpoint.raw)
-        self._clear(before)
+        self._clear()
         return Exported(size, before, self._files, directories)
 
     def _standing(self) -> int:
@@ -145,8 +145,8 @@ class _Run:
         return len(self._checkpoint.note.signatures) > len(standing.note.signatures)
 
     def _check_shown(self) -> None:
-        if not (self._path / "records").exists():
-            return
+        if not (self._path / "records").exists() or not (self._path / CHECKPOINT).exists():
+            return  # a first run that was interrupted has shown nobody anything
         there: frozenset[str] | None = None
         for raw in LogFolder(self._path).raw_records(0, tiles.WIDTH):
             record = LogRecord.parse(raw)
@@ -172,11 +172,11 @@ class _Run:
         if width:
             self._write(tiles.tile_path(level, n, width), self._tile(level, n)[: HASH_SIZE * width])
 
-    def _write_all_records(self) -> None:
+    def _write_all_records(self, before: int) -> None:
         for n in range(-(-self._size // tiles.WIDTH)):
             width = tiles.width_at(0, n, self._size)
             path = records_path(n, width)
-            if width == tiles.WIDTH and (self._path / path).exists():
+            if n < before // tiles.WIDTH and (self._path / path).exists():
                 continue
             stored = self._source.records(range(n * tiles.WIDTH, n * tiles.WIDTH + width))
             made = (LogRecord.make(r.entry, _document(r), self._shown).raw for r in stored)
@@ -201,17 +201,16 @@ class _Run:
     def _tile(self, level: int, n: int) -> bytes:
         return self._source.tiles([(level, n)])[0]
 
-    def _clear(self, before: int) -> None:
+    def _clear(self) -> None:
         """Remove partial files that this checkpoint does not need, also those that an interrupted run has left."""
         kept = set(self._edge())
-        for level in (tiles.ENTRIES, *range(tiles.LEVEL_MAX // tiles.HEIGHT + 1)):
-            shift = tiles.HEIGHT * (max(level, 0) + 1)
-            for n in range(before >> shift, (self._size >> shift) + 1):
-                names = [tiles.tile_path(level, n)] + ([records_path(n)] if level == tiles.ENTRIES else [])
-                for name in names:
-                    self._clear_partial(Path(f"{self._path / name}.p"), kept)
-        for file in (self._path / DIRECTORIES).glob(".*"):
-            file.unlink(missing_ok=True)
+        for top in ("tile", "records", DIRECTORIES):
+            for folder, _, names in os.walk(self._path / top, topdown=False):
+                for name in names:  # what a process that was killed left while it wrote
+                    if name.startswith("."):
+                        (Path(folder) / name).unlink()
+                if folder.endswith(".p"):
+                    self._clear_partial(Path(folder), kept)
 
     def _edge(self) -> Iterator[Path]:
         for level in (tiles.ENTRIES, *range(tiles.LEVEL_MAX // tiles.HEIGHT + 1)):
@@ -224,8 +223,6 @@ class _Run:
 
     @staticmethod
     def _clear_partial(folder: Path, kept: set[Path]) -> None:
-        if not folder.is_dir():
-            return
         for file in folder.iterdir():
             if file not in kept:
                 file.unlink(missing_ok=True)
