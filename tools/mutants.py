@@ -57,8 +57,8 @@ _FORMATS = (
     "attacks", "bundle", "certificates", "chain", "cipher", "composite", "directory", "downgrade", "ed25519",
     "envelope",
     "evidence", "grant", "hostile", "keks", "keychain", "keys", "manipulations", "origin", "properties", "published",
-    "misbehaviour", "quorum", "recipients", "registry", "rotation", "sealed", "succession", "suites", "tlog", "vectors", "wire", "withdrawal",
-    "watch", "witness",
+    "misbehaviour", "quorum", "recipients", "registry", "rotation", "sealed", "succession", "suites", "tlog", "vectors",
+    "wire", "withdrawal", "watch", "witness",
 )  # fmt: skip
 _SECONDS_MAX = 2.0  # a test that takes longer is none of a line
 _OTHERS_MAX = 3  # test files besides the likely ones: those with the quickest tests; each takes seconds to load
