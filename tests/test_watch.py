@@ -144,10 +144,11 @@ def test_what_is_no_checkpoint_of_this_log_fails(place: Place) -> None:
         (raw[:-1], Reason.MALFORMED),
         (stranger.raw, Reason.BAD_SIGNATURE),
         (half.raw, Reason.BAD_SIGNATURE),
-        (shard.raw, Reason.UNKNOWN_PARTY),
         (late.raw, Reason.NOT_YET_VALID),
     ):
         assert shown(place, checkpoint=bad) == {"checkpoint signed": failed(reason)}
+    # The directory held here may be older than the relay's new log.
+    assert shown(place, checkpoint=shard.raw) == {"checkpoint signed": is_open("unknown_party")}
 
 
 def signed_by(place: Place, names: Sequence[str], *, ago: timedelta = timedelta(0)) -> bytes:

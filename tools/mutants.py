@@ -46,6 +46,9 @@ VERIFYING = (
     "listing",
     "directory",
     "tlog",
+    "quorum",
+    "misbehaviour",
+    "watch",
 )
 KILLED_MIN = 0.95
 # The test files that say something of formats, by the first word of their names; those of programs and of their users
@@ -54,8 +57,8 @@ _FORMATS = (
     "attacks", "bundle", "certificates", "chain", "cipher", "composite", "directory", "downgrade", "ed25519",
     "envelope",
     "evidence", "grant", "hostile", "keks", "keychain", "keys", "manipulations", "origin", "properties", "published",
-    "recipients", "registry", "rotation", "sealed", "succession", "suites", "tlog", "vectors", "wire", "withdrawal",
-    "witness",
+    "misbehaviour", "quorum", "recipients", "registry", "rotation", "sealed", "succession", "suites", "tlog", "vectors",
+    "wire", "withdrawal", "watch", "witness",
 )  # fmt: skip
 _SECONDS_MAX = 2.0  # a test that takes longer is none of a line
 _OTHERS_MAX = 3  # test files besides the likely ones: those with the quickest tests; each takes seconds to load

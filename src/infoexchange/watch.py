@@ -212,6 +212,9 @@ class _Look:
     def _signed(self) -> str:
         """The newest checkpoint is one of this log, and not of the future."""
         raw = _answered(self._log.checkpoint)
+        origin = Checkpoint.parse(raw).origin
+        if origin != log_keys(self._watch.directory, self._relay)[0].name:
+            raise OpenQuestionError("unknown_party", f"the directory does not list the log {origin[:253]!r}")
         self._newest = self._watch.clean(self._relay, raw)
         return f"{self._newest.size} entries"
 
