@@ -75,8 +75,9 @@ def test_every_step_is_passed_by_one_and_refused_by_another() -> None:
     assert {(name, number) for name, number in steps if furthest[name] < number} <= NOT_REFUSING
 
 
-# What is read from a folder and judged as a whole needs more than a file; its own tests pass and refuse every step.
-TESTED_ELSEWHERE = {"Log folder"}
+# What is read from a folder, compares two logs, or is judged with keys that are no part of it needs more than a file;
+# its own tests pass and refuse every step.
+TESTED_ELSEWHERE = {"Log folder", "Misbehaviour", "Reconciliation"}
 # Steps that refuse nothing that comes from outside.
 NOT_REFUSING = {
     ("Log before act", 2),  # says what is signed and when
