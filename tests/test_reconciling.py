@@ -3,103 +3,36 @@
 from __future__ import annotations
 
 import random
-import tracemalloc
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
-from itertools import chain
 
 import pytest
 
-from conftest import AGENCIES, RECIPIENT, SECOND, SENDER
-from infoexchange.audit import Entry, EntryRef, Routing, Subject
+from conftest import AGENCIES, RECIPIENT, SENDER
+from infoexchange.audit import Routing, Subject
 from infoexchange.errors import Reason, error
-from infoexchange.ports import HomeRelay, Record, Result
-from infoexchange.reconciling import LATE, Kind, Reconciliation, Side, reconcile
+from infoexchange.ports import HomeRelay, Result
+from infoexchange.reconciling import Kind, Reconciliation, Side, reconcile
 from infoexchange.states import Event
 from infoexchange.testing import Exchange
 from infoexchange.verdict import Verdict
 from messages import officer_acknowledgement
+from reconciled import (
+    TH,
+    VN,
+    again,
+    compare,
+    exchange,
+    gone,
+    logs,
+    only,
+    origin_of,
+    place,
+    records_of,
+)
 
-TH, VN = "relay.th.example", "relay.vn.example"
-Records = list[Record | None]
-
-
-def records_of(exchange: Exchange, relay: str) -> Records:
-    store = exchange.nodes[relay].store
-    return list(store.records(range(store.head().size)))
-
-
-def origin_of(exchange: Exchange, relay: str) -> str:
-    return exchange.community.log_keys[relay].origin
-
-
-@pytest.fixture(scope="module")
-def exchange() -> Exchange:
-    """Three messages from Thailand, one back, and one recalled."""
-    exchange = Exchange(AGENCIES)
-    for name in (SENDER, RECIPIENT, SECOND):
-        exchange.mailbox(name)
-    sender = exchange.mailbox(SENDER)
-    exchange.clock.advance(timedelta(minutes=10))
-    for _ in range(3):
-        sender.send(officer_acknowledgement(), to=[RECIPIENT, SECOND])
-        exchange.clock.advance(timedelta(minutes=1))
-    for delivery in exchange.mailbox(RECIPIENT).receive():
-        exchange.mailbox(RECIPIENT).acknowledge(delivery)
-    exchange.mailbox(RECIPIENT).send(officer_acknowledgement(), to=[SENDER])
-    last = sender.send(officer_acknowledgement(), to=[RECIPIENT])
-    sender.recall(last.subject.envelope_digest)
-    return exchange
-
-
-@pytest.fixture
-def logs(exchange: Exchange) -> tuple[Records, Records]:
-    return records_of(exchange, TH), records_of(exchange, VN)
-
-
-@pytest.fixture
-def compare(exchange: Exchange) -> Callable[..., Reconciliation]:
-    def compare(th: Sequence[Record | None], vn: Sequence[Record | None], **settings: timedelta) -> Reconciliation:
-        sides = Side(TH, origin_of(exchange, TH), th), Side(VN, origin_of(exchange, VN), vn)
-        found, back = reconcile(*sides, **settings), reconcile(*sides[::-1], **settings)
-        assert found.matched == back.matched
-        assert sorted(map(repr, found.findings)) == sorted(map(repr, back.findings))
-        return found
-
-    return compare
-
-
-def place(records: Records, event: Event, nth: int = 0) -> int:
-    return [r.index for r in records if r and r.event is event][nth]
-
-
-def again(
-    record: Record, index: int | None = None, subject: dict[str, object] | None = None, **routing: object
-) -> Record:
-    """The record with other values, as a relay could have logged it instead."""
-    said = replace(Routing.parse(record.entry.routing), **routing)
-    about = replace(Subject.parse(record.entry.message), **(subject or {}))
-    at = record.index if index is None else index
-    return replace(record, index=at, entry=Entry.make(said, about), event=said.event)
-
-
-def relinked(records: Records, other: Records, origin: str) -> Records:
-    """The giver's records with links to what the taker's log now holds."""
-    found: Records = []
-    taken = {Subject.parse(r.entry.message).envelope_digest: r for r in other if r and r.event is Event.ACCEPTED}
-    for record in records:
-        if record and record.event is Event.FORWARDED:
-            target = taken[Subject.parse(record.entry.message).envelope_digest]
-            record = again(record, subject={"previous_entry": EntryRef(origin, target.index, target.entry.leaf_hash)})
-        found.append(record)
-    return found
-
-
-def only(found: Reconciliation) -> tuple[Kind, Verdict]:
-    [finding] = found.findings
-    assert found.report.verdict is finding.verdict
-    return finding.kind, finding.verdict
+__all__ = ["compare", "exchange", "logs"]
 
 
 def test_honest_logs_agree(compare, logs):
@@ -182,12 +115,6 @@ def test_what_is_logged_twice_is_a_failure(compare, logs, event):
         assert Kind.DUPLICATE in kinds
 
 
-def gone(records: Records, **changes: object) -> Records:
-    """The giver's log without its first hand-over: the entry says something else."""
-    at = place(records, Event.FORWARDED)
-    return [again(r, **changes) if r.index == at else r for r in records]
-
-
 def test_taken_and_never_logged_as_handed_over(compare, logs):
     th, vn = logs
     unforwarded = gone(th, event=Event.QUEUED, next_relay="")
@@ -255,26 +182,6 @@ def test_the_acceptance_may_stand_in_the_log_of_the_other_half_year(compare, log
     assert "was not compared" in found.findings[0].detail
 
 
-def test_times(compare, exchange, logs):
-    th, vn = logs
-    at = place(th, Event.FORWARDED)
-    logged = Routing.parse(th[at].entry.routing).logged_at
-    for shift, expected in (
-        (LATE + timedelta(seconds=1), (Kind.LATE, Verdict.TOTAL_PASSED)),
-        (-timedelta(minutes=5, seconds=1), (Kind.CLOCKS, Verdict.INDETERMINATE)),
-    ):
-        changed = [again(r, logged_at=logged + shift) if r.index == at else r for r in th]
-        assert only(compare(changed, vn)) == expected
-    for shift in (timedelta(0), LATE, -timedelta(minutes=5)):
-        changed = [again(r, logged_at=logged + shift) if r.index == at else r for r in th]
-        assert compare(changed, vn).findings == ()
-    assert compare(th, vn, late=timedelta(0)).findings == ()
-    # Taken after its end: the taker should have refused it.
-    expired = [again(r, expires_at=logged - timedelta(minutes=6)) if r.event is Event.ACCEPTED else r for r in vn]
-    found = compare(relinked(th, expired, origin_of(exchange, VN)), expired)
-    assert {f.kind for f in found.findings if f.giver == TH} == {Kind.LATE}
-
-
 class ForgetfulLine:
     """The way to another relay, on which the first answer to an envelope is lost."""
 
@@ -326,23 +233,6 @@ def test_a_giver_that_gave_up_is_no_false_alarm(monkeypatch):
     found = reconcile(*(Side(r, origin_of(exchange, r), records_of(exchange, r)) for r in (TH, VN)))
     assert only(found) == (Kind.ONE_SIDED, Verdict.INDETERMINATE)
     assert "says EXPIRED" in found.findings[0].detail
-
-
-def test_memory_is_that_of_the_hand_overs(exchange, logs):
-    """A long log of other things takes no more room than a short one."""
-
-    def peak(filling: int) -> int:
-        th, vn = logs
-        other = again(th[place(th, Event.ACCEPTED)])
-        stretched = chain(th, (replace(other, index=len(th) + n) for n in range(filling)))
-        tracemalloc.start()
-        reconcile(Side(TH, origin_of(exchange, TH), stretched), Side(VN, origin_of(exchange, VN), vn))
-        found = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        return found
-
-    peak(10)
-    assert peak(5000) < peak(10) + 20_000
 
 
 def test_no_copy_of_honest_logs_is_a_false_alarm(compare, logs):
