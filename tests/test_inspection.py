@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from conftest import AGENCIES, SENDER
+from conftest import AGENCIES, RECIPIENT, SENDER
 from exported_logs import export, idle_bits, talk
 from infoexchange.audit import are_leaves, commitments, commitments_in
-from infoexchange.cli.audit.verifying import inspect_folder
+from infoexchange.cli.audit.verifying import Witnessed, inspect_folder
 from infoexchange.directory import Directory
 from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.exported import LogFolder, export_log
@@ -28,6 +28,7 @@ from infoexchange.testing import DirectRelay, Exchange
 from infoexchange.tlog import Checkpoint, Policy
 from infoexchange.v1 import audit_pb2
 from infoexchange.verdict import Report, Verdict
+from messages import officer_acknowledgement
 from spoilt_logs import SPOILT, in_record
 
 HOME, PEER = "relay.th.example", "relay.vn.example"
@@ -106,6 +107,28 @@ def test_a_relay_is_inspected_without_files(busy: Exchange) -> None:
     assert report.verdict is Verdict.TOTAL_PASSED
     other = Standard(directories=[busy.directory], relay=PEER)
     assert faults(Inspection(remote, other, now=busy.clock()).report()) == {"checkpoint": "unknown_party"}
+
+
+def test_of_a_relay_the_cosigned_part_is_verified(tmp_path: Path) -> None:
+    exchange = Exchange(AGENCIES)
+    talk(exchange)
+    remote = DirectRelay(exchange, exchange.nodes[HOME], exchange.directory.party(SENDER, at=exchange.clock()))
+
+    def judged() -> tuple[Verdict, int, str]:
+        log = Witnessed(remote)
+        report = Inspection(log, Standard(directories=[exchange.directory]), now=exchange.clock()).report()
+        return report.verdict, log.later, report.checks[0].detail
+
+    size = exchange.nodes[HOME].ledger.size
+    assert judged()[:2] == (Verdict.INDETERMINATE, 0)  # before there is a cosigned one
+    exchange.witness()
+    assert judged()[:2] == (Verdict.TOTAL_PASSED, 0)
+    exchange.mailbox(SENDER).send(officer_acknowledgement(), to=[RECIPIENT])
+    more = exchange.nodes[HOME].ledger.size - size
+    assert more > 0
+    verdict, later, detail = judged()
+    assert (verdict, later) == (Verdict.TOTAL_PASSED, more)
+    assert detail.startswith(f"{size} entries of ")
 
 
 def test_a_relay_that_goes_away_is_no_finding(busy: Exchange) -> None:
