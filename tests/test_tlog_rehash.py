@@ -49,6 +49,16 @@ def test_nothing_added_changes_nothing() -> None:
     assert (tree.size, tree.root) == (1, before)
 
 
+def test_whole_tiles_have_their_numbers_on_every_level() -> None:
+    tree, leaves = Rehash(), [bytes(8)] * 65_536
+    names = [(tile.level, tile.n) for tile, _ in tree.extend(leaves[:65_000])]
+    assert names == [(0, n) for n in range(253)]
+    assert [(tile.level, tile.n, tile.width) for tile, _ in tree.partial()] == [(0, 253, 232), (1, 0, 253)]
+    names = [(tile.level, tile.n) for tile, _ in tree.extend(leaves[:600])]
+    assert names == [(0, 253), (0, 254), (0, 255), (1, 0)]
+    assert [(tile.level, tile.n, tile.width) for tile, _ in tree.partial()] == [(0, 256, 64), (2, 0, 1)]
+
+
 def test_little_is_kept() -> None:
     """However many leaves there were: less than one tile of each level."""
     tree = Rehash()

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from infoexchange.tlog import tiles
 from infoexchange.tlog.merkle import HASH_SIZE
-from infoexchange.tlog.tiles import HEIGHT, WIDTH, Tile
+from infoexchange.tlog.tiles import HEIGHT, LEVEL_MAX, WIDTH, Tile
 
 _WHOLE = WIDTH * HASH_SIZE
 
@@ -26,7 +26,7 @@ class Rehash:
     def __init__(self) -> None:
         """Start empty."""
         self.size = 0
-        self._edge: list[bytes] = [b""]  # of each level, the hashes behind its last whole tile
+        self._edge = [b""] * (LEVEL_MAX // HEIGHT + 1)  # of each level, the hashes behind its last whole tile
 
     def extend(self, leaves: Sequence[bytes]) -> list[tuple[Tile, bytes]]:
         """Append leaves and return the tiles that have become whole, each with its hashes, level by level."""
@@ -36,8 +36,6 @@ class Rehash:
         level, before = 0, self.size
         self.size += len(leaves)
         while fresh:
-            if level == len(self._edge):
-                self._edge.append(b"")
             row = self._edge[level] + fresh
             n, roots = before >> (HEIGHT * (level + 1)), []
             kept = len(row) % _WHOLE
