@@ -185,7 +185,15 @@ def test_every_other_form_is_refused() -> None:
     refused(Reason.UNKNOWN_VERSION, parse, raw.replace(b"@v1", b"@v2"))
     refused(Reason.UNKNOWN_VERSION, parse, raw.replace(b"@v1\n", b"@v1\r\n"))
     refused(Reason.UNKNOWN_VERSION, parse, b"\n" + raw)
-    refused(Reason.TOO_LARGE, parse, raw + b"\n" * MISBEHAVIOUR_SIZE_MAX)
+    assert MISBEHAVIOUR_SIZE_MAX == 65536
+    refused(Reason.TOO_LARGE, parse, raw + b"x" * (65536 - len(raw) + 1))
+    refused(Reason.MALFORMED, parse, raw + b"x" * (65536 - len(raw)))
+    zeros = write_base64(bytes(32)) + b"\n"
+    many = b"\n".join(head.split(b"\n")[:3]) + b"\n" + 64 * zeros
+    assert len(parse(many + b"\n" + rest).hashes) == 64
+    refused(Reason.TOO_LARGE, parse, many + zeros + b"\n" + rest)
+    refused(Reason.MALFORMED, parse, forked.same_size().raw.replace(b"kind same-size\n", b""))
+    refused(Reason.MALFORMED, parse, forked.same_size().raw.replace(b"\nkind same-size", b""))
     for bad in (
         raw[:-1],
         raw + b"\n",
