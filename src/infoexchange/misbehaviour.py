@@ -192,7 +192,7 @@ def _signed(checkpoint: Checkpoint, keys: Sequence[VerifierKey], *, of_log: bool
 
 def _check_order(first: int, second: int) -> None:
     """Raise unless the times at which the smaller and the larger tree were signed contradict the sizes."""
-    if not first or not second:
+    if not first:  # every key has signed both, so neither states one
         raise error(Reason.UNKNOWN_PARTY, field="misbehaviour.against", detail="none of the keys states a time")
     if first - second <= SKEW_MAX.total_seconds():
         raise _bad_proof("the smaller tree was not signed later")
