@@ -118,7 +118,7 @@ class Campaign:
         for relay in self.attackers:
             self.attack(relay, region)
             relay.silent = self.silent
-        for _ in range(3):
+        for _ in range(2):
             self._round(chosen)
         region.pass_time(self.rng.uniform(0, 60))
         for relay in chosen:

@@ -41,10 +41,9 @@ def test_honest_histories_give_no_false_alarm(part: int) -> None:
 def test_the_histories_reach_every_check() -> None:
     """Otherwise no alarm would mean nothing."""
     passed, kinds = set(), set()
-    for seed in range(20):
-        for region in (histories.calm(seed), histories.rough(seed)):
-            for auditor in region.auditors:
-                kinds |= {check.reason for _, check in auditor.found if check.verdict is Verdict.INDETERMINATE}
-                passed |= {size for known in auditor.known.values() for size in [len(known.notes)]}
+    for seed in range(1, 6):
+        for auditor in histories.rough(seed).auditors:
+            kinds |= {check.reason for _, check in auditor.found if check.verdict is Verdict.INDETERMINATE}
+            passed |= {len(known.notes) for known in auditor.known.values()}
     assert {"unavailable", "too_few_witnesses", "stale"} <= kinds
     assert max(passed) > 3

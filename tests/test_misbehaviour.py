@@ -25,6 +25,7 @@ MADE: dict[str, Callable[[], Misbehaviour]] = {
     "same-size": forked.same_size,
     "prefix": forked.prefix,
     "complete": lambda: forked.prefix(8),
+    "one": lambda: forked.prefix(1, 2),
     "order": forked.order,
     "witness": forked.of_witness,
 }
@@ -185,7 +186,15 @@ def test_every_other_form_is_refused() -> None:
     refused(Reason.UNKNOWN_VERSION, parse, raw.replace(b"@v1", b"@v2"))
     refused(Reason.UNKNOWN_VERSION, parse, raw.replace(b"@v1\n", b"@v1\r\n"))
     refused(Reason.UNKNOWN_VERSION, parse, b"\n" + raw)
-    refused(Reason.TOO_LARGE, parse, raw + b"\n" * MISBEHAVIOUR_SIZE_MAX)
+    assert MISBEHAVIOUR_SIZE_MAX == 65536
+    refused(Reason.TOO_LARGE, parse, raw + b"x" * (65536 - len(raw) + 1))
+    refused(Reason.MALFORMED, parse, raw + b"x" * (65536 - len(raw)))
+    zeros = write_base64(bytes(32)) + b"\n"
+    many = b"\n".join(head.split(b"\n")[:3]) + b"\n" + 64 * zeros
+    assert len(parse(many + b"\n" + rest).hashes) == 64
+    refused(Reason.TOO_LARGE, parse, many + zeros + b"\n" + rest)
+    refused(Reason.MALFORMED, parse, forked.same_size().raw.replace(b"kind same-size\n", b""))
+    refused(Reason.MALFORMED, parse, forked.same_size().raw.replace(b"\nkind same-size", b""))
     for bad in (
         raw[:-1],
         raw + b"\n",
@@ -217,6 +226,16 @@ def test_every_other_form_is_refused() -> None:
     refused(Reason.BAD_FIELD, parse, rebuilt(equal, second=equal.first))
     refused(Reason.BAD_FIELD, parse, rebuilt(made, second=cosigned(made.second)))
     refused(Reason.NOT_CANONICAL, parse, head.replace(b"\n\n", b"\n") + b"\n" + b"B" * 43 + b"=\n\n" + rest)
+
+
+def test_roots_of_two_sizes_are_not_of_one() -> None:
+    late = {size: signed(size, now=START + HOUR) for size in range(1, 19)}
+    pairs = [(a, b) for a in late for b in late if a < b and late[a].root < late[b].root]
+    assert pairs
+    for one, two in pairs[:3]:
+        made = Misbehaviour.make(late[one], signed(two), KEYS)
+        as_equal = made.raw.replace(b"kind order", b"kind same-size")
+        refused(Reason.BAD_FIELD, Misbehaviour.parse, as_equal)
 
 
 def test_lines_in_another_order_or_twice_are_refused() -> None:

@@ -264,3 +264,25 @@ def test_no_inclusion_proof_for_a_leaf_that_is_not_there(make, number):
 def test_no_consistency_proof_from_a_size_that_is_not_there(size1):
     with pytest.raises(MalformedError):
         merkle.consistency_proof(size1, LEAVES[:3])
+
+
+@pytest.mark.usefixtures("remembered")
+def test_a_prefix_path_is_the_proof_with_its_first_hash_named():
+    for size2 in range(2, 40):
+        subtree = merkle.subtree_of(LEAVES[:size2])
+        for size1 in range(1, size2):
+            path, proof = merkle.prefix_path(size1, size2, subtree), naive_proof(size1, 0, size2)
+            roots = (naive_root(0, size1), naive_root(0, size2))
+            assert path == ([roots[0], *proof] if size1 & (size1 - 1) == 0 else proof)
+            assert merkle.prefix_roots(size1, size2, path) == roots
+    assert merkle.prefix_path(4, 4, merkle.subtree_of(LEAVES[:4])) == []
+
+
+def test_a_prefix_path_of_another_length_or_for_other_sizes_is_refused():
+    path = merkle.prefix_path(6, 13, merkle.subtree_of(LEAVES[:13]))
+    for sizes in ((0, 13), (13, 13), (14, 13), (-1, 13), (6, 2**63)):
+        refuses(merkle.prefix_roots, *sizes, path)
+    for wrong in ([], path[:-1], [*path, bytes(32)], [path[0][:-1], *path[1:]], [*path[:-1], b""]):
+        refuses(merkle.prefix_roots, 6, 13, wrong)
+    refuses(merkle.prefix_roots, 1, 2, [bytes(32)] * 3)
+    refuses(merkle.prefix_roots, 1, 2, [bytes(32)])

@@ -46,9 +46,7 @@ VERIFYING = (
     "listing",
     "directory",
     "tlog",
-    "quorum",
     "misbehaviour",
-    "watch",
 )
 KILLED_MIN = 0.95
 # The test files that say something of formats, by the first word of their names; those of programs and of their users

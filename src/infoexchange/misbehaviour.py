@@ -78,7 +78,7 @@ class Misbehaviour:
         heading, *lines = parts[0].split(b"\n")
         if heading != _HEADING:
             raise error(Reason.UNKNOWN_VERSION, field="misbehaviour", detail="not a file of version 1")
-        if len(parts) != 5 or len(lines) < 2:
+        if len(lines) < 2:
             raise _malformed("not a head and two checkpoints")
         accused = _value(lines[0], b"against ")
         word = _value(lines[1], b"kind ")
@@ -89,7 +89,7 @@ class Misbehaviour:
             raise error(Reason.TOO_LARGE, field="misbehaviour.hashes", detail=f"{len(lines) - 2} hashes")
         hashes = tuple(parse_hash(line, field="misbehaviour.hashes") for line in lines[2:])
         first = Checkpoint.parse(b"\n\n".join(parts[1:3]) + b"\n")
-        second = Checkpoint.parse(b"\n\n".join(parts[3:5]))
+        second = Checkpoint.parse(b"\n\n".join(parts[3:]))  # one part more is no checkpoint
         found = cls(raw, kind, accused, first, second, hashes)
         found._check()
         return found
@@ -192,7 +192,7 @@ def _signed(checkpoint: Checkpoint, keys: Sequence[VerifierKey], *, of_log: bool
 
 def _check_order(first: int, second: int) -> None:
     """Raise unless the times at which the smaller and the larger tree were signed contradict the sizes."""
-    if not first or not second:
+    if not first:  # every key has signed both, so neither states one
         raise error(Reason.UNKNOWN_PARTY, field="misbehaviour.against", detail="none of the keys states a time")
     if first - second <= SKEW_MAX.total_seconds():
         raise _bad_proof("the smaller tree was not signed later")
