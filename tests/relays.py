@@ -93,6 +93,7 @@ class Relays:
             tls_certificate=folder / "tls.pem",
             directory=folder / "directory.pb",
             roots=folder / "roots.pb",
+            witness_seconds=1,
             reflection=True,
             log_level="error",
         )

@@ -38,8 +38,6 @@ def quick(monkeypatch):
 @pytest.fixture
 def relays(tmp_path):
     with contextlib.closing(Relays(tmp_path, AGENCIES)) as relays:
-        for code, config in relays.configs.items():
-            relays.configs[code] = replace(config, witness_seconds=1)
         yield relays
 
 

@@ -273,7 +273,7 @@ def test_any_party_learns_what_a_witness_remembers_and_nobody_else_has_one_cosig
     witness = RemoteWitness(two.channel("vn", A), timeout=timedelta(seconds=5), address="vn")
     newest = two.remote(A).checkpoint()
     origin = Checkpoint.parse(newest).origin
-    told = until(lambda: witness.remembered(origin))
+    told = until(lambda: witness.remembered(origin), 30)
     Checkpoint.parse(told).verify(two.community.log_keys["relay.th.example"].verifier_keys)
     assert raised(lambda: witness.remembered("relay.xx.example/audit/2026h2")).reason is Reason.UNKNOWN_PARTY
     assert raised(lambda: witness.add_checkpoint(0, [], newest)).reason is Reason.NOT_PERMITTED
@@ -294,5 +294,5 @@ def test_sizes_hang_together_over_the_wire(two):
         roots = merkle.prefix_roots(old, len(leaves), remote.consistency(old, len(leaves)))
         assert roots == (merkle.root(leaves[:old]), merkle.root(leaves))
     assert raised(lambda: remote.consistency(0, 1)).reason is Reason.BAD_FIELD
-    cosigned = Checkpoint.parse(until(remote.cosigned))
+    cosigned = Checkpoint.parse(until(remote.cosigned, 30))
     assert len(cosigned.note.signatures) == 4

@@ -119,7 +119,7 @@ def test_what_was_cosigned_is_known_after_a_restart(relays: Relays) -> None:
     th = relays.configs["th"]
     relays.start("vn")
     ledger = relays.start("th").node.ledger
-    until(lambda: th.cosigned.exists() and ledger.cosigned_size == ledger.size)
+    until(lambda: th.cosigned.exists() and ledger.cosigned_size == ledger.size, 30)
     kept = Checkpoint.parse(th.cosigned.read_bytes())
     relays.stop("th")
     relays.stop("vn")
