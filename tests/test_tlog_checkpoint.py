@@ -109,6 +109,30 @@ B64 = base64.b64encode(ROOT)
 NAME = ORIGIN.encode()
 
 
+def test_a_checkpoint_of_no_log_is_no_checkpoint():
+    with pytest.raises(ExchangeError) as caught:
+        Checkpoint.parse(with_text(b"\n300\n" + B64 + b"\n"))
+    assert (caught.value.reason, caught.value.field) == (Reason.MALFORMED, "checkpoint.origin")
+
+
+@pytest.mark.parametrize(
+    ("origin", "size", "root", "field"),
+    [
+        ("", 300, ROOT, "checkpoint.origin"),
+        ("a\nb", 300, ROOT, "checkpoint.origin"),
+        (ORIGIN, -1, ROOT, "checkpoint"),
+        (ORIGIN, 2**63, ROOT, "checkpoint"),
+        (ORIGIN, 300, ROOT[:31], "checkpoint"),
+        (ORIGIN, 300, ROOT + b"x", "checkpoint"),
+        (ORIGIN, 0, ROOT, "checkpoint.root"),
+    ],
+)
+def test_no_text_is_made_of_what_no_checkpoint_has(origin, size, root, field):
+    with pytest.raises(ExchangeError) as caught:
+        checkpoint_text(origin, size, root)
+    assert (caught.value.reason, caught.value.field) == (Reason.BAD_FIELD, field)
+
+
 @pytest.mark.parametrize(
     "size",
     [
