@@ -24,8 +24,9 @@ def report_logs(sites: Sites, relays: Sequence[str], out: Output) -> tuple[Path,
 
     Repeated while something is open: an entry may be younger than the last round of witnesses.
     """
+    from infoexchange.cli.anchor import Anchor
     from infoexchange.cli.audit.comparing import compare, whole_report
-    from infoexchange.cli.audit.folders import Anchor, JudgedLog
+    from infoexchange.cli.audit.folders import JudgedLog
     from infoexchange.verdict import Verdict
 
     folders = [sites.folder / "audit" / relay for relay in relays]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infoexchange.cli import disclose, show, unpack
+from infoexchange.cli.anchor import Anchor, add_anchor
 from infoexchange.cli.endings import opened
 from infoexchange.cli.output import FAILED, INDETERMINATE, PASSED, Output, Table, of_system
 from infoexchange.cli.parser import Subparsers, add_command, add_group
@@ -37,8 +38,7 @@ def register(subparsers: Subparsers) -> None:
 
     verify = add_command(group, "verify", "check an evidence file, offline and without any key", _verify)
     verify.add_argument("files", metavar="FILE", type=Path, nargs="+", help="evidence files")
-    verify.add_argument("--roots", metavar="FILE", type=Path, required=True, help="trust anchor: the root keys")
-    verify.add_argument("--directory", metavar="FILE", type=Path, help="use this directory, not the file's own copy")
+    add_anchor(verify, "file")
 
     show.register(group)
     disclose.register(group)
@@ -102,17 +102,10 @@ def _make(args: argparse.Namespace, out: Output) -> int:
 
 
 def _verify(args: argparse.Namespace, out: Output) -> int:
-    from infoexchange.directory import Directory
     from infoexchange.errors import ExchangeError
-    from infoexchange.home.files import in_file, read_file
-    from infoexchange.listing import Roots
+    from infoexchange.home.files import read_file
 
-    with in_file(args.roots):
-        roots = Roots.parse(read_file(args.roots, next_step="Ask the directory's maintainers for the root keys."))
-    directory = None
-    if args.directory:
-        with in_file(args.directory):
-            directory = Directory.parse(read_file(args.directory, next_step="Check the path."), roots=roots)
+    anchor = Anchor.of(args)
     codes = set()
     for file in args.files:
         try:
@@ -121,7 +114,7 @@ def _verify(args: argparse.Namespace, out: Output) -> int:
             out.problem(of_system(problem) if isinstance(problem, OSError) else problem)
             codes.add(FAILED)
             continue
-        report = examine(raw, roots, directory)
+        report = examine(raw, anchor.roots, anchor.own)
         _show_report(out, str(file), report)
         codes.add(report.verdict.value)
     return next(code for code in (FAILED, INDETERMINATE, PASSED) if code in codes)

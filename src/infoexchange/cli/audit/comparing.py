@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infoexchange.cli.audit.folders import Anchor, JudgedLog, add_anchor
+from infoexchange.cli.anchor import Anchor, add_anchor
+from infoexchange.cli.audit.folders import JudgedLog
 from infoexchange.cli.output import Output, Table, UsageError
 from infoexchange.cli.parser import Subparsers, add_command
 
@@ -26,7 +27,7 @@ def register(group: Subparsers) -> None:
     )
     compare.add_argument("a", metavar="A", type=Path, help="folder that `infoexchange-relay export` wrote")
     compare.add_argument("b", metavar="B", type=Path, help="such a folder of another relay")
-    add_anchor(compare)
+    add_anchor(compare, "folder")
 
 
 def _compare(args: argparse.Namespace, out: Output) -> int:

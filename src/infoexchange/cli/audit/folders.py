@@ -2,55 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from infoexchange.cli.anchor import Anchor
 from infoexchange.cli.audit.verifying import inspect_folder
 
 if TYPE_CHECKING:
     from infoexchange.cli.output import Output
-    from infoexchange.cli.parser import Parser
     from infoexchange.directory import Directory
     from infoexchange.exported import LogFolder
-    from infoexchange.listing import Roots
     from infoexchange.ports import Record
     from infoexchange.tlog import Checkpoint
     from infoexchange.verdict import Check
 
 # Implementation constants
 _RECORDS_PER_CALL = 256  # one file of records
-
-
-def add_anchor(command: Parser) -> None:
-    """Add the options that say whom an auditor believes."""
-    command.add_argument("--roots", metavar="FILE", type=Path, required=True, help="trust anchor: the root keys")
-    command.add_argument("--directory", metavar="FILE", type=Path, help="use this directory, not the folder's own copy")
-
-
-@dataclass(frozen=True)
-class Anchor:
-    """Whom an auditor believes: the root keys, and perhaps a directory of its own under them."""
-
-    roots: Roots
-    own: Directory | None
-
-    @classmethod
-    def of(cls, args: argparse.Namespace) -> Anchor:
-        """Return the anchor that the options of `add_anchor` name."""
-        from infoexchange.directory import Directory
-        from infoexchange.home.files import in_file, read_file
-        from infoexchange.listing import Roots
-
-        with in_file(args.roots):
-            roots = Roots.parse(read_file(args.roots, next_step="Ask the directory's maintainers for the root keys."))
-        own = None
-        if args.directory:
-            with in_file(args.directory):
-                own = Directory.parse(read_file(args.directory, next_step="Check the path."), roots=roots)
-        return cls(roots, own)
 
 
 class JudgedLog:

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infoexchange.cli.audit.folders import Anchor, JudgedLog, add_anchor
+from infoexchange.cli.anchor import Anchor, add_anchor
+from infoexchange.cli.audit.folders import JudgedLog
 from infoexchange.cli.output import Output, UsageError
 from infoexchange.cli.parser import Subparsers, add_command
 
@@ -28,7 +29,7 @@ def register(group: Subparsers) -> None:
         group, "report", "count what a log tells, each number with the entries it rests on, once the log holds", _report
     )
     report.add_argument("log", metavar="DIR", type=Path, help="folder that `infoexchange-relay export` wrote")
-    add_anchor(report)
+    add_anchor(report, "folder")
     when = "day or time, in UTC unless it says otherwise; a day counts from its first moment"
     report.add_argument("--from", dest="start", metavar="TIME", help=f"entries logged at this time or later: {when}")
     report.add_argument("--to", dest="end", metavar="TIME", help="entries logged before this time")

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from infoexchange.cli.anchor import Anchor
 from infoexchange.cli.evidence import findings
 from infoexchange.cli.output import Output, UsageError
 from infoexchange.cli.parser import Subparsers, add_command
@@ -62,21 +63,13 @@ def _verify(args: argparse.Namespace, out: Output) -> int:
 
 
 def _folder(args: argparse.Namespace, policy: Policy | None, out: Output) -> Report:
-    from infoexchange.directory import Directory
     from infoexchange.exported import LogFolder
-    from infoexchange.home.files import in_file, read_file
-    from infoexchange.listing import Roots
 
     if args.roots is None or args.home is not None:
         raise UsageError("for a folder name the trust anchor, with --roots FILE, and no --home")
-    with in_file(args.roots):
-        roots = Roots.parse(read_file(args.roots, next_step="Ask the directory's maintainers for the root keys."))
-    own = None
-    if args.directory:
-        with in_file(args.directory):
-            own = Directory.parse(read_file(args.directory, next_step="Check the path."), roots=roots)
+    anchor = Anchor.of(args)
     with out.progress("Hashing the log again") as progress:
-        return inspect_folder(LogFolder(args.log), roots, own, policy=policy, progress=progress)
+        return inspect_folder(LogFolder(args.log), anchor.roots, anchor.own, policy=policy, progress=progress)
 
 
 def inspect_folder(
