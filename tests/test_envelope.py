@@ -10,7 +10,7 @@ import pytest
 
 from conftest import EVERY_SUITE, RECIPIENT, SECOND, SENDER
 from envelopes import signed_manifest
-from infoexchange.content import CONTENT_SIZE_MAX, Content, _padding_for
+from infoexchange.content import CONTENT_SIZE_MAX, RECORDS_MAX, Content, _padding_for
 from infoexchange.dsse import TYPE_KEYBUNDLE, TYPE_MANIFEST, Dsse
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason
@@ -200,6 +200,15 @@ def test_too_much_is_refused_before_it_is_padded(length: int) -> None:
     with pytest.raises(ExchangeError) as caught:
         _padding_for(length)
     assert (caught.value.reason, caught.value.field) == (Reason.TOO_LARGE, "content")
+
+
+def test_a_payload_of_too_many_records_is_refused_before_all_are_read() -> None:
+    most = b"\x08\x01" * (RECORDS_MAX - 1)  # the schema is a record as well
+    assert len(Content.make("x.Y", most).records) == RECORDS_MAX
+    for payload in (most + b"\x08\x01", most + b"\x08\x01" * 3 + b"\x0c"):  # what stands behind is not looked at
+        with pytest.raises(ExchangeError) as caught:
+            _ = Content.make("x.Y", payload).records
+        assert (caught.value.reason, caught.value.field) == (Reason.TOO_LARGE, "payload")
 
 
 def test_one_signed_object_cannot_pass_for_another(shared_exchange: Exchange) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -212,7 +213,8 @@ class Content:
     def records(self) -> tuple[bytes, ...]:
         """The records the commitment covers, each with its letter, in order."""
         found = [b"S" + self.schema.encode()]
-        found += [b"R" + record for record in wire.top_level_records(self.payload)]
+        # One above the limit is enough to refuse it: a megabyte of the shortest records would take a second.
+        found += [b"R" + record for record in itertools.islice(wire.top_level_records(self.payload), RECORDS_MAX + 1)]
         found += [b"A" + meta.raw for meta in self.attachments]
         if self.thread_id or self.in_reply_to:
             found.append(
@@ -223,7 +225,7 @@ class Content:
         if self.origin:
             found.append(b"O" + self.origin)
         if len(found) > RECORDS_MAX:
-            raise error(Reason.TOO_LARGE, field="payload", detail=f"{len(found)} records, at most {RECORDS_MAX}")
+            raise error(Reason.TOO_LARGE, field="payload", detail=f"more than {RECORDS_MAX} records")
         return tuple(found)
 
     @functools.cached_property

@@ -6,6 +6,7 @@ A new `parse` needs one entry in a list below; a test names the one that has non
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,7 +27,7 @@ from infoexchange.bundle import KeyBundle
 from infoexchange.catalogue import codes, examples, text
 from infoexchange.cli import draft, rootkey
 from infoexchange.cli.register import Register
-from infoexchange.content import Content
+from infoexchange.content import RECORDS_MAX, Content
 from infoexchange.directory import Directory
 from infoexchange.dsse import TYPE_MANIFEST, Dsse
 from infoexchange.envelope import Envelope, Wrap
@@ -214,7 +215,7 @@ def _protobuf(world: World) -> list[Target]:
                  mend=mending.lenient(mending.renamed)),
         _message("canonical form", wire.parse, e.Header, [m.header.raw for m in envelopes], read=header),
         _of("records", wire.top_level_records, [c.payload for c in world.contents],
-            read=lambda raw: list(wire.top_level_records(raw))),
+            read=lambda raw: list(itertools.islice(wire.top_level_records(raw), RECORDS_MAX + 1))),
     ]  # fmt: skip
 
 
