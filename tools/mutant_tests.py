@@ -44,6 +44,7 @@ _SECONDS_MIN = 4  # of the processor: loading the library takes one of them
 _FILE_SECONDS = (
     6  # of the processor for each test file: to load it, to collect a thousand tests and to make their world
 )
+_TEST_SECONDS = 0.05  # of the processor for each test, however short: what pytest does around it
 _LOADED = "\x00loaded"  # the lines that run when a module is loaded
 
 
@@ -228,7 +229,7 @@ def start(module: str, code: CodeType | None, tests: Sequence[Test]) -> Running:
     """Start a run of tests, in their order, with another code for a module; with none, as it is."""
     reading, writing = os.pipe()
     allowed = sum(test.seconds for test in tests)
-    loading = _SECONDS_MIN + _FILE_SECONDS * len({test.file for test in tests})
+    loading = _SECONDS_MIN + _FILE_SECONDS * len({test.file for test in tests}) + _TEST_SECONDS * len(tests)
     process = os.fork()
     if process == 0:
         os.close(reading)
