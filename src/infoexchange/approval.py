@@ -135,8 +135,7 @@ class Approval:
         """
         # (2) the issuer's own bundle
         said = self.statement
-        if bundle.digest != said.issuer_bundle or bundle.owner != said.issuer:
-            raise error(Reason.STALE_BUNDLE, field="approval.issuer_bundle", detail="not the bundle it names")
+        bundle.check_named(said.issuer_bundle, said.issuer, field="approval.issuer_bundle")
         party = bundle.verify(directory, now=said.at)
         # (3) the signature
         public = bundle.signing_public(suites.suite_of(suite.number), KeyUsage.ACKNOWLEDGEMENT)

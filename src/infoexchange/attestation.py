@@ -128,8 +128,7 @@ class Attestation:
             RefusedError: `STALE_BUNDLE`, `SUITE_NOT_ACCEPTED` or `NOT_YET_VALID`.
         """
         # (2) the signer's own bundle, at both times, so that a thief who dates back gains nothing
-        if bundle.digest != self.signer_bundle or bundle.owner != self.signer:
-            raise error(Reason.STALE_BUNDLE, field="attestation.signer_bundle", detail="not the bundle it names")
+        bundle.check_named(self.signer_bundle, self.signer, field="attestation.signer_bundle")
         if self.signed_at > header.created_at + CLOCK_SKEW:
             raise error(Reason.NOT_YET_VALID, field="attestation.signed_ms", detail="signed after the message was made")
         bundle.verify(directory, now=self.signed_at)

@@ -167,6 +167,11 @@ class KeyBundle:
         """Suites the owner opens: exactly those with a key to seal to."""
         return tuple(self._message.accept_suites)
 
+    def check_named(self, digest: bytes, owner: str, *, field: str) -> None:
+        """Raise `STALE_BUNDLE` unless this is the bundle that a signed statement names as its issuer's."""
+        if self.digest != digest or self.owner != owner:
+            raise error(Reason.STALE_BUNDLE, field=field, detail="not the bundle it names")
+
     def verify(self, directory: Directory, *, now: datetime) -> Party:
         """Return the owner, once its certificates and both identity signatures have been checked.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from google.protobuf.message import DecodeError, Message
 
@@ -96,8 +97,8 @@ class Delivery:
 
 def _moment(message: Message, name: str) -> datetime | None:
     """Return a time that the marks state."""
-    handling = catalogue.handling_of(message)
-    return getattr(handling, name).ToDatetime(tzinfo=UTC) if handling.HasField(name) else None  # type: ignore[arg-type]
+    handling: Any = catalogue.handling_of(message)  # its stubs know the names of fields as literals only
+    return getattr(handling, name).ToDatetime(tzinfo=UTC) if handling.HasField(name) else None
 
 
 def _named(message: Message, kind: str, name: str) -> bytes:

@@ -50,8 +50,8 @@ def compare(old: Listing | None, new: Listing) -> tuple[Difference, ...]:
 _NOTHING: Any = Listing(
     community="",
     version=0,
-    issued_at=None,  # type: ignore[arg-type]
-    expires_at=None,  # type: ignore[arg-type]
+    issued_at=None,  # type: ignore[arg-type]  # nothing was said before the first version
+    expires_at=None,  # type: ignore[arg-type]  # likewise
     roots=Roots(0, ()),
     nations=(),
     parties=(),
@@ -101,9 +101,9 @@ def _things(kind: str, where: str, old: Mapping[str, Any], new: Mapping[str, Any
 def _blank(thing: Any) -> Any:
     """Return a thing of the same name about which nothing is said yet, so that all of a new one is told."""
     if isinstance(thing, Nation):
-        return Nation(code=thing.code, suffix="", member_from=None)  # type: ignore[arg-type]
+        return Nation(code=thing.code, suffix="", member_from=None)  # type: ignore[arg-type]  # not said yet
     if isinstance(thing, Group):
-        return Group(name=thing.name, members=(), valid_from=None)  # type: ignore[arg-type]
+        return Group(name=thing.name, members=(), valid_from=None)  # type: ignore[arg-type]  # not said yet
     own = thing.name if thing.role is Role.RELAY else ""  # a relay is its own relay: nothing to tell
     return Party(name=thing.name, nation="", role=thing.role, relay=own)
 

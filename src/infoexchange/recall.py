@@ -127,8 +127,7 @@ class RecallOrder:
         # (2) the issuer's own bundle
         said = self.statement
         suite = suites.suite_of(said.suite)
-        if bundle.digest != said.issuer_bundle or bundle.owner != said.issuer:
-            raise error(Reason.STALE_BUNDLE, field="recall.issuer_bundle", detail="not the bundle it names")
+        bundle.check_named(said.issuer_bundle, said.issuer, field="recall.issuer_bundle")
         party = bundle.verify(directory, now=said.at)
         # (3) the signature
         suite.verify(bundle.signing_public(suite, KeyUsage.MANIFEST), self.dsse.message, self.dsse.signatures[0])

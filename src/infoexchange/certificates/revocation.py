@@ -147,6 +147,7 @@ def sign_list(
         number: Higher than that of every list before.
         now: When it is made.
     """
+    # The stubs allow fewer kinds of keys than a certificate may hold.
     authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key())  # type: ignore[arg-type]
     builder = (
         x509.CertificateRevocationListBuilder()

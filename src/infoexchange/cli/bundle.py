@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from infoexchange.cli.output import PASSED, Output, Table, UsageError
-from infoexchange.cli.parser import SUITE_NAMES, Parser, Subparsers, add_command, add_group
+from infoexchange.cli.parser import SUITE_NAMES, Parser, Run, Subparsers, add_command, add_group
 from infoexchange.cli.passphrase import add_home, folder_of
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ def register(subparsers: Subparsers) -> None:
     _command(group, "destroy-old", "destroy the secrets that nobody may use any more", _destroy)
 
 
-def _command(group: Subparsers, name: str, summary: str, run: object) -> Parser:
-    parser = add_command(group, name, summary, run)  # type: ignore[arg-type]
+def _command(group: Subparsers, name: str, summary: str, run: Run) -> Parser:
+    parser = add_command(group, name, summary, run)
     add_home(parser)
     return parser
 

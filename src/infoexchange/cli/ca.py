@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infoexchange.cli.output import PASSED, Output, Table
-from infoexchange.cli.parser import Parser, Subparsers, add_command, add_group
+from infoexchange.cli.parser import Parser, Run, Subparsers, add_command, add_group
 from infoexchange.cli.passphrase import add_passphrase, keychain_of, new_seal
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ def register(subparsers: Subparsers) -> None:
     _command(group, "list", "list what was issued and what became of it", _list)
 
 
-def _command(group: Subparsers, name: str, summary: str, run: object) -> Parser:
-    parser = add_command(group, name, summary, run)  # type: ignore[arg-type]
+def _command(group: Subparsers, name: str, summary: str, run: Run) -> Parser:
+    parser = add_command(group, name, summary, run)
     parser.add_argument("--ca", metavar="DIR", type=Path, required=True, help="folder of the CA")
     return parser
 

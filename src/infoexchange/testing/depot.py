@@ -11,7 +11,7 @@ from datetime import datetime
 from infoexchange.attachment import BLOCK_SIZE, AttachmentRef, Block, blocks_for
 from infoexchange.attachment.blocks import path_of, verify_root
 from infoexchange.chunks import Blob, Path, Progress, Savable
-from infoexchange.errors import Reason, error
+from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.ports import Change, Clock
 from infoexchange.stash import save
 from infoexchange.tlog import merkle
@@ -138,7 +138,7 @@ class MemoryWriting:
         kept = self._kept
         try:
             verify_root(AttachmentRef(b"", kept.ct_length, self._blob.root), kept.ct_length, merkle.root(kept.hashes))
-        except Exception:
+        except ExchangeError:
             self._depot.discard(self._blob)
             raise
         kept.whole = True
