@@ -80,7 +80,7 @@ test: $(VENV)/.dev
 	$(BIN)/python $(PYTEST)
 
 pages: $(VENV)/.browser
-	$(BIN)/python -m pytest -q -rs tests/test_pages_in_browser.py
+	$(BIN)/python -m pytest -q -rs tests/browser
 
 floors: $(FLOOR)/.ok
 	$(FLOOR)/bin/python $(PYTEST)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from datetime import timedelta
 
 import grpc
 import grpc.aio
 
 from infoexchange.transport import HARDENED, RemoteRelay
 from infoexchange.transport.servicers import add_servicers
+from patience import PATIENT
 
 
 class FakeDesk:
@@ -82,7 +82,7 @@ class Place:
         self.thread.start()
         self.port = self.do(self._start())
         self.channel = grpc.insecure_channel(f"127.0.0.1:{self.port}", options=HARDENED)
-        self.remote = RemoteRelay(self.channel, timeout=timedelta(seconds=10), address="there:1")
+        self.remote = RemoteRelay(self.channel, timeout=PATIENT, address="there:1")
 
     def do(self, coroutine):
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(10)

@@ -15,6 +15,7 @@ from command_setup import infoexchange
 from infoexchange.catalogue import examples, text
 from infoexchange.home import Home
 from infoexchange.testing.sites import Sites
+from patience import attempts
 
 # One recipient for each kind of test, so that none takes another's messages away.
 OFFICES = ("duty.cert", "watch.maritime", "desk.cut", "desk.full", "desk.late", "desk.sour")
@@ -92,7 +93,7 @@ def receive(run, name: Path | str, code: int = 0) -> dict[str, object]:
 def arrived(run, name: Path | str, *ids: str) -> list[str]:
     """Receive until these messages have come, each once; return all that came."""
     came: list[str] = []
-    for _ in range(50):
+    for _ in attempts():
         came += [message["id"] for message in receive(run, name)["messages"]]
         if set(ids) <= set(came):
             break

@@ -8,10 +8,8 @@ import os
 import secrets
 import socket
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -30,8 +28,8 @@ from infoexchange.testing import Community
 from infoexchange.transport import RemoteRelay, open_channel, utc_now
 from infoexchange_relay.config import Config
 from infoexchange_relay.serve import running
+from patience import LIMIT, PATIENT
 
-TIMEOUT = timedelta(seconds=20)
 A, A2, B = "desk.oncb.th.example", "desk.navy.th.example", "intel.c04.vn.example"
 AGENCIES = {"th": ["desk.oncb", "desk.navy"], "vn": ["intel.c04"]}
 
@@ -104,7 +102,7 @@ class Relays:
         authority = ca or self.community.cas[name.split(".")[-2]]
         return key, certificates.to_pem(authority.issue(certificates.tls_request(name, key), now=self.now))
 
-    def do(self, coroutine, seconds=30):
+    def do(self, coroutine, seconds=LIMIT):
         """Run a coroutine in the relays' loop."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(seconds)
 
@@ -150,7 +148,7 @@ class Relays:
         self._channels.append(channel)
         return channel
 
-    def remote(self, name, *, timeout=TIMEOUT):
+    def remote(self, name, *, timeout=PATIENT):
         """Return an agency's own relay."""
         code = name.split(".")[-2]
         return RemoteRelay(self.channel(code, name), timeout=timeout, address=self.addresses[code])
@@ -205,15 +203,6 @@ def raised(call):
     with pytest.raises(ExchangeError) as caught:
         call()
     return caught.value
-
-
-def until(check, seconds=10):
-    """Return what `check` returns as soon as it is true."""
-    end = time.monotonic() + seconds
-    while not (found := check()):
-        assert time.monotonic() < end, "did not happen in time"
-        time.sleep(0.02)
-    return found
 
 
 def fetched(remote):

@@ -15,6 +15,7 @@ from infoexchange.states import Event
 from infoexchange.testing import Exchange
 from infoexchange_relay import batching
 from infoexchange_relay.batching import Batching
+from patience import LIMIT
 
 
 class Counting(Node):
@@ -86,14 +87,13 @@ def test_many_callers_share_few_commits(node):
     assert len(node.commits) < 100
 
 
-def test_a_single_caller_does_not_wait_for_company(node):
+def test_a_single_caller_does_not_wait_for_company(node, monkeypatch):
     async def work(group):
-        begun = asyncio.get_running_loop().time()
         for i in range(5):
             await group.settle([entry(node, i)], 100)
-        return asyncio.get_running_loop().time() - begun
 
-    assert run(node, work) < 5 * (batching.CADENCE + 0.1)
+    monkeypatch.setattr(batching, "CADENCE", 3600)
+    run(node, work)
     assert node.commits == [1] * 5
 
 
@@ -125,7 +125,7 @@ def test_too_much_at_once_is_overloaded_and_passes(node, monkeypatch):
     held = threading.Event()
 
     def slow():
-        held.wait(5)
+        held.wait(LIMIT)
         return publishing(node)()
 
     async def work(group):

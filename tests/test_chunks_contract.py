@@ -26,6 +26,7 @@ from infoexchange.v1 import relay_pb2
 from infoexchange_relay import transfers
 from infoexchange_relay.stores import FileDepot
 from infoexchange_relay.transfers import Transfers
+from patience import LIMIT, until
 from relays import raised
 from test_envelope import header_for, seal
 
@@ -67,7 +68,7 @@ class Place:
         self.do(self._stop())
         self.do(self._start(self.port))
 
-    def chunks(self, timeout=10):
+    def chunks(self, timeout=LIMIT):
         channel = grpc.insecure_channel(f"127.0.0.1:{self.port}", options=HARDENED)
         self.channels.append(channel)
         return RemoteChunks(channel, timeout=timedelta(seconds=timeout), address="there:1")
@@ -341,11 +342,11 @@ def test_transfers_are_limited_for_each_party_and_in_all(place, monkeypatch):
             def slow(held=held, go=go):
                 yield data[:BLOCK_SIZE]
                 held.set()
-                go.wait(10)
+                go.wait(LIMIT)
 
             thread = threading.Thread(target=lambda s=slow: chunks.write(ref, 0, s()))
             thread.start()
-            held.wait(10)
+            held.wait(LIMIT)
             try:
                 while not place.transfers._under_way:
                     pass
@@ -381,10 +382,7 @@ def test_the_sweep_deletes_what_nobody_needs(place, exchange, monkeypatch):
     exchange.clock.advance(timedelta(minutes=2))
     place.restart()  # the first look is at the start
     with contextlib.suppress(ExchangeError):
-        for _ in range(500):
-            if not place.node.depot.kept(SENDER):
-                break
-            threading.Event().wait(0.01)
+        until(lambda: not place.node.depot.kept(SENDER))
     assert place.node.depot.kept(SENDER) == []
 
 

@@ -23,6 +23,7 @@ from infoexchange.errors import Reason, error
 from infoexchange.testing.sites import environment
 from infoexchange.transport.attachments import RemoteChunks
 from mailing import CERT, CSV, CUT, FULL, JSON, LATE, MARKS, SENDER, SOUR, WATCH, outbox
+from patience import attempts
 
 # Fixtures.
 sites, here, run, failing = mailing.sites, mailing.here, mailing.run, mailing.failing
@@ -48,13 +49,12 @@ def send(run: Any, to: str, *paths: str, home: str = SENDER) -> str:
 
 def receive(run: Any, name: str, *words: object, code: int = 0) -> dict[str, Any]:
     """Receive until something came."""
-    for _ in range(50):
+    for _ in attempts():
         found, out, err = run("receive", "--home", name, "--json", *words)
         data = json.loads(out)
         if any(data[key] for key in ("messages", "refused", "unsaved")):
             assert found == code, err
             return data
-        time.sleep(0.1)
     raise AssertionError("nothing came")
 
 
@@ -106,7 +106,7 @@ def show_evidence(run: Any, sites: Any, digest: str) -> None:
 def test_a_person_is_told_where_the_files_are(run: Any, tmp_path: Path) -> None:
     digest = send(run, WATCH, "plan.pdf")
     (tmp_path / "files").mkdir()
-    for _ in range(50):
+    for _ in attempts():
         code, out, err = run("receive", "--home", WATCH, "--attachments", tmp_path / "files")
         if digest in out:
             break
@@ -178,7 +178,7 @@ def test_another_file_of_that_name_is_not_overwritten(run: Any, tmp_path: Path) 
     (tmp_path / digest).mkdir()
     mine = tmp_path / digest / "plan.pdf"
     mine.write_bytes(b"mine")
-    for _ in range(50):
+    for _ in attempts():
         code, out, _ = run("receive", "--home", FULL, "--attachments", tmp_path)
         if digest in out:
             break
@@ -201,11 +201,10 @@ def test_what_the_sender_sealed_wrongly_is_refused_with_a_statement(run: Any, mo
         patch.setattr(Enclosure, "save", damaged)
         found = receive(run, SOUR, code=1)
     assert [u["id"] for u in found["unsaved"]] == [digest]
-    for _ in range(50):
+    for _ in attempts():
         out = run("receipts", digest, "--home", SENDER)[1]
         if "refused" in out:
             break
-        time.sleep(0.1)
     assert f"refused for {SOUR}, reason bad_ciphertext" in out
     assert json.loads(run("receive", "--home", SOUR, "--json")[1])["messages"] == []
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from infoexchange.testing.sites import Sites
 from infoexchange.transport import connect
 from infoexchange_relay.config import Config
 from messages import officer_acknowledgement
+from patience import until
 
 HOME, PEER = "relay.th.example", "relay.vn.example"
 SHOWN = "routing,message"
@@ -70,10 +70,7 @@ def line(capsys: pytest.CaptureFixture[str], command: Any, code: int, *words: ob
 def cosigned(sites: Sites, *, size: int, relay: str = HOME) -> None:
     """Wait until the witness has seen so many entries."""
     file = sites.config(relay).parent / "data" / "cosigned"
-    end = time.monotonic() + 20
-    while not file.exists() or int(file.read_bytes().splitlines()[1]) < size:
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    until(lambda: file.exists() and int(file.read_bytes().splitlines()[1]) >= size)
 
 
 def test_a_log_is_exported_beside_its_relay_and_grows(

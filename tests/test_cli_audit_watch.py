@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from infoexchange.misbehaviour import Kind, Misbehaviour
 from infoexchange.testing.sites import Sites
 from infoexchange.tlog import Checkpoint
 from infoexchange.watch import Known
+from patience import attempts
 from test_cli_evidence import WITHOUT_SOCKETS
 
 NAME, HOME = "relay.th.example", "desk.oncb.th.example"
@@ -48,11 +48,10 @@ def watch(sites, capsys, tmp_path):
 
 def settled(watch, *words: object) -> dict:
     """The first look after the witnesses have come round."""
-    for _ in range(100):
+    for _ in attempts():
         code, data = watch(*words)
         if code != 2:
             break
-        time.sleep(0.1)
     assert code == 0, data
     return data
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -33,6 +32,7 @@ from mailing import (
     receive,
     send,
 )
+from patience import attempts
 
 # Fixtures.
 sites, here, run, failing = mailing.sites, mailing.here, mailing.run, mailing.failing
@@ -65,7 +65,7 @@ def test_both_sides_make_evidence_that_holds(run, failing, tmp_path):
     digest = send(run, CERT)
     assert digest in arrived(run, CERT, digest)
     for home, *sealed in ((SENDER,), (CERT,), (SENDER, "--sealed")):
-        for attempt in range(200):  # witnesses come round every second
+        for attempt in attempts():  # witnesses come round every second
             file = tmp_path / f"{home}{len(sealed)}-{attempt}.ixev"
             code, out, err = run("evidence", "make", digest, "--home", home, "--out", file, *sealed)
             assert (code, err) == (0, "")
@@ -74,7 +74,6 @@ def test_both_sides_make_evidence_that_holds(run, failing, tmp_path):
             still_open = {check["name"] for check in checks if check["verdict"] == "INDETERMINATE"}
             if code != 2:
                 break
-            time.sleep(0.1)
         assert (code, still_open) == (0, set())
         assert f"infoexchange evidence verify {file} --roots" in out
         assert (Evidence.parse(file.read_bytes()).envelope is None) == bool(sealed)
@@ -130,7 +129,7 @@ def test_a_shared_key_serves_by_itself(run):
     code, out, err = run("share", CUT, "--home", SENDER, "--json")
     assert (code, err, json.loads(out)["sent"]) == (0, "", 1)
     [shared] = json.loads(out)["agencies"]
-    for _ in range(50):
+    for _ in attempts():
         assert receive(run, CUT) == NOTHING  # nothing is shown to the agency
         with Home.open(Path(CUT)).spool() as spool:
             if spool.keks():

@@ -24,6 +24,7 @@ from infoexchange.home import Home
 from infoexchange.testing.sites import Sites, environment
 from infoexchange.transport.remote import RemoteRelay
 from mailing import CERT, CSV, CUT, FULL, JSON, LATE, MARKS, PEER, RELAY, SENDER, SOUR, arrived, outbox, receive, send
+from patience import attempts
 
 # Fixtures.
 sites, here, run, failing = mailing.sites, mailing.here, mailing.run, mailing.failing
@@ -188,7 +189,7 @@ def test_receipts_are_shown_even_if_the_rest_fails(run, sites, dying, monkeypatc
     receive(run, SENDER)  # any command that connects carries the rest
     assert outbox()[1] == 0
     came = 0
-    for _ in range(50):
+    for _ in attempts():
         came += len(receive(run, LATE)["messages"])
         if came == 4:
             break
@@ -199,7 +200,7 @@ def test_what_was_received_when_the_relay_died_is_kept_and_comes_no_second_time(
     ids = [send(run, CUT) for _ in range(3)]
     dying(PEER, "acknowledge")
     try:
-        for _ in range(50):
+        for _ in attempts():
             code, out, err = run("receive", "--home", CUT, "--json")
             if code:
                 break
@@ -241,7 +242,7 @@ def test_an_interrupted_receive_loses_nothing(run):
     assert (done.returncode, done.stderr.count("\n")) == (130, 1)
     assert "kept" in done.stderr
     assert len(came) < len(ids)
-    for _ in range(50):
+    for _ in attempts():
         if len(came) == len(ids):
             break
         came += receive(run, CUT)["messages"]
@@ -276,7 +277,7 @@ def fails_then_comes(run, home: Path | str, digest: str, failed: tuple[int, str,
 
 def waits(run, sites: Sites, digest: str) -> None:
     """Return when the message lies ready at the recipient's relay."""
-    for _ in range(100):
+    for _ in attempts():
         _, out, _ = run("receipts", digest, "--home", SENDER, "--json")
         if any("kept it ready" in event["what"] for event in json.loads(out)["events"]):
             return
@@ -352,7 +353,7 @@ def test_an_inbox_that_is_no_folder_is_named(failing, run, tmp_path):
     inbox = Path(LATE, "inbox")
     moved = inbox.rename(tmp_path / "moved") if inbox.exists() else None
     inbox.write_text("")
-    for _ in range(50):
+    for _ in attempts():
         code, _, err = run("receive", "--home", LATE)
         if code:
             break
@@ -374,7 +375,7 @@ def test_a_message_that_breaks_a_rule_here_is_refused_and_its_sender_told(run, m
     digest = send(run, SOUR)
     with monkeypatch.context() as patch:
         patch.setattr(delivery.rules, "check_received", newer_rule)
-        for _ in range(50):
+        for _ in attempts():
             code, out, _ = run("receive", "--home", SOUR)
             if code:
                 break

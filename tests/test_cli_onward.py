@@ -18,6 +18,7 @@ from infoexchange.catalogue import text
 from infoexchange.errors import Reason, error
 from infoexchange.testing.sites import Sites
 from onward_case import Case
+from patience import attempts
 
 A, B, C = "desk.oncb.xa.example", "duty.cert.xb.example", "watch.navy.xc.example"
 
@@ -56,7 +57,7 @@ class Agencies:
 
     def arrived(self, name: str) -> dict[str, object]:
         """Receive until one message has come."""
-        for _ in range(50):
+        for _ in attempts():
             if messages := self.done(name, "receive")["messages"]:
                 [message] = messages
                 return message
@@ -112,7 +113,7 @@ def test_a_file_is_as_good_as_an_id_and_people_read_sentences(agencies: Agencies
     agencies.arrived(B)
     code, out, _ = agencies.run(B, "pass-on", file, "--to", C)
     assert (code, f"Passed on what {A} signed, unchanged." in out) == (0, True)
-    for _ in range(50):
+    for _ in attempts():
         code, out, _ = agencies.run(C, "receive")
         if "1 messages received" in out:
             break

@@ -12,6 +12,7 @@ from infoexchange.catalogue import text
 from infoexchange.cli.receive import inbox_of
 from infoexchange.home import Home
 from mailing import CERT, CUT, FULL, LATE, PEER, SENDER, SOUR, WATCH, arrived, here, receive, run, send, sites
+from patience import attempts
 
 __all__ = ["here", "run", "sites"]
 ROOTS = ("--roots", "roots.pb")
@@ -54,7 +55,7 @@ def test_what_is_delivered_needs_a_message(run) -> None:
     code, out, _ = run("send", "recall.json", "--home", SENDER, "--to", CUT, "--type", "Recall", "--json")
     assert code == 0
     [sent] = json.loads(out)["messages"]
-    for _ in range(50):
+    for _ in attempts():
         code, out, _ = run("receive", "--home", CUT)
         if sent["id"][:16] in out:
             break

@@ -8,7 +8,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ import pytest
 from command_setup import infoexchange
 from infoexchange.cli import demo
 from infoexchange.testing.sites import environment
+from patience import until
 
 WITHOUT = {"INFOEXCHANGE_SHARED": "/nonexistent"}  # as on a newcomer's machine: no folder of real samples
 
@@ -124,10 +124,7 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 def test_interrupted_it_leaves_no_relay_behind(tmp_path: Path) -> None:
     process = start("--folder", "demo", "--keep", cwd=tmp_path)
-    end = time.monotonic() + 60
-    while not relays_of(tmp_path) and time.monotonic() < end:
-        time.sleep(0.02)
-    assert relays_of(tmp_path)
+    until(lambda: relays_of(tmp_path))
     os.kill(process.pid, signal.SIGINT)
     code, _, err = ended(process)
     assert (code, err.count("\n")) == (130, 1)

@@ -9,6 +9,7 @@ import pytest
 from infoexchange.errors import Reason, UnavailableError, UntrustedError
 from infoexchange.testing.memory import MemoryLatch
 from infoexchange_relay.stores import FileLatch
+from patience import LIMIT
 
 
 @pytest.fixture(params=["memory", "file"])
@@ -52,7 +53,7 @@ def test_of_racing_writers_one_wins(latch):
             except UntrustedError:
                 pass
 
-    barrier = threading.Barrier(4, timeout=5)  # a thread that fails must not hang the rest
+    barrier = threading.Barrier(4, timeout=LIMIT)  # a thread that fails must not hang the rest
     threads = [threading.Thread(target=race, args=(i,)) for i in range(4)]
     for thread in threads:
         thread.start()

@@ -13,6 +13,7 @@ import pytest
 from infoexchange.home import Home
 from infoexchange.testing.sites import Sites, environment
 from infoexchange.transport import connect
+from patience import attempts
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -37,7 +38,7 @@ def test_the_code_runs_on_two_relays(tmp_path: Path) -> None:
             pass  # publishes its keys
         exec(compile(ten_lines, "README.md", "exec"), names | {"home": sites.home(SENDER)})
         assert handled == []
-        for _ in range(100):
+        for _ in attempts():
             exec(compile(receiving, "README.md", "exec"), names | {"home": sites.home(RECIPIENT)})
             if handled:
                 break

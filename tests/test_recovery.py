@@ -24,7 +24,8 @@ from infoexchange.tlog import Checkpoint
 from infoexchange.transport import utc_now
 from infoexchange_relay import recovery, renewal, witnessing
 from infoexchange_relay.lock import locked
-from relays import A2, AGENCIES, A, B, Relays, delivered, fetched, raised, until
+from patience import until
+from relays import A2, AGENCIES, A, B, Relays, delivered, fetched, raised
 
 TH = "relay.th.example"
 
@@ -145,7 +146,7 @@ def test_a_new_log_names_the_lost_one_and_takes_what_waited(lost: Relays, tmp_pa
     for receipt in lost.receipts:
         assert receipt.verify(lost.directory).origin == old_keys.origin
     assert submitted(lost, lost.seal(A, [A2])).verify(two).origin == keys.origin
-    until(lambda: node.ledger.cosigned_size == node.ledger.size, 20)
+    until(lambda: node.ledger.cosigned_size == node.ledger.size)
     # It starts like any other, and takes nothing twice.
     lost.stop("th")
     size = lost.start("th").node.store.head().size

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import random
 import threading
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,8 @@ from infoexchange.testing import MemorySpool
 from infoexchange.transport import utc_now
 from infoexchange_relay import carrying
 from messages import officer_acknowledgement
-from relays import A2, AGENCIES, A, B, Relays, delivered, events, fetched, raised, until
+from patience import LIMIT, PATIENT, until
+from relays import A2, AGENCIES, A, B, Relays, delivered, events, fetched, raised
 
 SIZE = 3 * BLOCK_SIZE + 777
 SENT = random.Random(9).randbytes(SIZE)
@@ -45,7 +45,7 @@ def boxes(two: Relays):
 
 def mailbox(two: Relays, name: str, spool: MemorySpool | None = None) -> Mailbox:
     member = two.community.members[name]
-    remote = two.remote(name, timeout=timedelta(seconds=5))
+    remote = two.remote(name, timeout=PATIENT)
     return Mailbox(member.identity, [member.bundle], two.directory, remote, spool or MemorySpool(), clock=utc_now)
 
 
@@ -97,19 +97,24 @@ def test_attachments_travel_from_agency_to_agency(two: Relays, boxes, scan: Atta
 
 def test_a_large_attachment_holds_up_no_flash_message(two: Relays, boxes, scan, monkeypatch) -> None:
     held, go = threading.Event(), threading.Event()
-    part = carrying.Carrier._part
-    carried = []
+    part, take = carrying.Carrier._part, carrying.Carrier.take
+    carried, taken = [], []
 
     def slow(self, manifest):
         carried.append(manifest.digest)
         held.set()
-        go.wait(20)
+        go.wait(LIMIT)
         return part(self, manifest)
 
+    def noted(self, position, raw):
+        take(self, position, raw)
+        taken.append(position)
+
     monkeypatch.setattr(carrying.Carrier, "_part", slow)
+    monkeypatch.setattr(carrying.Carrier, "take", noted)
     try:
         [large] = boxes[A].send_all([draft(scan, B)])
-        assert held.wait(10)
+        assert held.wait(LIMIT)
         flash = two.seal(A2, [B], precedence=Precedence.FLASH)
         two.remote(A2).submit([flash.raw])
         until(lambda: flash.digest in fetched(two.remote(B)))
@@ -117,12 +122,11 @@ def test_a_large_attachment_holds_up_no_flash_message(two: Relays, boxes, scan, 
         assert fetched(two.remote(B)) == []
         # What is urgent goes first among attachments too, as soon as a part is through.
         routine, urgent = boxes[A].send_all([draft(scan, B), draft(scan, B, precedence=Precedence.FLASH)])
-        until(lambda: len(two.nodes["th"].store.waiting(VN, limit=9)) == 3)
-        threading.Event().wait(0.3)  # long enough for the forwarder to have asked for all three
+        until(lambda: len(taken) == 3)
     finally:
         go.set()
     digests = [digest_of(result) for result in (large, urgent, routine)]
-    until(lambda: set(digests) <= set(fetched(two.remote(B))), seconds=20)
+    until(lambda: set(digests) <= set(fetched(two.remote(B))))
     first = [digest for place, digest in enumerate(carried) if digest not in carried[:place]]
     assert first == digests
     empty(boxes[B])
@@ -144,7 +148,7 @@ def test_a_peer_that_is_killed_in_between_gets_the_rest_later(two: Relays, boxes
     two.stop("vn")
     [result] = boxes[A].send_all([draft(scan, B)])
     two.nodes["vn"] = two.start("vn").node
-    until(lambda: digest_of(result) in fetched(two.remote(B)), seconds=30)
+    until(lambda: digest_of(result) in fetched(two.remote(B)))
     [delivery] = boxes[B].receive()
     assert b"".join(delivery.attachments[0].pieces()) == SENT
     boxes[B].acknowledge(delivery)

@@ -14,7 +14,8 @@ from infoexchange.receipt import Receipt
 from infoexchange.states import Event
 from infoexchange.transport import utc_now
 from infoexchange_relay import forward, recalls
-from relays import A2, AGENCIES, A, B, Relays, delivered, events, fetched, until
+from patience import until
+from relays import A2, AGENCIES, A, B, Relays, delivered, events, fetched
 
 HOME, PEER = "relay.th.example", "relay.vn.example"
 

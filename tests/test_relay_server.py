@@ -22,7 +22,8 @@ from infoexchange.transport import RemoteRelay, status, utc_now
 from infoexchange.transport.witness import RemoteWitness
 from infoexchange.v1 import relay_pb2, relay_pb2_grpc
 from infoexchange_relay import edge, server
-from relays import A2, AGENCIES, A, B, Relays, delivered, events, fetched, raised, until
+from patience import PATIENT, until
+from relays import A2, AGENCIES, A, B, Relays, delivered, events, fetched, raised
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +145,7 @@ def test_directory_and_log_can_be_read(two):
 
 
 def connected(relays, key, certificate):
-    return RemoteRelay(relays.channel("th", key=key, certificate=certificate), timeout=timedelta(seconds=5))
+    return RemoteRelay(relays.channel("th", key=key, certificate=certificate), timeout=PATIENT)
 
 
 def test_the_connection_is_tls_1_3_with_a_hybrid_key_exchange(two, monkeypatch):
@@ -270,10 +271,10 @@ def test_health_and_reflection(two):
 
 
 def test_any_party_learns_what_a_witness_remembers_and_nobody_else_has_one_cosigned(two):
-    witness = RemoteWitness(two.channel("vn", A), timeout=timedelta(seconds=5), address="vn")
+    witness = RemoteWitness(two.channel("vn", A), timeout=PATIENT, address="vn")
     newest = two.remote(A).checkpoint()
     origin = Checkpoint.parse(newest).origin
-    told = until(lambda: witness.remembered(origin), 30)
+    told = until(lambda: witness.remembered(origin))
     Checkpoint.parse(told).verify(two.community.log_keys["relay.th.example"].verifier_keys)
     assert raised(lambda: witness.remembered("relay.xx.example/audit/2026h2")).reason is Reason.UNKNOWN_PARTY
     assert raised(lambda: witness.add_checkpoint(0, [], newest)).reason is Reason.NOT_PERMITTED
@@ -294,5 +295,5 @@ def test_sizes_hang_together_over_the_wire(two):
         roots = merkle.prefix_roots(old, len(leaves), remote.consistency(old, len(leaves)))
         assert roots == (merkle.root(leaves[:old]), merkle.root(leaves))
     assert raised(lambda: remote.consistency(0, 1)).reason is Reason.BAD_FIELD
-    cosigned = Checkpoint.parse(until(remote.cosigned, 30))
+    cosigned = Checkpoint.parse(until(remote.cosigned))
     assert len(cosigned.note.signatures) == 4

@@ -16,7 +16,7 @@ from infoexchange.audit import Routing, Subject
 from infoexchange.certificates import NationalCa
 from infoexchange.directory import Directory
 from infoexchange.dsse import TYPE_DIRECTORY, Dsse
-from infoexchange.errors import ExchangeError, Reason
+from infoexchange.errors import Reason
 from infoexchange.keys import SigningKey
 from infoexchange.listing import Nation, Party, Role, RootKey, Roots
 from infoexchange.receipt import Receipt
@@ -24,8 +24,10 @@ from infoexchange.states import Event
 from infoexchange.suites import DEFAULT_SUITE
 from infoexchange.testing.community import enrol
 from infoexchange.transport import RemoteRelay
+from infoexchange.v1 import relay_pb2, relay_pb2_grpc
 from infoexchange_relay import renewal
-from relays import A2, AGENCIES, TIMEOUT, A, B, Relays, delivered, fetched, raised, until
+from patience import LIMIT, PATIENT, until
+from relays import A2, AGENCIES, A, B, Relays, delivered, fetched, raised
 
 DAY = timedelta(days=1)
 
@@ -236,7 +238,7 @@ def test_members_come_and_go_without_a_restart(fresh):
     )
     party = Party(name=newcomer, nation="la", role=Role.AGENCY, relay="relay.th.example", domains=(1, 2))
     key, certificate = fresh.tls(newcomer, ca=ca)
-    stranger = RemoteRelay(fresh.channel("th", key=key, certificate=certificate), timeout=TIMEOUT)
+    stranger = RemoteRelay(fresh.channel("th", key=key, certificate=certificate), timeout=PATIENT)
     assert raised(stranger.checkpoint).reason is Reason.UNAVAILABLE  # not even a connection
     gone = fresh.remote(A2)
     assert gone.checkpoint()
@@ -245,7 +247,7 @@ def test_members_come_and_go_without_a_restart(fresh):
     two = successor(fresh, nations=(*listing.nations, nation), parties=parties, groups=groups)
     put(fresh, "th", two.raw)
     until(lambda: relay.node.directory.version == 2)
-    welcome = RemoteRelay(fresh.channel("th", key=key, certificate=certificate), timeout=TIMEOUT)
+    welcome = RemoteRelay(fresh.channel("th", key=key, certificate=certificate), timeout=PATIENT)
     assert welcome.directories(1) == [two.raw]
     member = enrol(newcomer, ca, fresh.now)
     assert isinstance(welcome.publish([member.bundle])[0], Receipt)
@@ -274,12 +276,19 @@ def test_a_relay_that_moves_gets_what_waits_for_it(fresh):
 def test_a_caller_that_leaves_stops_nothing_halfway(fresh, monkeypatch):
     relay = fresh.start("th")
     two = successor(fresh)
-    slow = threading.Event()
+    begun, slow = threading.Event(), threading.Event()
     succeed = Directory.succeed
-    monkeypatch.setattr(Directory, "succeed", lambda self, raw: slow.wait(10) and succeed(self, raw))
-    impatient = fresh.remote(A, timeout=timedelta(seconds=0.3))
-    problem = raised(lambda: impatient.publish_directory(two.raw))
-    assert isinstance(problem, ExchangeError)
+
+    def held_up(self, raw):
+        begun.set()
+        return slow.wait(LIMIT) and succeed(self, raw)
+
+    monkeypatch.setattr(Directory, "succeed", held_up)
+    request = relay_pb2.PublishDirectoryRequest(directory=two.raw)
+    bulletin = relay_pb2_grpc.BulletinServiceStub(fresh.channel("th", A))
+    call = bulletin.PublishDirectory.future(request, timeout=LIMIT)
+    assert begun.wait(LIMIT)
+    call.cancel()
     # Meanwhile the same caller gets no second one looked at.
     assert fresh.remote(A).publish_directory(b"junk").reason is Reason.OVERLOADED
     slow.set()

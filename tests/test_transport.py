@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from infoexchange.receipt import Receipt
 from infoexchange.states import Event
 from infoexchange.transport import HARDENED, RemoteRelay, forms, status
 from infoexchange.v1 import relay_pb2
+from patience import PATIENT
 from relays import free_ports, raised
 
 REASONS = pytest.mark.parametrize("reason", Reason, ids=lambda reason: reason.word)
@@ -145,7 +145,7 @@ def test_causes_are_told_apart(words, detail):
 def test_nobody_listens():
     (port,) = free_ports(1)
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        remote = RemoteRelay(channel, timeout=timedelta(seconds=5), address=f"127.0.0.1:{port}")
+        remote = RemoteRelay(channel, timeout=PATIENT, address=f"127.0.0.1:{port}")
         problem = raised(remote.checkpoint)
         assert parts(problem) == (UnavailableError, Reason.UNAVAILABLE, f"127.0.0.1:{port}", "nothing listens there")
         assert isinstance(raised(lambda: list(remote.fetch())), UnavailableError)
@@ -153,11 +153,9 @@ def test_nobody_listens():
 
 
 def test_no_answer_in_time(place):
-    place.desk.answers["checkpoint"] = lambda _: asyncio.sleep(5)
+    place.desk.answers["checkpoint"] = lambda _: asyncio.Event().wait()
     remote = RemoteRelay(place.channel, timeout=timedelta(milliseconds=200), address="there:1")
-    begun = time.monotonic()
     assert parts(raised(remote.checkpoint)) == (UnavailableError, Reason.UNAVAILABLE, "there:1", "no answer in time")
-    assert time.monotonic() - begun < 2
 
 
 def test_what_is_no_relay_says_so(place):

@@ -16,8 +16,9 @@ from infoexchange.tlog import Checkpoint
 from infoexchange_relay.cosigned import Cosigned
 from infoexchange_relay.metrics import Metrics
 from messages import officer_acknowledgement
+from patience import until
 from recalling import lay
-from relays import AGENCIES, Relays, until
+from relays import AGENCIES, Relays
 
 LIMIT = timedelta(hours=4)
 MINUTE = timedelta(minutes=1)
@@ -119,7 +120,7 @@ def test_what_was_cosigned_is_known_after_a_restart(relays: Relays) -> None:
     th = relays.configs["th"]
     relays.start("vn")
     ledger = relays.start("th").node.ledger
-    until(lambda: th.cosigned.exists() and ledger.cosigned_size == ledger.size, 30)
+    until(lambda: th.cosigned.exists() and ledger.cosigned_size == ledger.size)
     kept = Checkpoint.parse(th.cosigned.read_bytes())
     relays.stop("th")
     relays.stop("vn")
