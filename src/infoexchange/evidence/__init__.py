@@ -22,7 +22,7 @@ from infoexchange.errors import Reason, error
 from infoexchange.evidence.inquiry import Inquiry
 from infoexchange.evidence.outcome import Outcome, outcome
 from infoexchange.grant import Grant
-from infoexchange.listing import Roots
+from infoexchange.listing import Party, Roots
 from infoexchange.manifest import Manifest
 from infoexchange.ports import History
 from infoexchange.receipt import Receipt
@@ -156,6 +156,24 @@ class Evidence:
     def approvals_of(self, disclosure: Disclosure) -> list[Approval]:
         """Return the approvals that name a disclosure; none of them verified here."""
         return [a for a in self.approvals if a.statement.disclosure_digest == disclosure.digest]
+
+    def bundle(self, digest: bytes) -> KeyBundle:
+        """Return the bundle of that digest; it is not verified here.
+
+        Raises:
+            RefusedError: `STALE_BUNDLE` when the file has none.
+        """
+        for bundle in self.bundles:
+            if bundle.digest == digest:
+                return bundle
+        raise error(Reason.STALE_BUNDLE, field="bundles", detail=f"bundle {digest.hex()[:16]} is not in the file")
+
+    def author(self, directory: Directory) -> Party:
+        """Return the sender, once it is shown to have signed the message; raises as `Manifest.verify`.
+
+        Spec: section Envelope, steps 2 to 4. The rest of the file is not looked at.
+        """
+        return self.manifest.verify(directory, self.bundle(self.manifest.header.sender_bundle))
 
     def directory(self, roots: Roots) -> Directory:
         """Return the directory that the file carries, once the auditor's own trust anchor has signed it.

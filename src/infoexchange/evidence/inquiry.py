@@ -57,6 +57,9 @@ class Parts(Protocol):
     def bundles(self) -> tuple[KeyBundle, ...]:
         """Bundles of everybody who signed."""
 
+    def bundle(self, digest: bytes) -> KeyBundle:
+        """Return one of them; raises as `Evidence.bundle`."""
+
     @property
     def events(self) -> tuple[Receipt, ...]:
         """Log entries."""
@@ -129,7 +132,7 @@ class Inquiry:
             parts.disclosures,
             tuple(statement for statement in parts.statements if isinstance(statement, Approval)),
             parts.events,
-            Standing(self._directory, self._recipients(), self._bundle_named, self._check_not_withdrawn),
+            Standing(self._directory, self._recipients(), self._parts.bundle, self._check_not_withdrawn),
             self._logged_at(),
         )
 
@@ -160,21 +163,15 @@ class Inquiry:
             raise OpenQuestionError("another directory", why)
         return f"version {directory.version} of {directory.listing.community}, signed by {', '.join(directory.signers)}"
 
-    def _bundle_named(self, digest: bytes) -> KeyBundle:
-        for bundle in self._parts.bundles:
-            if bundle.digest == digest:
-                return bundle
-        raise error(Reason.STALE_BUNDLE, field="bundles", detail=f"bundle {digest.hex()[:16]} is not in the file")
-
     def _check_sender(self) -> str:
         # (4) certificates, identity signatures and standing of the sender when it signed
-        bundle = self._bundle_named(self._header.sender_bundle)
+        bundle = self._parts.bundle(self._header.sender_bundle)
         party = bundle.verify(self._directory, now=self._header.created_at)
         return f"{party.name}, epoch {bundle.epoch}"
 
     def _check_revocation(self) -> str:
         at = self._logged_at()
-        bundle = self._bundle_named(self._header.sender_bundle)
+        bundle = self._parts.bundle(self._header.sender_bundle)
         # Every list in the file is of some nation's CA: one that is nobody's may once have been somebody's.
         newest_list(bundle.crls, [ca for nation in self._directory.listing.nations for ca in nation.identity_cas])
         if not bundle.revocation_known(self._directory, at=at):
@@ -189,7 +186,7 @@ class Inquiry:
     def _check_signature(self) -> str:
         # (5) the signature, and every part that travelled
         parts, header = self._parts, self._header
-        bundle = self._bundle_named(header.sender_bundle)
+        bundle = self._parts.bundle(header.sender_bundle)
         if parts.envelope is not None:
             parts.envelope.verify(self._directory, bundle, now=self._logged_at())
         else:
@@ -231,7 +228,7 @@ class Inquiry:
 
     def _check_publication(self, receipt: Receipt) -> str:
         """Return whose keys an entry published, which is not about the message itself."""
-        published = self._bundle_named(receipt.subject.sender_bundle)
+        published = self._parts.bundle(receipt.subject.sender_bundle)
         if not withdrawal.publishes(receipt, published, self._relay_of(published.owner)):
             raise error(Reason.BAD_PROOF, field="event", detail="the entry speaks of another party's keys")
         return f"entry {receipt.index}, epoch {published.epoch} of {published.owner}"
@@ -249,7 +246,7 @@ class Inquiry:
     def _check_statement(self, acknowledgement: Acknowledgement) -> str:
         # (7) signed by a recipient, about this message and this content, and logged as such, not before it was made
         said, header = acknowledgement.statement, self._header
-        bundle = self._bundle_named(said.issuer_bundle)
+        bundle = self._parts.bundle(said.issuer_bundle)
         acknowledgement.verify(self._directory, bundle, suite_of(header.suite))
         if said.envelope_digest != self._parts.digest or said.issuer not in self._recipients():
             raise error(Reason.BAD_PROOF, field="statement", detail="it speaks of another message")
@@ -267,12 +264,12 @@ class Inquiry:
     def _check_order(self, order: RecallOrder) -> str:
         """Return who recalled, for whom and when."""
         said = order.statement
-        order.verify(self._directory, self._bundle_named(said.issuer_bundle))
+        order.verify(self._directory, self._parts.bundle(said.issuer_bundle))
         about = (said.envelope_digest, said.issuer, said.suite)
         if about != (self._parts.digest, self._header.sender, self._header.suite):
             raise error(Reason.BAD_PROOF, field="recall", detail="it speaks of another message, or is not its sender's")
         entry = self._entry_of(order, Event.RECALL_ORDERED, said.recipients, said.at)
-        self._check_not_withdrawn(self._bundle_named(said.issuer_bundle), entry.routing.logged_at)
+        self._check_not_withdrawn(self._parts.bundle(said.issuer_bundle), entry.routing.logged_at)
         return f"for {', '.join(said.recipients)} at {said.at:%Y-%m-%d %H:%M:%S}Z, entry {entry.index}"
 
     def _entry_of(self, statement: SignedStatement, event: Event, names: Sequence[str], at: datetime) -> Receipt:
