@@ -102,13 +102,10 @@ class Continuity:
     def _check_forks(self) -> str:
         # (1) one envelope for each number, and each names the one before it
         for one, other in self.forks:
-            what = (
-                f"two messages signed with number {one.number}"
-                if one.number == other.number
-                else (
-                    f"number {other.number} names {other.previous.hex()[:16]} before it, shown is {one.digest.hex()[:16]}"
-                )
-            )
+            if one.number == other.number:
+                what = f"two messages are signed with number {one.number}"
+            else:
+                what = f"number {other.number} names {other.previous.hex()[:16]} before it, not {one.digest.hex()[:16]}"
             raise error(Reason.LOG_FORK, field=self.sender, detail=f"{what}: {one.source} and {other.source}")
         return f"{len(self.links)} messages, each names the one before it where that is shown"
 
