@@ -17,7 +17,7 @@ from infoexchange.receipt import Receipt
 from infoexchange.spool import SqliteSpool
 from infoexchange.states import Event
 from infoexchange.suites import DEFAULT_SUITE
-from infoexchange.testing.memory import MemorySpool
+from infoexchange.testing.spool import MemorySpool
 from infoexchange.tlog import Proof, merkle
 
 COAST_A, COAST_B = "coast.aa.example", "coast.bb.example"

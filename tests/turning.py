@@ -21,7 +21,7 @@ from infoexchange.receipt import Receipt
 from infoexchange.states import Event
 from infoexchange.testing import Exchange
 from infoexchange.testing.exchange import DirectRelay
-from infoexchange.testing.memory import MemorySpool
+from infoexchange.testing.spool import MemorySpool
 from infoexchange.v1 import bundle_pb2
 from messages import officer_acknowledgement
 

@@ -18,7 +18,8 @@ from infoexchange.ports import Notice
 from infoexchange.recall import RecallOrder
 from infoexchange.states import Event
 from infoexchange.testing.clock import FakeClock
-from infoexchange.testing.memory import MemoryLatch, MemorySpool, MemoryStore
+from infoexchange.testing.memory import MemoryLatch, MemoryStore
+from infoexchange.testing.spool import MemorySpool
 from infoexchange.tlog import Cosignature
 from infoexchange.v1 import bundle_pb2
 from infoexchange.witness import Cosigner, WitnessKeys

@@ -13,6 +13,7 @@ from infoexchange.bundle import KeyBundle
 from infoexchange.directory import Directory
 from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.manifest import Manifest
+from infoexchange.pruning import RecordsPruned
 from infoexchange.receipt import Receipt
 from infoexchange.statement import parse_statement
 from infoexchange.states import Event
@@ -43,8 +44,8 @@ def check_exhibit(event: Event, subject: Subject, document: bytes, directories: 
         named, found = subject.envelope_digest, Manifest.parse(document).digest
     elif event is Event.KEY_BUNDLE:
         named, found = subject.sender_bundle, KeyBundle.parse(document, (), ()).digest
-    elif event is Event.RECOVERY:
-        Checkpoint.parse(document)
+    elif event in (Event.RECOVERY, Event.RECORDS_PRUNED):
+        (Checkpoint if event is Event.RECOVERY else RecordsPruned).parse(document)
         named, found = subject.statement_digest, sha256(document).digest()
     elif subject.statement_digest:
         named, found = subject.statement_digest, parse_statement(document).digest

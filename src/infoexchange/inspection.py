@@ -17,8 +17,10 @@ from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
 from infoexchange.exhibit import check_exhibit
 from infoexchange.listing import Roots
 from infoexchange.log import log_keys
+from infoexchange.pruning import RecordsPruned
 from infoexchange.quorum import policy_for
 from infoexchange.record import LogRecord, check_record
+from infoexchange.states import Event
 from infoexchange.tlog import Checkpoint, Policy, VerifierKey
 from infoexchange.tlog.rehash import Rehash
 from infoexchange.tlog.tiles import Tile
@@ -173,6 +175,7 @@ class _Walk:
         self._tree = Rehash()
         self._entries, self._tiles, self._records, self._documents = _Faults(), _Faults(), _Faults(), _Faults()
         self._tile_count, self._record_count, self._document_count = 0, 0, 0
+        self._pruned: list[tuple[int, RecordsPruned]] = []
 
     def run(self, progress: Progress) -> None:
         """Hash everything; faults are kept for the findings."""
@@ -209,7 +212,12 @@ class _Walk:
 
     def records(self) -> str:
         """Return the finding on the records; none at all is no fault, as the operator chooses what to show."""
-        return self._records.settle(f"{self._record_count} of {self._size} shown, each what its entry commits to")
+        erased = "".join(
+            f"; what messages before entry {order.end} left was erased by entry {index}, under: {order.policy}"
+            for index, order in self._pruned
+        )
+        shown = f"{self._record_count} of {self._size} shown, each what its entry commits to"
+        return self._records.settle(shown + erased)
 
     def documents(self) -> str:
         """Return the finding on the documents."""
@@ -272,6 +280,8 @@ class _Walk:
         try:
             said, about = Routing.parse(record.groups[0]), Subject.parse(record.groups[1])
             check_exhibit(said.event, about, record.document, self._directories)
+            if said.event is Event.RECORDS_PRUNED:
+                self._pruned.append((index, RecordsPruned.parse(record.document)))
         except ExchangeError as problem:
             self._documents.note(_at(index, problem))
         except OpenQuestionError as question:

@@ -43,7 +43,13 @@ class Event(enum.IntEnum):
     RECOVERY = 34
     DIRECTORY_VERSION = 37
     KEY_BUNDLE = 38
+    RECORDS_PRUNED = 46
     AUDIT_DISCLOSURE = 47
+
+    @property
+    def of_message(self) -> bool:
+        """Whether it happens to one message, and not to the log or to everybody."""
+        return self < Event.LOG_GENESIS
 
     @property
     def final(self) -> bool:

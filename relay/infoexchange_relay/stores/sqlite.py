@@ -14,15 +14,24 @@ from types import TracebackType
 from typing import Any, Self
 
 from infoexchange import wire
-from infoexchange.audit import SALT_SIZE, Entry
 from infoexchange.bundle import KeyBundle
 from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
 from infoexchange.ports import Change, Head, Record, Waiting, within_batch
 from infoexchange.spool import BUSY_SECONDS, connect, unusable
 from infoexchange.states import Event
 from infoexchange.tlog import merkle, tiles
+from infoexchange_relay.stores import erasing
 from infoexchange_relay.stores.batch import Batch
 from infoexchange_relay.stores.needs import SqliteNeeds
+from infoexchange_relay.stores.rows import (
+    ENTRY,
+    ENVELOPE,
+    WAITING,
+    as_waiting,
+    check_entry,
+    checked_envelope,
+    read_record,
+)
 from infoexchange_relay.stores.schema import check_row, damaged, migrate, row_digest
 
 # Implementation constants
@@ -30,12 +39,6 @@ _BUNDLES_MAX = 4096  # parsed bundles remembered: one for each party that a dire
 _CACHE_KIB = 64 * 1024  # holds the index pages of a batch, which lie all over the file
 _CHECKPOINT_PAGES = 8192  # 32 MiB: pages that many batches change are copied once
 _LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-_ENTRY = "e.idx, e.digest, e.party, e.event, e.leaf, e.routing, e.message, e.operational, e.salts, e.exhibit, e.sha256"
-_ENVELOPE = "v.digest, v.precedence, v.expires_ms, v.raw, v.sha256"
-_WAITING = (
-    f"SELECT q.position, q.party, q.envelope, {_ENVELOPE}"  # noqa: S608  constants only
-    " FROM queue AS q LEFT JOIN envelope AS v ON v.idx = q.envelope"
-)
 
 
 class SqliteStore:
@@ -136,15 +139,21 @@ class SqliteStore:
             return results
 
     @contextlib.contextmanager
-    def _changing(self) -> Iterator[sqlite3.Connection]:
-        """Lend the writing connection for a transaction that touches no log entry; raises as `append`."""
+    def _changing(self, *, secure: bool = False) -> Iterator[sqlite3.Connection]:
+        """Lend the writing connection for a transaction that adds no log entry; raises as `append`.
+
+        With `secure`, what it deletes is overwritten, in the file and in the write-ahead log.
+        """
         with self._writing:
             self._check_open()
             if self._stopped:
                 raise error(Reason.LOG_STOPPED, field=str(self._path), detail=self._stopped)
             try:
+                self._writer.execute(f"PRAGMA secure_delete = {'ON' if secure else 'OFF'}")
                 with self._transaction() as db:
                     yield db
+                if secure:
+                    self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             except sqlite3.DatabaseError as problem:
                 raise self._append_error(problem) from problem
 
@@ -233,11 +242,11 @@ class SqliteStore:
             head, _ = _read_head(db)
             indices = range(head.size)[start : start + count]
             rows = db.execute(
-                f"SELECT {_ENTRY} FROM entry AS e WHERE idx >= ? ORDER BY idx LIMIT ?",  # noqa: S608  constants only
+                f"SELECT {ENTRY} FROM entry AS e WHERE idx >= ? ORDER BY idx LIMIT ?",  # noqa: S608  constants only
                 (start, len(indices)),
             ).fetchall()
         for index, row in zip(indices, rows, strict=False):
-            _check_entry(index, row)
+            check_entry(index, row)
         if len(rows) != len(indices):
             raise damaged("entry", f"{len(rows)} rows from {start} on where {len(indices)} were written")
         return [row[4] for row in rows]
@@ -249,7 +258,7 @@ class SqliteStore:
             for index in indices:
                 if not 0 <= index < head.size:
                     raise error(Reason.BAD_FIELD, field="index", detail=f"no entry {index} in a log of {head.size}")
-            return [_read_record(db, index) for index in indices]
+            return [read_record(db, index) for index in indices]
 
     def history(self, digest: bytes) -> Sequence[int]:
         """Return the indices of all events of an envelope or document, ascending."""
@@ -261,30 +270,30 @@ class SqliteStore:
         with self._reading("queue") as db:
             rows = db.execute(
                 # One parameter, because `skip` may hold more positions than a statement takes parameters.
-                f"{_WAITING} WHERE q.party = ? AND q.position NOT IN (SELECT value FROM json_each(?))"  # noqa: S608  constants only
+                f"{WAITING} WHERE q.party = ? AND q.position NOT IN (SELECT value FROM json_each(?))"  # noqa: S608  constants only
                 " ORDER BY q.precedence DESC, q.position LIMIT ?",
                 (party, json.dumps(list(skip)), limit),
             )
-            return within_batch(_waiting(row) for row in rows)
+            return within_batch(as_waiting(row) for row in rows)
 
     def expired(self, now: datetime, *, limit: int) -> Sequence[Waiting]:
         """Return what still waits although its time has run out, longest ago first."""
         with self._reading("queue") as db:
             rows = db.execute(
-                f"{_WAITING} WHERE v.expires_ms < ? ORDER BY v.expires_ms, q.position LIMIT ?",
+                f"{WAITING} WHERE v.expires_ms < ? ORDER BY v.expires_ms, q.position LIMIT ?",
                 (wire.to_ms(now), limit),
             )
-            return [_waiting(row) for row in rows]
+            return [as_waiting(row) for row in rows]
 
     def envelope(self, digest: bytes) -> bytes | None:
         """Return an envelope that somebody waits for."""
         with self._reading("envelope") as db:
             row = db.execute(
-                f"SELECT v.idx, {_ENVELOPE} FROM entry AS e JOIN envelope AS v ON v.idx = e.idx"  # noqa: S608  constants only
+                f"SELECT v.idx, {ENVELOPE} FROM entry AS e JOIN envelope AS v ON v.idx = e.idx"  # noqa: S608  constants only
                 " WHERE e.digest = ?1 AND v.digest = ?1",
                 (digest,),
             ).fetchone()
-        return _checked_envelope(*row)[1] if row else None
+        return checked_envelope(*row)[1] if row else None
 
     def bundles(self, names: Sequence[str]) -> Sequence[KeyBundle]:
         """Return bundles by owner, newest epoch first for each."""
@@ -310,11 +319,21 @@ class SqliteStore:
             self._bundles[stored] = KeyBundle.parse(raw, *parts)
         return self._bundles[stored]
 
+    def erasable(self, start: int, end: int, *, limit: int) -> Sequence[int]:
+        """Return places whose records can be erased and are not yet, ascending."""
+        with self._reading("entry") as db:
+            return erasing.erasable(db, start, end, limit)
+
+    def erase(self, indices: Sequence[int]) -> None:
+        """Delete groups, salts, parties and documents of entries, also from the free pages of the file."""
+        with self._changing(secure=True) as db:
+            erasing.erase(db, indices)
+
     def exhibits(self, event: Event) -> Sequence[bytes]:
         """Return the documents of every entry of one event, in log order."""
         with self._reading("exhibit") as db:
             rows = db.execute("SELECT idx FROM exhibit WHERE event = ? ORDER BY idx", (int(event),)).fetchall()
-            return [_read_record(db, idx).exhibit for (idx,) in rows]
+            return [read_record(db, idx).exhibit for (idx,) in rows]
 
 
 def _check_folder(folder: Path) -> None:
@@ -360,36 +379,3 @@ def _read_tile(db: sqlite3.Connection, level: int, n: int) -> bytes:
     hashes: bytes = row[0]
     check_row("tile", f"{level}/{n}", row[1], level, n, hashes)
     return hashes
-
-
-def _check_entry(index: int, row: tuple[Any, ...]) -> None:
-    check_row("entry", str(index), row[-1], index, *row[1:-1])
-
-
-def _read_record(db: sqlite3.Connection, index: int) -> Record:
-    row = db.execute(
-        f"SELECT x.document, {_ENTRY} FROM entry AS e LEFT JOIN exhibit AS x ON x.idx = e.idx WHERE e.idx = ?",  # noqa: S608  constants only
-        (index,),
-    ).fetchone()
-    if row is None:
-        raise damaged("entry", f"row {index} is missing")
-    document, *rest = row
-    _check_entry(index, tuple(rest))
-    _, _, party, event, _, routing, message, operational, salts, exhibit, _ = rest
-    if exhibit != (b"" if document is None else row_digest(document)):
-        raise damaged("exhibit", f"row {index} does not match its SHA-256")
-    first, second, third = (salts[at : at + SALT_SIZE] for at in range(0, 3 * SALT_SIZE, SALT_SIZE))
-    entry = Entry(routing, message, operational, (first, second, third))
-    return Record(index, entry, Event(event), party, document or b"")
-
-
-def _checked_envelope(
-    index: int, digest: bytes, precedence: int, expires_ms: int, raw: bytes, stored: bytes
-) -> tuple[bytes, bytes]:
-    check_row("envelope", str(index), stored, index, digest, precedence, expires_ms, raw)
-    return digest, raw
-
-
-def _waiting(row: tuple[Any, ...]) -> Waiting:
-    position, party, *envelope = row
-    return Waiting(position, party, *_checked_envelope(*envelope))

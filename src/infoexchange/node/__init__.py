@@ -28,6 +28,7 @@ from infoexchange.node import (
     cosigned,
     handover,
     intake,
+    pruning,
     reading,
     recalls,
     salvage,
@@ -110,6 +111,30 @@ class Node(Desk):
         """
         for job in salvage.salvage(self, lost):
             yield job if isinstance(job, ExchangeError) else self.commit([job])[0]
+
+    def prune(self, before: datetime, policy: str) -> Iterator[int]:
+        """Erase the records of messages of which all was logged before a time; the log says so first.
+
+        Leaves, tiles and every proof stay. Once begun it may be broken off; the same call goes on.
+
+        Args:
+            before: At least `pruning.KEPT_MIN` ago.
+            policy: The rule under which that is done, in one line.
+
+        Yields:
+            How many records are erased so far; 0 when the log has said so.
+
+        Raises:
+            RefusedError: `NOT_PERMITTED` when that is too young, or nothing can be erased; `TOO_LARGE`.
+            MalformedError: `BAD_FIELD` when no rule is named.
+            UnavailableError: As `Ledger.commit`.
+        """
+        told = pruning.order(self, before, policy)
+        [result] = self.commit([pruning.decide(self, told)])
+        if isinstance(result, ExchangeError):
+            raise result
+        yield 0
+        yield from pruning.carry_out(self, told)
 
     def commit(self, jobs: Sequence[Job]) -> list[Result]:
         """Return the result of each job, all of them durable, logged and signed; raises as `Ledger.commit`."""

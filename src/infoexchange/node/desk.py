@@ -85,8 +85,8 @@ class Desk:
         return next((record for record in self.records(digest) if record.event is Event.ACCEPTED), None)
 
     def records(self, digest: bytes) -> Sequence[Record]:
-        """Return every entry about an envelope or document, in log order."""
-        return self.store.records(self.store.history(digest))
+        """Return every entry about an envelope or document, in log order; nothing of what was erased."""
+        return [record for record in self.store.records(self.store.history(digest)) if not record.erased]
 
     def bundle(self, digest: bytes, where: str) -> KeyBundle:
         """Return a bundle published here, or raise `STALE_BUNDLE` for the field that names it."""

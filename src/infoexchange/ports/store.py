@@ -98,6 +98,11 @@ class Record:
     party: str
     exhibit: bytes = field(default=b"", repr=False)
 
+    @property
+    def erased(self) -> bool:
+        """Whether groups, salts and document are gone; the leaf stays."""
+        return not any(self.entry.salts)
+
 
 @dataclass(frozen=True)
 class Waiting:
@@ -155,6 +160,18 @@ class Store(Protocol):
 
     def bundle(self, digest: bytes) -> KeyBundle | None:
         """Return one bundle by digest."""
+
+    def erasable(self, start: int, end: int, *, limit: int) -> Sequence[int]:
+        """Return places from `start` to before `end` whose records can be erased and are not yet, ascending.
+
+        They are of messages all of whose entries stand before `end`, and that nobody waits for.
+        """
+
+    def erase(self, indices: Sequence[int]) -> None:
+        """Delete groups, salts, parties and documents of entries, durably; leaves, tiles and digests stay.
+
+        What is erased already stays so. Raises as `append`.
+        """
 
     def exhibits(self, event: Event) -> Sequence[bytes]:
         """Return the documents of every entry of one event, in log order."""

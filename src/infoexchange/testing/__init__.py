@@ -5,7 +5,8 @@ from infoexchange.testing.clock import FakeClock
 from infoexchange.testing.community import Community, Member
 from infoexchange.testing.depot import MemoryDepot, MemoryStash
 from infoexchange.testing.exchange import DirectRelay, Exchange
-from infoexchange.testing.memory import MemoryLatch, MemorySpool, MemoryStore
+from infoexchange.testing.memory import MemoryLatch, MemoryStore
+from infoexchange.testing.spool import MemorySpool
 
 __all__ = [
     "Community",

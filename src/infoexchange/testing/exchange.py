@@ -24,7 +24,8 @@ from infoexchange.suites import OFFERED, Suite
 from infoexchange.testing.clock import FakeClock
 from infoexchange.testing.community import Community
 from infoexchange.testing.depot import MemoryDepot
-from infoexchange.testing.memory import MemoryLatch, MemorySpool, MemoryStore
+from infoexchange.testing.memory import MemoryLatch, MemoryStore
+from infoexchange.testing.spool import MemorySpool
 from infoexchange.tlog import Checkpoint, Cosignature
 from infoexchange.witness import Cosigner
 

@@ -13,29 +13,18 @@ from datetime import datetime
 
 from infoexchange import wire
 from infoexchange.bundle import KeyBundle
-from infoexchange.certificates import CLOCK_SKEW
-from infoexchange.envelope import Envelope
-from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
-from infoexchange.grant import Grant
-from infoexchange.header import LIFETIME_MAX
+from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.ports import (
     Change,
     Head,
-    Known,
-    Notice,
-    Notified,
     Parcel,
     Record,
-    Result,
-    Seen,
-    Sent,
-    Standing,
     Waiting,
     within_batch,
 )
-from infoexchange.receipt import Receipt
+from infoexchange.record import ShownEntry
 from infoexchange.states import Event
-from infoexchange.testing.depot import MemoryNeeds, MemoryStash
+from infoexchange.testing.depot import MemoryNeeds
 from infoexchange.tlog import merkle, tiles
 
 
@@ -50,6 +39,7 @@ class _Memory:
     keys: dict[tuple[bytes, str, Event], int] = field(default_factory=dict)
     claims: dict[bytes, bytes] = field(default_factory=dict)
     envelopes: dict[bytes, Parcel] = field(default_factory=dict)
+    about: dict[bytes, bytes] = field(default_factory=dict)  # of which message a parcel is
     queue: dict[tuple[bytes, str], int] = field(default_factory=dict)
     bundles: dict[bytes, KeyBundle] = field(default_factory=dict)
 
@@ -135,6 +125,32 @@ class MemoryStore:
         """Return one bundle by digest."""
         return self._now.bundles.get(digest)
 
+    def erasable(self, start: int, end: int, *, limit: int) -> Sequence[int]:
+        """Return places whose records can be erased and are not yet, ascending."""
+        now = self._now
+        about = {index: digest for (digest, _, _), index in now.keys.items()}
+        kept = {digest for index, digest in about.items() if index >= end}
+        kept |= {now.about[parcel] for parcel in now.envelopes}
+        found = (
+            record.index
+            for record in now.records[start:end]
+            if record.event.of_message and not record.erased and about[record.index] not in kept
+        )
+        return list(itertools.islice(found, limit))
+
+    def erase(self, indices: Sequence[int]) -> None:
+        """Delete groups, salts, parties and documents of entries."""
+        with self._lock:
+            now, records, keys = self._now, list(self._now.records), dict(self._now.keys)
+            names = {index: key for key, index in keys.items()}
+            for index in indices:
+                digest, _, event = names[index]
+                mark = f"erased {index}"
+                keys = {key: at for key, at in keys.items() if at != index} | {(digest, mark, event): index}
+                entry = ShownEntry(b"", b"", b"", (b"", b"", b""), records[index].entry.leaf)
+                records[index] = Record(index, entry, event, mark)
+            self._now = replace(now, records=tuple(records), keys=dict(sorted(keys.items(), key=lambda item: item[1])))
+
     def exhibits(self, event: Event) -> Sequence[bytes]:
         """Return the documents of every entry of one event, in log order."""
         return [record.exhibit for record in self._now.records if record.event is event and record.exhibit]
@@ -151,6 +167,7 @@ class _Batch:
         self._keys = dict(before.keys)
         self._claims = dict(before.claims)
         self._envelopes = dict(before.envelopes)
+        self._about = dict(before.about)
         self._queue = dict(before.queue)
         self._bundles = dict(before.bundles)
         self.changes: list[Change] = []
@@ -180,6 +197,7 @@ class _Batch:
         name = change.parcel
         if change.envelope and change.starts:
             self._envelopes.setdefault(name, change.envelope)
+            self._about[name] = change.digest
         if change.starts and name not in self._envelopes:
             raise ValueError("parties cannot wait for an envelope that is not stored")
         for party in change.starts:
@@ -204,6 +222,7 @@ class _Batch:
             self._keys,
             self._claims,
             self._envelopes,
+            self._about,
             self._queue,
             self._bundles,
         )
@@ -228,157 +247,3 @@ class MemoryLatch:
             if self._note != old:
                 raise error(Reason.LOG_FORK, field="latch", detail="another checkpoint stands in the latch")
             self._note = new
-
-
-class MemorySpool:
-    """A `Spool` that lasts as long as its process."""
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._outbox: dict[bytes, Sent] = {}
-        self._sequences: dict[int, bytes] = {}
-        self._refusals: dict[bytes, ExchangeError] = {}
-        self._inbox: dict[bytes, tuple[bytes, datetime]] = {}
-        self._known: dict[bytes, Known] = {}
-        self._notices: dict[bytes, Notice] = {}
-        self._said: set[bytes] = set()
-        self._keks: dict[bytes, Notified] = {}
-        self._statements: dict[Notice, None] = {}
-        self._grants: dict[bytes, Grant] = {}
-        self._origins: dict[bytes, bytes] = {}
-        self.stash = MemoryStash()
-
-    def standing(self) -> Standing:
-        """Return the newest sequence number used and its envelope digest; 0 and nothing before the first."""
-        with self._lock:
-            newest = max(self._sequences, default=0)
-            return Standing(newest, self._sequences.get(newest, b""))
-
-    def put(self, envelopes: Sequence[Envelope]) -> None:
-        """Keep sealed envelopes for sending."""
-        with self._lock:
-            sequences = dict(self._sequences)
-            for envelope in envelopes:
-                sequence = envelope.header.sequence
-                if sequences.setdefault(sequence, envelope.digest) != envelope.digest:
-                    raise error(
-                        Reason.RULE_BROKEN,
-                        field="header.sequence",
-                        detail=f"{sequence} is another envelope's number",
-                        next_step="Seal the message again with the next sequence number.",
-                    )
-            self._sequences = sequences
-            for envelope in envelopes:
-                self._outbox.setdefault(envelope.digest, Sent(envelope.digest, envelope.raw))
-
-    def unsent(self, limit: int) -> Sequence[Sent]:
-        """Return envelopes that have neither receipt nor refusal, oldest first."""
-        with self._lock:
-            ordered = (self._outbox[digest] for _, digest in sorted(self._sequences.items()))
-            waiting = (sent for sent in ordered if not sent.receipt and sent.digest not in self._refusals)
-            return list(itertools.islice(waiting, limit))
-
-    def settle(self, results: Sequence[tuple[bytes, Result]]) -> None:
-        """Keep the result for each digest; an `UnavailableError` leaves the envelope unsent."""
-        with self._lock:
-            for digest, result in results:
-                sent = self._outbox.get(digest)
-                if sent is None or sent.receipt or isinstance(result, UnavailableError):
-                    continue
-                if isinstance(result, Receipt):
-                    self._outbox[digest] = replace(sent, receipt=result.raw)
-                else:
-                    self._refusals[digest] = result
-
-    def sent(self, digest: bytes) -> Sent | None:
-        """Return one envelope of the outbox, whatever its result."""
-        return self._outbox.get(digest)
-
-    def begin(self, digest: bytes, claim: bytes, expires_at: datetime, known: Known | None = None) -> Seen:
-        """Record that an envelope is about to be handed over, and what to remember; return what was seen before."""
-        with self._lock:
-            if digest in self._notices:
-                return Seen.DONE
-            if digest in self._inbox:
-                return Seen.BEGUN
-            if any(claim == other for other, _ in self._inbox.values()):
-                raise error(Reason.REPLAYED, field="header.message_id", detail="another envelope came under this id")
-            self._inbox[digest] = (claim, expires_at)
-            if known is not None:
-                self._known.setdefault(digest, known)
-            return Seen.NEW
-
-    def known(self, digest: bytes) -> Known | None:
-        """Return what is remembered of a message that came, however long ago."""
-        return self._known.get(digest)
-
-    def finish(self, notice: Notice) -> None:
-        """Record that the application has it, and keep what is to be said to the relay; a repeat changes nothing."""
-        with self._lock:
-            self._notices.setdefault(notice.digest, notice)
-
-    def keep(self, notice: Notice) -> None:
-        """Keep another signed statement until the relay has it: RECALLED or DESTROYED; a repeat changes nothing."""
-        with self._lock:
-            self._statements.setdefault(notice)
-
-    def said(self, notices: Sequence[Notice]) -> None:
-        """Record that the relay has taken what was said."""
-        with self._lock:
-            self._said.update(notice.digest for notice in notices if self._notices.get(notice.digest) == notice)
-            for notice in notices:
-                self._statements.pop(notice, None)
-
-    def unsaid(self, limit: int) -> Sequence[Notice]:
-        """Return notices the relay has not taken yet: RECALLED, those of `finish`, then DESTROYED, each in order."""
-        with self._lock:
-            finished = [notice for digest, notice in self._notices.items() if digest not in self._said]
-            orders = [notice for notice in self._statements if notice.state is Event.RECALLED]
-            others = [notice for notice in self._statements if notice.state is not Event.RECALLED]
-            return [*orders, *finished, *others][:limit]
-
-    def notice(self, digest: bytes) -> Notice | None:
-        """Return the notice kept for a finished envelope."""
-        return self._notices.get(digest)
-
-    def forget(self, now: datetime) -> int:
-        """Drop inbox records whose expiry plus clock skew has passed; what is still unsaid is kept until it is said."""
-        with self._lock:
-            ended = {digest for digest, (_, expires_at) in self._inbox.items() if expires_at + CLOCK_SKEW < now}
-            ended -= self._notices.keys() - self._said
-            self._inbox = {digest: seen for digest, seen in self._inbox.items() if digest not in ended}
-            for digest in self._said - self._inbox.keys():
-                del self._notices[digest]
-            self._said &= self._notices.keys()
-            needed = now - LIFETIME_MAX - CLOCK_SKEW
-            self._keks = {name: kek for name, kek in self._keks.items() if kek.not_after >= needed}
-            return len(ended)
-
-    def note_kek(self, notified: Notified) -> None:
-        """Keep an envelope that brought an epoch KEK, or replace what was kept under that name."""
-        with self._lock:
-            self._keks[notified.name] = notified
-
-    def keks(self) -> Sequence[Notified]:
-        """Return every epoch KEK kept, the first to end first."""
-        with self._lock:
-            return sorted(self._keks.values(), key=lambda kek: (kek.not_after, kek.name))
-
-    def keep_grant(self, grant: Grant) -> None:
-        """Keep a grant that was given or received; a repeat changes nothing."""
-        with self._lock:
-            self._grants.setdefault(grant.digest, grant)
-
-    def grants(self, origin: bytes) -> Sequence[Grant]:
-        """Return the grants for what an originator's envelope held, the one kept last first."""
-        with self._lock:
-            return [grant for grant in reversed(self._grants.values()) if grant.terms.origin == origin]
-
-    def keep_origin(self, digest: bytes, origin: bytes) -> None:
-        """Keep the Origin bytes sealed in an envelope of the outbox; a repeat changes nothing."""
-        with self._lock:
-            self._origins.setdefault(digest, origin)
-
-    def origin(self, digest: bytes) -> bytes:
-        """Return the Origin bytes kept for an envelope of the outbox; nothing for what was not passed on."""
-        return self._origins.get(digest, b"")

@@ -366,6 +366,32 @@ class LogRecord(_message.Message):
 Global___LogRecord: _TypeAlias = LogRecord  # noqa: Y015
 
 @_typing.final
+class RecordsPruned(_message.Message):
+    """Document of a RECORDS_PRUNED entry. SPEC section Pruning."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    END_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    end: _builtins.int
+    """Erased are the records of every message all of whose entries stand before this place in the log."""
+    policy: _builtins.str
+    """Rule under which they are erased, in the operator's words."""
+    def __init__(
+        self,
+        *,
+        end: _builtins.int = ...,
+        policy: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "policy", b"policy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordsPruned: _TypeAlias = RecordsPruned  # noqa: Y015
+
+@_typing.final
 class RecipientAcknowledgement(_message.Message):
     """Payload of a Dsse by the recipient's acknowledgement key."""
 
