@@ -5,6 +5,7 @@ with the reason. Fails below 95 % noticed, on a survivor that is not listed, and
 
 Use: python tools/mutants.py [--processes N] [MODULE ...]     for example: wire tlog.merkle
      --survivors    only what survived last time, after a test was added; --only TEXT    only what holds a text
+     --sample 500   so many at random: all of them take hours
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import functools
 import hashlib
 import json
 import os
+import random
+import secrets
 import signal
 import sys
 import time
@@ -35,28 +38,17 @@ BUILD = ROOT / "build" / "mutants"
 LISTED = TESTS / "mutants.txt"
 # The code that decides whether something may be believed; a folder stands for the modules in it.
 VERIFYING = (
-    "wire",
-    "dsse",
-    "suites",
-    "keys",
-    "header",
-    "manifest",
-    "envelope",
-    "bundle",
-    "listing",
-    "directory",
-    "tlog",
+    "wire", "dsse", "suites", "keys", "header", "manifest", "envelope", "bundle", "listing", "directory", "tlog",
     "misbehaviour",
-)
+)  # fmt: skip
 KILLED_MIN = 0.95
 # The test files that say something of formats, by the first word of their names; those of programs and of their users
 # take many minutes, and what only they notice has no test of its own.
 _FORMATS = (
     "attacks", "bundle", "certificates", "chain", "cipher", "composite", "directory", "downgrade", "ed25519",
-    "envelope",
-    "evidence", "grant", "hostile", "keks", "keychain", "keys", "manipulations", "origin", "properties", "published",
-    "misbehaviour", "quorum", "recipients", "registry", "rotation", "sealed", "succession", "suites", "tlog", "vectors",
-    "wire", "withdrawal", "watch", "witness",
+    "envelope", "evidence", "grant", "hostile", "keks", "keychain", "keys", "manipulations", "misbehaviour", "origin",
+    "properties", "published", "quorum", "recipients", "registry", "rotation", "sealed", "succession", "suites", "tlog",
+    "vectors", "wire", "withdrawal", "watch", "witness",
 )  # fmt: skip
 _SECONDS_MAX = 2.0  # a test that takes longer is none of a line
 _OTHERS_MAX = 3  # test files besides the likely ones: those with the quickest tests; each takes seconds to load
@@ -353,6 +345,8 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--only", default="", help="mutations whose name holds this text")
     parser.add_argument("--survivors", action="store_true", help="mutations that survived the last run")
+    parser.add_argument("--sample", type=int, default=0, help="so many of them")
+    parser.add_argument("--seed", type=int, default=secrets.randbits(32), help="which those are; printed")
     parser.add_argument("--list", action="store_true", help="print the mutations and run nothing")
     arguments = parser.parse_args()
     chosen = modules(arguments.modules)
@@ -362,6 +356,9 @@ def main() -> int:
         alive = {i for name in chosen for i, row in written(name).items() if not row["killed"]}
         work = [item for item in work if f"{item[0]}.{item[2].id}" in alive]
     console = Console()
+    if arguments.sample:
+        console.print(f"{arguments.sample} of {len(work)}, seed {arguments.seed}")
+        work = random.Random(arguments.seed).sample(work, min(arguments.sample, len(work)))  # noqa: S311  no secret
     if arguments.list:
         for name, _, mutation in work:
             console.print(f"{name}.{mutation.id}", markup=False, soft_wrap=True)
