@@ -65,6 +65,7 @@ def resigning(relay: National, region: Region) -> None:
 def clock_back(relay: National, region: Region) -> None:
     """Entries of now are to look as if they had been there for hours."""
     relay.off -= timedelta(seconds=relay.rng.uniform(4000, 40000))
+    relay.histories[0].ledger._time = relay.clock  # type: ignore[method-assign]  # the ledger as it is would not sign
     relay.histories[0].grow(relay.rng, relay.rng.randint(1, 5))
 
 

@@ -7,6 +7,7 @@ acknowledged and signs no size twice. `commit` is called by one thread at a time
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from infoexchange.audit import Entry
 from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
@@ -14,6 +15,7 @@ from infoexchange.log import LogKeys
 from infoexchange.ports import Change, Clock, Latch, Result, Store
 from infoexchange.receipt import Receipt
 from infoexchange.tlog import Checkpoint, Proof, merkle, tiles
+from infoexchange.tlog.checkpoint import SKEW_MAX
 
 # Implementation constants
 FIRST_BATCH = 3  # genesis, recovery and directory: all that can stand in a log before its first checkpoint is latched
@@ -84,8 +86,10 @@ class Ledger:
             answers: Places in `changes` for which somebody waits; a proof nobody waits for costs as much as another.
 
         Raises:
-            UnavailableError: `OVERLOADED` or `LOG_STOPPED`; then nothing of the batch may be acknowledged.
+            UnavailableError: `OVERLOADED`, `LOG_STOPPED`, or `UNAVAILABLE` while the clock is behind what was signed
+                last; then nothing of the batch may be acknowledged.
         """
+        self._time()
         before = self.store.head().size  # not the signed size: a batch that failed after its append stands already
         # (1) One transaction: leaves, records, tiles, queue rows. After an I/O error the store takes no more.
         placed = self.store.append(changes) if changes else []
@@ -105,7 +109,7 @@ class Ledger:
         head = self.store.head()
         if head.size == self.size:
             return
-        checkpoint = self._keys.sign(head.size, head.root, now=self._clock())
+        checkpoint = self._keys.sign(head.size, head.root, now=self._time())
         try:
             self._latch.replace(self.checkpoint(), checkpoint.raw)
         except UnavailableError:
@@ -113,6 +117,22 @@ class Ledger:
         except ExchangeError as problem:
             raise _stopped(f"another checkpoint stands in the latch ({problem.detail})") from None
         self._signed = checkpoint
+
+    def _time(self) -> datetime:
+        """Return the time to sign with, which never goes back: two checkpoints would accuse an honest relay.
+
+        A clock that was set back a little is waited out; one that is far behind signs nothing.
+        """
+        now = self._clock()
+        last = datetime.fromtimestamp(self._signed.signed_at if self._signed else 0, UTC)
+        if last - now > SKEW_MAX:
+            raise error(
+                Reason.UNAVAILABLE,
+                field="clock",
+                detail=f"it shows {now:%Y-%m-%d %H:%M}Z, and the last checkpoint was signed at {last:%Y-%m-%d %H:%M}Z",
+                next_step="Set the clock; if it was ahead before, the log goes on when that time has come.",
+            )
+        return max(now, last)
 
     def receipts(self, indices: Sequence[int]) -> list[Receipt]:
         """Return receipts of signed entries, under the newest cosigned checkpoint where that covers them all."""
