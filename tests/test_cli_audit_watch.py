@@ -16,6 +16,7 @@ from command_setup import infoexchange
 from infoexchange.cli.audit import watching
 from infoexchange.cli.audit.sightings import Sightings
 from infoexchange.errors import ExchangeError, Reason
+from infoexchange.home.files import exclusive
 from infoexchange.misbehaviour import Kind, Misbehaviour
 from infoexchange.testing.sites import Sites
 from infoexchange.tlog import Checkpoint
@@ -166,6 +167,16 @@ def test_it_looks_again_until_it_is_interrupted(sites, watch, monkeypatch) -> No
     code = infoexchange("audit", "watch", NAME, "--home", sites.home(HOME), "--every", 30)
     assert (code, rounds) == (130, [30, 30])
     assert (sites.home(HOME) / "watch").is_dir()
+
+
+def test_one_at_a_time_works_in_a_folder(sites, watch, tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr("infoexchange.home.files._ATTEMPTS", 1)
+    (tmp_path / "kept").mkdir()
+    with exclusive(tmp_path / "kept"):
+        code = infoexchange("audit", "watch", "--home", sites.home(HOME), "--folder", tmp_path / "kept")
+    printed = capsys.readouterr()
+    assert (code, printed.out, printed.err.count("\n")) == (1, "", 1)
+    assert "another program" in printed.err
 
 
 def test_wrong_words_are_one_line(sites, watch, capsys) -> None:

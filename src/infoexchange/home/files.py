@@ -209,7 +209,7 @@ def exclusive(folder: Path) -> Iterator[None]:
             raise error(
                 Reason.UNAVAILABLE,
                 field=str(folder),
-                detail="another program is sending or receiving with this folder",
-                next_step="Wait until it is done; nothing was sent or received now.",
+                detail="another program is at work in this folder",
+                next_step="Wait until it is done; this one has changed nothing.",
             )
         yield

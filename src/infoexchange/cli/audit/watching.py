@@ -64,11 +64,14 @@ def _seconds(text: str) -> int:
 def _watch(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.cli.audit.sightings import Sightings
     from infoexchange.cli.endings import opened
+    from infoexchange.home.files import exclusive
 
     home = opened(args, out)
-    sightings = Sightings(args.folder or args.home / "watch")
+    folder = args.folder or args.home / "watch"
+    sightings = Sightings(folder)
     while True:
-        code = _round(args, home, sightings, out)
+        with exclusive(folder):  # two at once would each take the other's notes for leftovers
+            code = _round(args, home, sightings, out)
         if args.every is None:
             return code
         time.sleep(args.every)
