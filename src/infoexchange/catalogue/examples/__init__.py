@@ -1,21 +1,27 @@
-"""Examples: files of foreign formats, written for this project, for the demo, the documentation and tests.
+"""Examples: one message of each type, and files of foreign formats, for the demo, the documentation and tests.
 
 Everything in them is invented: addresses of RFC 5737 and RFC 3849, names under `example`, ships that do not exist,
-positions on the open sea. They belong to exercises.
+positions on the open sea, people who are called by a pseudonym. They belong to exercises.
 """
 
 from __future__ import annotations
 
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
+from infoexchange import catalogue
+from infoexchange.catalogue import text
 from infoexchange.errors import Reason, error
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 # By file name, so that a path can never be asked for.
 NAMES = ("indicators.stix.json", "piracy.csv")
 
 
 def read(name: str) -> bytes:
-    """Return the bytes of an example.
+    """Return the bytes of an example file of a foreign format.
 
     Raises:
         MalformedError: `BAD_FIELD` where there is no such example.
@@ -24,3 +30,16 @@ def read(name: str) -> bytes:
         step = f"Choose one of {', '.join(NAMES)}."
         raise error(Reason.BAD_FIELD, field="name", detail="no such example", next_step=step)
     return files(__name__).joinpath(name).read_bytes()
+
+
+def message(schema: str) -> Message:
+    """Return the example of a message type, which every rule accepts.
+
+    Args:
+        schema: As `catalogue.message_type` takes it.
+
+    Raises:
+        MalformedError: `UNKNOWN_VERSION` where no message of this name is known here.
+    """
+    name = catalogue.message_type(schema).DESCRIPTOR.name
+    return text.from_json(name, files(__name__).joinpath("messages", f"{name}.json").read_text(encoding="utf-8"))
