@@ -11,6 +11,7 @@ from infoexchange.errors import ExchangeError
 from infoexchange.home.files import write_file
 from infoexchange.log import log_keys
 from infoexchange.node import Node
+from infoexchange.ports import ClosedLog
 from infoexchange.quorum import policy_for
 from infoexchange.tlog import Checkpoint
 from infoexchange_relay.metrics import Metrics
@@ -42,7 +43,8 @@ class Cosigned:
             self._check(checkpoint)
         except (OSError, ExchangeError):
             return
-        self._node.ledger.witnessed(checkpoint)
+        if checkpoint.origin == self._node.ledger.origin:  # else of the log before this one
+            self._node.ledger.witnessed(checkpoint)
 
     def take(self, checkpoint: Checkpoint) -> bool:
         """Use and keep a checkpoint of this log, if a quorum has cosigned it; return whether one has.
@@ -54,9 +56,22 @@ class Cosigned:
             self._check(checkpoint)
         except ExchangeError:
             return False  # receipts stay under the log's own signatures
+        if checkpoint.origin != self._node.ledger.origin:
+            self._node.ledger.closed_cosigned(checkpoint)
+            return True
         self._node.ledger.witnessed(checkpoint)
         write_file(self._file, checkpoint.raw)
         return True
+
+    def open_logs(self) -> list[ClosedLog]:
+        """Return the closed logs of whose last checkpoint no quorum has been heard yet."""
+        found = []
+        for log in self._node.ledger.closed:
+            try:
+                self._check(log.checkpoint)
+            except ExchangeError:
+                found.append(log)
+        return found
 
     def look(self) -> None:
         """Record how long entries have been without a quorum; log when that becomes too long, and when it ends."""
@@ -73,5 +88,5 @@ class Cosigned:
         self._said = late
 
     def _check(self, checkpoint: Checkpoint) -> None:
-        checkpoint.verify(log_keys(self._node.directory, self._node.name))
+        checkpoint.verify(log_keys(self._node.directory, self._node.name, checkpoint.origin))
         policy_for(self._node.directory, self._node.name).verify(checkpoint, now=self._node.clock())

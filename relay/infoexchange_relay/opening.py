@@ -14,7 +14,7 @@ from infoexchange.home.files import in_file
 from infoexchange.home.held import put_fork
 from infoexchange.ledger import Ledger
 from infoexchange.listing import Roots
-from infoexchange.log import LogKeys
+from infoexchange.log import LogKeys, log_keys
 from infoexchange.node import Node
 from infoexchange.states import Event
 from infoexchange.transport import utc_now
@@ -22,14 +22,15 @@ from infoexchange_relay import recovery
 from infoexchange_relay.config import Config
 from infoexchange_relay.lock import locked
 from infoexchange_relay.stores import FileDepot, FileLatch, open_store
+from infoexchange_relay.turning import turn
 
 # Implementation constants
 CHECK = "Run `infoexchange-relay check`, which names everything that is missing."
 
 
-@dataclass(frozen=True)
+@dataclass
 class Identity:
-    """Who a relay says it is."""
+    """Who a relay says it is; the keys change when its log does."""
 
     name: str
     keys: LogKeys
@@ -51,7 +52,8 @@ class Identity:
         if self.keys.relay != self.name:
             detail = f"they are the log keys of {self.keys.relay}"
             raise error(Reason.BAD_FIELD, field=str(self.keys_file), detail=detail)
-        if set(party.log_keys) != {str(key) for key in self.keys.verifier_keys}:  # nobody could verify its receipts
+        listed = log_keys(directory, self.name, self.keys.origin) if party.log_keys else ()
+        if tuple(listed) != self.keys.verifier_keys:  # nobody could verify its receipts
             detail = f"the directory lists other log keys for {self.name}"
             next_step = "Have registration.json put into the next version of the directory, and that into its place."
             raise error(Reason.BAD_FIELD, field=str(self.keys_file), detail=detail, next_step=next_step)
@@ -79,6 +81,7 @@ def opened(config: Config, identity: Identity) -> Iterator[Node]:
         store = open_store(config.store)
         stack.callback(store.close)
         directory = _directory(config, store.exhibits(Event.DIRECTORY_VERSION))
+        identity.keys = turn(config, identity.keys, store, directory)
         identity.check(directory)
         depot = FileDepot(config.attachments, quota=config.quota, reserve=config.reserve, clock=utc_now)
         ledger = Ledger(identity.keys, store, FileLatch(config.latch), clock=utc_now)

@@ -165,8 +165,10 @@ class PartyDesk:
 
     async def leaves(self, start: int, count: int) -> Sequence[bytes]:
         """Return leaves under the newest checkpoint: what stands above it has no proof yet."""
-        count = max(0, min(count, self._node.ledger.size - start))
-        return await self._batching.read(functools.partial(self._node.store.leaves, start, count)) if count else []
+        ledger = self._node.ledger
+        count = max(0, min(count, ledger.size - start))
+        leaves = functools.partial(self._node.store.leaves, ledger.base + start, count)
+        return await self._batching.read(leaves) if count else []
 
     async def events(self, digest: bytes) -> History:
         """Return the history of an envelope, also from the relays it was forwarded to."""

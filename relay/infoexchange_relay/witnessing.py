@@ -20,6 +20,7 @@ import structlog
 from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.listing import Party, Role
 from infoexchange.node import Node
+from infoexchange.ports import ClosedLog
 from infoexchange.tlog import Checkpoint, Cosignature, VerifierKey
 from infoexchange.tlog.note import Signature
 from infoexchange.witness import Answer, Cosigner, WitnessKeys
@@ -50,7 +51,7 @@ class Witnessing:
         self._cosigned = cosigned
         self._witnesses = witnesses
         self._seconds = seconds
-        self._sizes = dict.fromkeys(witnesses, 0)  # what each witness cosigned last
+        self._sizes: dict[tuple[str, str], int] = {}  # what each witness cosigned last of each log
         self._pool = ThreadPoolExecutor(max(_WITNESSES_MAX, len(witnesses)), "witness")
         self._task: asyncio.Task[None] | None = None
 
@@ -61,7 +62,6 @@ class Witnessing:
     def renew(self, witnesses: Mapping[str, Witness]) -> None:
         """Ask others from the next round on; what each has cosigned is asked anew where it is not known."""
         self._witnesses = witnesses
-        self._sizes = {name: self._sizes.get(name, 0) for name in witnesses}
 
     async def close(self) -> None:
         """End the task and its threads."""
@@ -77,6 +77,8 @@ class Witnessing:
             note = self._node.ledger.checkpoint()
             if note and self._witnesses and (note != done or loop.time() >= due):
                 try:
+                    for log in await asyncio.to_thread(self._cosigned.open_logs):
+                        await self._round(log.checkpoint, log)
                     complete = await self._round(Checkpoint.parse(note))
                 except ExchangeError as problem:
                     _log.error("witnessing_failed", reason=problem.reason.word)
@@ -88,12 +90,12 @@ class Witnessing:
                 done, due = note, loop.time() + (_REFRESH_SECONDS if complete else _RETRY_SECONDS)
             await asyncio.sleep(self._seconds)
 
-    async def _round(self, checkpoint: Checkpoint) -> bool:
-        """Collect cosignatures of one checkpoint; return whether every witness gave them."""
+    async def _round(self, checkpoint: Checkpoint, log: ClosedLog | None = None) -> bool:
+        """Collect cosignatures of one checkpoint, of the log or of a closed one; return whether all gave them."""
         loop = asyncio.get_running_loop()
         witnesses = dict(self._witnesses)  # of one directory version, also if another comes meanwhile
         names = list(witnesses)
-        calls = (loop.run_in_executor(self._pool, self._ask, name, witnesses[name], checkpoint) for name in names)
+        calls = (loop.run_in_executor(self._pool, self._ask, name, witnesses[name], checkpoint, log) for name in names)
         answers = await asyncio.gather(*calls, return_exceptions=True)
         lines: list[Signature] = []
         for name, answer in zip(names, answers, strict=True):
@@ -107,15 +109,15 @@ class Witnessing:
             _log.info("witnessed", size=cosigned.size, count=len(lines))
         return not any(isinstance(answer, BaseException) for answer in answers)
 
-    def _ask(self, name: str, witness: Witness, checkpoint: Checkpoint) -> list[Signature]:
+    def _ask(self, name: str, witness: Witness, checkpoint: Checkpoint, log: ClosedLog | None) -> list[Signature]:
         """Return one witness's cosignature lines, starting from the size it remembers; in a thread."""
         for _ in range(2):  # the first answer may only tell the size
-            old_size = self._sizes.get(name, 0)
-            proof = self._node.ledger.consistency(old_size, checkpoint.size)
+            old_size = self._sizes.get((name, checkpoint.origin), 0)
+            proof = self._node.ledger.consistency(old_size, checkpoint.size, log)
             answer = witness.add_checkpoint(old_size, proof, checkpoint.raw)
             if answer.size > checkpoint.size:
                 raise error(Reason.LOG_FORK, field="size", detail=f"{name} says it cosigned {answer.size}")
-            self._sizes[name] = answer.size
+            self._sizes[name, checkpoint.origin] = answer.size
             if answer.lines:
                 return self._checked(name, checkpoint, Cosignature.parse_all(answer.lines))
         raise error(Reason.BAD_PROOF, field="old_size", detail=f"{name} does not say what it has cosigned")

@@ -31,7 +31,7 @@ def verify_log(log: Log, directory: Directory, relay: str, *, progress: Progress
         UntrustedError: `UNKNOWN_PARTY`, `BAD_SIGNATURE`, or `BAD_PROOF` when leaves are missing or changed.
     """
     signed = Checkpoint.parse(log.checkpoint())
-    signed.verify(log_keys(directory, relay))
+    signed.verify(log_keys(directory, relay, signed.origin))
     tree = Rehash()
     while tree.size < signed.size:
         leaves = log.leaves(tree.size, min(_LEAVES_PER_CALL, signed.size - tree.size))

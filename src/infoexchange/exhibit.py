@@ -44,8 +44,8 @@ def check_exhibit(event: Event, subject: Subject, document: bytes, directories: 
         named, found = subject.envelope_digest, Manifest.parse(document).digest
     elif event is Event.KEY_BUNDLE:
         named, found = subject.sender_bundle, KeyBundle.parse(document, (), ()).digest
-    elif event in (Event.RECOVERY, Event.RECORDS_PRUNED):
-        (Checkpoint if event is Event.RECOVERY else RecordsPruned).parse(document)
+    elif event in (Event.LOG_GENESIS, Event.RECOVERY, Event.RECORDS_PRUNED):
+        (RecordsPruned if event is Event.RECORDS_PRUNED else Checkpoint).parse(document)
         named, found = subject.statement_digest, sha256(document).digest()
     elif subject.statement_digest:
         named, found = subject.statement_digest, parse_statement(document).digest

@@ -121,7 +121,7 @@ class Inspection:
         relay = self._standard.relay or _relay_of(signed)
         for directory in reversed(self._standard.directories):
             if any(key.partition("+")[0] == signed.origin for p in directory.relays() for key in p.log_keys):
-                return log_keys(directory, relay)
+                return log_keys(directory, relay, signed.origin)
         return log_keys(self._standard.directories[-1], relay)
 
     def _check_witnesses(self, signed: Checkpoint) -> str:
@@ -213,7 +213,8 @@ class _Walk:
     def records(self) -> str:
         """Return the finding on the records; none at all is no fault, as the operator chooses what to show."""
         erased = "".join(
-            f"; what messages before entry {order.end} left was erased by entry {index}, under: {order.policy}"
+            f"; what messages before entry {order.end} of {order.log} left was erased by entry {index},"
+            f" under: {order.policy}"
             for index, order in self._pruned
         )
         shown = f"{self._record_count} of {self._size} shown, each what its entry commits to"

@@ -6,13 +6,13 @@ acknowledged and signs no size twice. `commit` is called by one thread at a time
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from infoexchange.audit import Entry
 from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
 from infoexchange.log import LogKeys
-from infoexchange.ports import Change, Clock, Latch, Result, Store
+from infoexchange.ports import Change, Clock, ClosedLog, Latch, Result, Store
 from infoexchange.receipt import Receipt
 from infoexchange.tlog import Checkpoint, Proof, merkle, tiles
 from infoexchange.tlog.checkpoint import SKEW_MAX
@@ -32,13 +32,30 @@ class Ledger:
         self._keys = keys
         self._latch = latch
         self._clock = clock
+        self._latched = b""
         self._signed: Checkpoint | None = None
         self._witnessed: Checkpoint | None = None
+        self._closed: tuple[ClosedLog, ...] = ()
 
     @property
     def size(self) -> int:
-        """Entries under the newest signed checkpoint."""
+        """Entries of this log under its newest signed checkpoint."""
         return self._signed.size if self._signed else 0
+
+    @property
+    def closed(self) -> Sequence[ClosedLog]:
+        """The logs before this one, the oldest first."""
+        return self._closed
+
+    @property
+    def base(self) -> int:
+        """Place of this log's first entry in the store."""
+        return self._closed[-1].end if self._closed else 0
+
+    @property
+    def end(self) -> int:
+        """The place behind the last signed entry."""
+        return self.base + self.size
 
     @property
     def cosigned_size(self) -> int:
@@ -61,7 +78,10 @@ class Ledger:
             UnavailableError: `LOG_STOPPED` when the data is older than, or differs from, what was signed last.
         """
         head, note = self.store.head(), self._latch.read()
+        self._closed = tuple(self.store.closed())
         signed = Checkpoint.parse(note) if note else None
+        if signed and self._closed and signed.note.text == self._closed[-1].checkpoint.note.text:
+            signed = None  # the last that was signed of the log before; this one begins
         if signed:
             signed.verify(self._keys.verifier_keys)
         elif head.size > FIRST_BATCH:
@@ -74,7 +94,7 @@ class Ledger:
             raise _stopped(f"the first {size} entries are not those that were signed")
         if tiles.root(head.size, self._read_tile) != head.root:
             raise _stopped("the stored tree does not give the stored root")
-        self._signed = signed
+        self._signed, self._latched = signed, note
 
     def commit(self, changes: Sequence[Change], answers: Sequence[int] = ()) -> list[Result]:
         """Make changes durable, logged and signed; return a receipt, or the error, for each place in `answers`.
@@ -90,7 +110,7 @@ class Ledger:
                 last; then nothing of the batch may be acknowledged.
         """
         self._time()
-        before = self.store.head().size  # not the signed size: a batch that failed after its append stands already
+        before = self.store.head().end  # not the signed size: a batch that failed after its append stands already
         # (1) One transaction: leaves, records, tiles, queue rows. After an I/O error the store takes no more.
         placed = self.store.append(changes) if changes else []
         # (2) and (3) Sign the new head once and move the latch: after this the batch stands.
@@ -111,12 +131,24 @@ class Ledger:
             return
         checkpoint = self._keys.sign(head.size, head.root, now=self._time())
         try:
-            self._latch.replace(self.checkpoint(), checkpoint.raw)
+            self._latch.replace(self._latched, checkpoint.raw)
         except UnavailableError:
             raise
         except ExchangeError as problem:
             raise _stopped(f"another checkpoint stands in the latch ({problem.detail})") from None
-        self._signed = checkpoint
+        self._signed, self._latched = checkpoint, checkpoint.raw
+
+    def close(self) -> Checkpoint:
+        """Close this log for good, and return its last checkpoint; whoever goes on makes a ledger with other keys.
+
+        Raises as `commit`.
+        """
+        self._sign_head()
+        assert self._signed
+        witnessed = self._witnessed
+        last = witnessed if witnessed and witnessed.size == self.size else self._signed
+        self.store.close_log(last)
+        return last
 
     def _time(self) -> datetime:
         """Return the time to sign with, which never goes back: two checkpoints would accuse an honest relay.
@@ -137,13 +169,16 @@ class Ledger:
     def receipts(self, indices: Sequence[int]) -> list[Receipt]:
         """Return receipts of signed entries, under the newest cosigned checkpoint where that covers them all."""
         witnessed = self._witnessed
-        covered = witnessed is not None and max(indices, default=0) < witnessed.size
+        covered = witnessed is not None and max(indices, default=0) < self.base + witnessed.size
         found = self._receipts(indices, {}, witnessed if covered else self._signed)
         return [found[index] for index in indices]
 
-    def consistency(self, old_size: int, size: int) -> list[bytes]:
-        """Return the proof that the tree of `size` begins with that of `old_size`; empty where none is needed."""
-        return tiles.consistency_proof(old_size, size, self._read_tile) if 0 < old_size < size else []
+    def consistency(self, old_size: int, size: int, log: ClosedLog | None = None) -> list[bytes]:
+        """Return the proof that the tree of `size` begins with that of `old_size`; empty where none is needed.
+
+        Of this log, or of a closed one.
+        """
+        return tiles.consistency_proof(old_size, size, self._reader(log)) if 0 < old_size < size else []
 
     def prefix(self, old_size: int, size: int) -> list[bytes]:
         """Return the same with its first hash always named; for 0 < `old_size` < `size` only."""
@@ -164,17 +199,30 @@ class Ledger:
         if self._witnessed is None or checkpoint.size >= self._witnessed.size:
             self._witnessed = checkpoint
 
+    def closed_cosigned(self, checkpoint: Checkpoint) -> None:
+        """Use the last checkpoint of a closed log with more cosignatures from now on; raises as `Store.append`."""
+        self.store.cosign_closed(checkpoint)
+        self._closed = tuple(self.store.closed())
+
     def _receipts(
         self, indices: Sequence[int], known: dict[int, Entry], checkpoint: Checkpoint | None
     ) -> dict[int, Receipt]:
         wanted = list(dict.fromkeys(indices))
-        if checkpoint is None or not wanted:
-            return {}
         entries = {index: known[index] for index in wanted if index in known}
         missing = [index for index in wanted if index not in known]
         entries |= {record.index: record.entry for record in self.store.records(missing)}
-        path_of = tiles.prover(checkpoint.size, self._read_tile)
-        return {index: Receipt.make(entries[index], Proof.of(index, path_of(index), checkpoint)) for index in wanted}
+        found: dict[int, Receipt] = {}
+        for log in (*self._closed, None):
+            base, signed = (log.base, log.checkpoint) if log else (self.base, checkpoint)
+            own = [index for index in wanted if signed and base <= index < base + signed.size]
+            if signed and own:
+                path_of = tiles.prover(signed.size, self._reader(log))
+                proofs = {index: Proof.of(index - base, path_of(index - base), signed) for index in own}
+                found |= {index: Receipt.make(entries[index], proof) for index, proof in proofs.items()}
+        return found
+
+    def _reader(self, log: ClosedLog | None) -> Callable[[int, int], bytes]:
+        return lambda level, n: self.store.tiles([(level, n)], log.base if log else None)[0]
 
     def _read_tile(self, level: int, n: int) -> bytes:
         return self.store.tiles([(level, n)])[0]

@@ -115,23 +115,35 @@ class LogKeys(NoteKeys):
         return Checkpoint.sign(self.origin, size, root, self.signers, now=now)
 
 
-def log_keys(directory: Directory, relay: str) -> Sequence[VerifierKey]:
-    """Return the verifier keys of a relay's log, as the directory lists them.
+def log_keys(directory: Directory, relay: str, origin: str = "") -> Sequence[VerifierKey]:
+    """Return the verifier keys of a relay's log, as the directory lists them: one Ed25519 and one ML-DSA-44 key.
+
+    Args:
+        directory: Lists for each relay the keys of the log it writes, and then of logs that it has closed.
+        relay: Its name.
+        origin: Which of its logs; where that is not listed, as without one, the log it writes.
 
     Raises:
         UntrustedError: `UNKNOWN_PARTY` when the directory has no such relay or no keys for it.
+        MalformedError: `BAD_FIELD` when the keys listed are not pairs.
     """
     found = next((p.log_keys for p in directory.relays() if p.name == relay), ())
     if not found:
         raise error(Reason.UNKNOWN_PARTY, field="relay", detail=f"{relay[:253]!r} has no log in the directory")
-    return _parsed(found)
+    logs = _parsed(found)
+    return next((keys for keys in logs if keys[0].name == origin), logs[0])
 
 
 @functools.lru_cache(maxsize=256)
-def _parsed(texts: tuple[str, ...]) -> tuple[VerifierKey, ...]:
-    """Return verifier keys; parsing one costs a point check, and the same few are asked for all the time."""
+def _parsed(texts: tuple[str, ...]) -> tuple[tuple[VerifierKey, ...], ...]:
+    """Return pairs of verifier keys; parsing one costs a point check, and the same few are asked for all the time."""
     keys = tuple(VerifierKey.parse(text) for text in texts)
-    # With one key missing, `Checkpoint.verify` would be content with the other's signature alone.
-    if [key.type for key in keys] != [KeyType.ED25519, KeyType.MLDSA44] or keys[0].name != keys[1].name:
-        raise error(Reason.BAD_FIELD, field="relays.log_keys", detail="one Ed25519 and one ML-DSA-44 key of one name")
-    return keys
+    pairs = tuple(keys[at : at + 2] for at in range(0, len(keys), 2))
+    for pair in pairs:
+        # With one key missing, `Checkpoint.verify` would be content with the other's signature alone.
+        if [key.type for key in pair] != [KeyType.ED25519, KeyType.MLDSA44] or pair[0].name != pair[1].name:
+            detail = "for each log one Ed25519 and one ML-DSA-44 key of one name"
+            raise error(Reason.BAD_FIELD, field="relays.log_keys", detail=detail)
+    if len({pair[0].name for pair in pairs}) != len(pairs):
+        raise error(Reason.BAD_FIELD, field="relays.log_keys", detail="one log is listed twice")
+    return pairs

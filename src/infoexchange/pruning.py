@@ -17,7 +17,8 @@ from infoexchange.v1 import audit_pb2
 # Specification constants
 KEPT_MIN = 2 * LIFETIME_MAX  # a message may wait for one lifetime, and what recipients say of it may take another
 POLICY_SIZE_MAX = 1024  # a sentence that names the rule
-PRUNED_SIZE_MAX = POLICY_SIZE_MAX + 64
+ORIGIN_MAX = 255  # C2SP counts it in one byte
+PRUNED_SIZE_MAX = POLICY_SIZE_MAX + 2 * ORIGIN_MAX
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,12 @@ class RecordsPruned:
     """Which records are erased, and why.
 
     Attributes:
-        end: They are those of every message all of whose entries stand before this place in the log.
+        log: Origin of the log in which `end` is a place.
+        end: They are those of every message all of whose entries stand before this place, or in earlier logs.
         policy: The rule under which that is done, in the operator's words.
     """
 
+    log: str
     end: int
     policy: str
 
@@ -41,7 +44,7 @@ class RecordsPruned:
             RefusedError: `TOO_LARGE`.
         """
         m = wire.parse(audit_pb2.RecordsPruned, raw, size_max=PRUNED_SIZE_MAX, field="pruned")
-        order = cls(m.end, m.policy)
+        order = cls(m.log, m.end, m.policy)
         order.check()
         return order
 
@@ -49,6 +52,8 @@ class RecordsPruned:
         """Raise `BAD_FIELD` unless something is erased, and a rule is named in one line of text."""
         if self.end < 1:
             raise error(Reason.BAD_FIELD, field="pruned.end", detail="nothing stands before the first entry")
+        if not self.log or not self.log.isprintable() or len(self.log) > ORIGIN_MAX:
+            raise error(Reason.BAD_FIELD, field="pruned.log", detail="the origin of a log")
         if not self.policy.strip() or not self.policy.isprintable():
             raise error(Reason.BAD_FIELD, field="pruned.policy", detail="one line that names the rule")
         if len(self.policy.encode()) > POLICY_SIZE_MAX:
@@ -57,7 +62,7 @@ class RecordsPruned:
     @property
     def raw(self) -> bytes:
         """Canonical bytes."""
-        return wire.canonical(audit_pb2.RecordsPruned(end=self.end, policy=self.policy))
+        return wire.canonical(audit_pb2.RecordsPruned(log=self.log, end=self.end, policy=self.policy))
 
 
 def check_kept(age: timedelta) -> None:

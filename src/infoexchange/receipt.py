@@ -85,7 +85,7 @@ class Receipt:
             UntrustedError: `UNKNOWN_PARTY`, `BAD_SIGNATURE` or `BAD_PROOF`.
         """
         # (3) the log of the relay that wrote the entry, as the directory names it
-        keys = log_keys(directory, self.routing.this_relay)
+        keys = log_keys(directory, self.routing.this_relay, self.proof.checkpoint.origin)
         # (4) the checkpoint: a whole batch shares one, and verifying it costs more than everything else
         checkpoint = _signed(self.proof.checkpoint.raw, tuple(keys))
         # (5) the path to it

@@ -40,6 +40,7 @@ class Event(enum.IntEnum):
     RECALL_FORWARDED = 19
     RECALL_FAILED = 20
     LOG_GENESIS = 32
+    LOG_CLOSE = 33
     RECOVERY = 34
     DIRECTORY_VERSION = 37
     KEY_BUNDLE = 38

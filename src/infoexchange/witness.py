@@ -56,7 +56,7 @@ class Cosigner:
         Raises:
             UntrustedError: `UNKNOWN_PARTY` for a log that is not in the directory.
         """
-        keys = log_keys(self._directory(), origin.partition("/")[0])
+        keys = log_keys(self._directory(), origin.partition("/")[0], origin)
         if origin != keys[0].name:
             raise error(Reason.UNKNOWN_PARTY, field="origin", detail="not a log of the directory")
         return self._latch_for(origin).read()
@@ -74,7 +74,7 @@ class Cosigner:
         # (1) a log of the directory, both of whose keys have signed
         checkpoint = Checkpoint.parse(raw)
         relay = checkpoint.origin.partition("/")[0]
-        checkpoint.verify(log_keys(self._directory(), relay), now=self._clock())
+        checkpoint.verify(log_keys(self._directory(), relay, checkpoint.origin), now=self._clock())
         if old_size > checkpoint.size or len(proof) > PATH_MAX:
             raise error(Reason.BAD_FIELD, field="old_size", detail=f"{old_size} is larger than {checkpoint.size}")
         # (2) the log and this witness speak of the same last checkpoint

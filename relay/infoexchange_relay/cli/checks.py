@@ -97,7 +97,7 @@ class Checks:
             else None
         )
         if entry and keys:
-            self._try("log keys in the directory", lambda: self._registered(keys, entry.log_keys), str)
+            self._try("log keys in the directory", lambda: self._registered(keys, _of(keys, entry.log_keys)), str)
         witness = self._try(
             "witness keys", lambda: self._keys(WitnessKeys, self._config.witness_keys), lambda k: k.name
         )
@@ -187,34 +187,42 @@ class Checks:
     def _log(self, keys: LogKeys) -> str:
         """Hash every leaf again and compare with what was signed last."""
         note = FileLatch(self._config.latch).read()
-        size, root = 0, merkle.EMPTY_ROOT
-        if note:
-            with in_file(self._config.latch):
-                signed = Checkpoint.parse(note)
-                signed.verify(keys.verifier_keys)
-            size, root = signed.size, signed.root
+        with in_file(self._config.latch):
+            signed = Checkpoint.parse(note) if note else None
         if not self._config.store.exists():
-            if size:
+            if signed:
                 recover = "Restore the newest backup of the data; see the operator's page, What to back up."
-                raise missing(self._config.store, f"{recover} The latch says that {size} entries were signed.")
+                detail = f"{recover} The latch says that {signed.size} entries were signed."
+                raise missing(self._config.store, detail)
             return "new, nothing logged yet"
         with open_store(self._config.store) as store:
-            head, tree = store.head(), Rehash()
+            for log in store.closed():
+                self._hash(store, log.base, log.checkpoint.size, log.checkpoint.root, "signed")
+                if signed and signed.note.text == log.checkpoint.note.text:
+                    signed = None  # the log after it begins when the relay starts
+            if signed:
+                with in_file(self._config.latch):
+                    signed.verify(keys.verifier_keys)
+            head = store.head()
+            size, root = (signed.size, signed.root) if signed else (0, merkle.EMPTY_ROOT)
             if not size and head.size > FIRST_BATCH:
                 raise _stopped(f"there are {head.size} entries, but no latch: it was lost or is not mounted")
-            for what, until, expected in (("signed", size, root), ("stored", head.size, head.root)):
-                self._extend(tree, store, until, head.size)
-                if tree.root != expected:
-                    raise _stopped(f"the leaves of the first {until} entries do not give the {what} root")
-        return f"{head.size} entries, {size} of them signed"
+            self._hash(store, head.base, size, root, "signed")
+            self._hash(store, head.base, head.size, head.root, "stored")
+        before = f", {head.base} in closed logs before it" if head.base else ""
+        return f"{head.size} entries, {size} of them signed{before}"
 
-    def _extend(self, tree: Rehash, store: Store, until: int, total: int) -> None:
-        while tree.size < until:
-            leaves = store.leaves(tree.size, min(_LEAVES_PER_READ, until - tree.size))
+    def _hash(self, store: Store, base: int, size: int, root: bytes, what: str) -> None:
+        """Raise unless the leaves of a log, or of its beginning, give a root."""
+        tree = Rehash()
+        while tree.size < size:
+            leaves = store.leaves(base + tree.size, min(_LEAVES_PER_READ, size - tree.size))
             if not leaves:
-                raise _stopped(f"entry {tree.size} of {until} is missing: this is an old or a damaged copy")
+                raise _stopped(f"entry {tree.size} of {size} is missing: this is an old or a damaged copy")
             tree.extend(leaves)
-            self._progress(tree.size, total)
+            self._progress(base + tree.size, store.head().end)
+        if tree.root != root:
+            raise _stopped(f"the leaves of the first {size} entries do not give the {what} root")
 
     def _peers(self, directory: Directory) -> None:
         peers = [relay for relay in directory.relays() if relay.name != self._config.name]
@@ -222,6 +230,11 @@ class Checks:
             answers = list(pool.map(_connect, peers))
         for peer, problem in zip(peers, answers, strict=True):
             self._findings.append(Finding(f"peer {peer.name}", f"{peer.address} answers", problem))
+
+
+def _of(keys: NoteKeys, listed: Sequence[str]) -> list[str]:
+    """Return those of the keys listed that are of the same log: the directory lists closed logs too."""
+    return [key for key in listed if key.partition("+")[0] == keys.name]
 
 
 def _connect(peer: Party) -> ExchangeError | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from infoexchange.exported import LogFolder, export_log
 from infoexchange.exported.folder import CHECKPOINT
 from infoexchange.home.files import in_file, missing
 from infoexchange.log import log_keys
+from infoexchange.ports import Record
 from infoexchange.states import Event
 from infoexchange.tlog import Checkpoint
 from infoexchange_relay.config import Config
@@ -37,6 +38,7 @@ def register(commands: Any, load: Load) -> None:
         default="",
         help=f"what auditors may read of every entry: some of {','.join(GROUPS)}; without it nothing",
     )
+    export.add_argument("--log", metavar="ORIGIN", default="", help="a closed log (default: the one that grows)")
     export.set_defaults(load=load)
 
 
@@ -51,8 +53,9 @@ def _run(args: argparse.Namespace, out: Output) -> int:
         raise missing(config.store, "Run the relay first; it makes its log when it starts.")
     with open_store(config.store) as store, out.progress("Exporting the audit log") as progress:
         # Before anything of the data is read: what comes meanwhile is not covered by it, and waits for the next run.
-        checkpoint = _checkpoint(config, args.to, store)
-        done = export_log(store, args.to, checkpoint, shown=shown, progress=progress)
+        base, checkpoint = _closed(store, args.log) if args.log else (store.head().base, None)
+        checkpoint = checkpoint or _checkpoint(config, args.to, store)
+        done = export_log(_OneLog(store, base), args.to, checkpoint, shown=shown, progress=progress)
     out.show(
         {"folder": str(args.to), "origin": checkpoint.origin, "size": done.size, "new": done.size - done.before}
         | {"groups": list(shown), "files": done.files, "directories": done.directories},
@@ -64,15 +67,49 @@ def _run(args: argparse.Namespace, out: Output) -> int:
     return PASSED
 
 
+class _OneLog:
+    """One log of a store, with places of its own."""
+
+    def __init__(self, store: SqliteStore, base: int) -> None:
+        self._store = store
+        self._base = base
+
+    def tiles(self, names: Sequence[tuple[int, int]]) -> Sequence[bytes]:
+        """Return stored tiles."""
+        return self._store.tiles(names, self._base)
+
+    def leaves(self, start: int, count: int) -> Sequence[bytes]:
+        """Return leaf bytes in order."""
+        return self._store.leaves(self._base + start, count)
+
+    def records(self, indices: Sequence[int]) -> Sequence[Record]:
+        """Return entries in the order asked."""
+        return self._store.records([self._base + index for index in indices])
+
+    def exhibits(self, event: Event) -> Sequence[bytes]:
+        """Return the documents of every entry of one event, of all logs: directories are those of the relay."""
+        return self._store.exhibits(event)
+
+
+def _closed(store: SqliteStore, origin: str) -> tuple[int, Checkpoint]:
+    """Return the place of the first entry of a closed log, and its last checkpoint."""
+    closed = {log.checkpoint.origin: log for log in store.closed()}
+    if origin not in closed:
+        names = ", ".join(closed) or "none"
+        raise UsageError(f"--log {origin!r} is no closed log of this relay; there are: {names}")
+    return closed[origin].base, closed[origin].checkpoint
+
+
 def _checkpoint(config: Config, folder: Path, store: SqliteStore) -> Checkpoint:
     """Return the newest checkpoint that witnesses have cosigned, or the newest signed one where the folder is ahead."""
     note = FileLatch(config.latch).read()
     logged = store.exhibits(Event.DIRECTORY_VERSION)
     if not note or not logged:
         raise missing(config.latch, "Run the relay first; it signs its log when it starts.")
-    keys = log_keys(Directory.held(logged[-1]), config.name)  # no private key is needed to hand out what is signed
     with in_file(config.latch):
         signed = Checkpoint.parse(note)
+        # No private key is needed to hand out what is signed.
+        keys = log_keys(Directory.held(logged[-1]), config.name, signed.origin)
         signed.verify(keys)
     try:
         cosigned = Checkpoint.parse(config.cosigned.read_bytes())

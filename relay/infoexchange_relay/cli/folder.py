@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -155,14 +156,16 @@ def make_folder(folder: Path, name: str, *, listen: str, nation: str | None, key
     return made
 
 
-def write_registration(file: Path, keys: LogKeys, witness: WitnessKeys, *, nation: str, address: str) -> None:
-    """Write what the directory is to say of a relay: all of it is public."""
+def write_registration(
+    file: Path, keys: LogKeys, witness: WitnessKeys, *, nation: str, address: str, before: Sequence[str] = ()
+) -> None:
+    """Write what the directory is to say of a relay: all of it is public; `before` are keys of logs before this one."""
     registration = {
         "form": REGISTRATION_FORM,
         "name": keys.relay,
         "nation": nation,
         "address": address,
-        "log_keys": [str(key) for key in keys.verifier_keys],
+        "log_keys": [*(str(key) for key in keys.verifier_keys), *before],
         "witness_keys": [str(key) for key in witness.verifier_keys],
     }
     write_file(file, json.dumps(registration, indent=1).encode() + b"\n")

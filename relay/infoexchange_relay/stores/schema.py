@@ -64,6 +64,16 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX need_party ON need (party, root) WHERE ended = 0",
         "CREATE INDEX need_digest ON need (digest) WHERE ended = 0",
     ),
+    (
+        # One log follows the other: places of entries run on, each log has a tree and a last checkpoint of its own.
+        """CREATE TABLE closed (
+            base INTEGER PRIMARY KEY, size INTEGER NOT NULL, note BLOB NOT NULL, sha256 BLOB NOT NULL
+        ) STRICT""",
+        """CREATE TABLE closed_tile (
+            base INTEGER NOT NULL REFERENCES closed, level INTEGER NOT NULL, n INTEGER NOT NULL,
+            hashes BLOB NOT NULL, sha256 BLOB NOT NULL, PRIMARY KEY (base, level, n)
+        ) STRICT, WITHOUT ROWID""",
+    ),
 )
 
 

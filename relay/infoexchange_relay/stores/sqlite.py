@@ -16,11 +16,11 @@ from typing import Any, Self
 from infoexchange import wire
 from infoexchange.bundle import KeyBundle
 from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
-from infoexchange.ports import Change, Head, Record, Waiting, within_batch
+from infoexchange.ports import Change, ClosedLog, Head, Record, Waiting, within_batch
 from infoexchange.spool import BUSY_SECONDS, connect, unusable
 from infoexchange.states import Event
-from infoexchange.tlog import merkle, tiles
-from infoexchange_relay.stores import erasing
+from infoexchange.tlog import Checkpoint, merkle, tiles
+from infoexchange_relay.stores import closing, erasing
 from infoexchange_relay.stores.batch import Batch
 from infoexchange_relay.stores.needs import SqliteNeeds
 from infoexchange_relay.stores.rows import (
@@ -100,8 +100,8 @@ class SqliteStore:
             head, _ = _read_head(db)
             (last,) = db.execute("SELECT coalesce(max(idx), -1) FROM entry").fetchone()
             root = tiles.root(head.size, lambda level, n: _read_tile(db, level, n))
-        if (last + 1, root) != (head.size, head.root):
-            raise damaged("head", f"size {head.size} and its root do not fit {last + 1} entries and their tiles")
+        if (last + 1, root) != (head.end, head.root):
+            raise damaged("head", f"size {head.end} and its root do not fit {last + 1} entries and their tiles")
 
     def append(self, changes: Sequence[Change]) -> Sequence[int | ExchangeError]:
         """Make the changes durable in one transaction; return one index, `REPLAYED` or `NOT_PERMITTED`, each.
@@ -118,7 +118,7 @@ class SqliteStore:
             try:
                 with self._transaction() as db:
                     head, queued = _read_head(db)
-                    batch = Batch(db, head.size, queued)
+                    batch = Batch(db, head.end, queued)
                     results = [batch.take(change) for change in changes]
                     if not batch.hashes:
                         return results
@@ -129,7 +129,7 @@ class SqliteStore:
                     rows = [(level, n, hashes, row_digest(level, n, hashes)) for (level, n), hashes in changed.items()]
                     db.executemany("INSERT OR REPLACE INTO tile VALUES (?, ?, ?, ?)", rows)
                     size = head.size + len(batch.hashes)
-                    _write_head(db, Head(size, root), batch.queued)
+                    _write_head(db, Head(size, root, head.base), batch.queued)
             except sqlite3.DatabaseError as problem:
                 raise self._append_error(problem) from problem
             # Only now, because a transaction that did not commit has changed no tile.
@@ -227,20 +227,39 @@ class SqliteStore:
         with self._reading("head") as db:
             return _read_head(db)[0]
 
-    def tiles(self, names: Sequence[tuple[int, int]]) -> Sequence[bytes]:
-        """Return stored tiles by (level, n); `BAD_FIELD` for one that the tree does not have."""
+    def tiles(self, names: Sequence[tuple[int, int]], base: int | None = None) -> Sequence[bytes]:
+        """Return stored tiles by (level, n) of one log; `BAD_FIELD` for one that its tree does not have."""
         with self._reading("tile") as db:
             head, _ = _read_head(db)
+            size, read = (head.size, _read_tile) if base in (None, head.base) else closing.tiles_of(db, base)
             for level, n in names:
-                if level < 0 or n < 0 or not tiles.width_at(level, n, head.size):
-                    raise error(Reason.BAD_FIELD, field="tile", detail=f"no tile {level}/{n} in a tree of {head.size}")
-            return [_read_tile(db, level, n) for level, n in names]
+                if level < 0 or n < 0 or not tiles.width_at(level, n, size):
+                    raise error(Reason.BAD_FIELD, field="tile", detail=f"no tile {level}/{n} in a tree of {size}")
+            return [read(db, level, n) for level, n in names]
+
+    def closed(self) -> Sequence[ClosedLog]:
+        """Return every closed log, the oldest first."""
+        with self._reading("closed") as db:
+            return closing.closed_logs(db)
+
+    def close_log(self, checkpoint: Checkpoint) -> None:
+        """Close the log that grows, durably; the next one begins empty."""
+        with self._changing() as db:
+            head, queued = _read_head(db)
+            closing.close(db, head, checkpoint)
+            _write_head(db, Head(0, merkle.EMPTY_ROOT, head.end), queued)
+            self._edge.clear()
+
+    def cosign_closed(self, checkpoint: Checkpoint) -> None:
+        """Keep a checkpoint of a closed log with more cosignatures."""
+        with self._changing() as db:
+            closing.cosign(db, checkpoint)
 
     def leaves(self, start: int, count: int) -> Sequence[bytes]:
         """Return leaf bytes in order, fewer at the end."""
         with self._reading("entry") as db:
             head, _ = _read_head(db)
-            indices = range(head.size)[start : start + count]
+            indices = range(head.end)[start : start + count]
             rows = db.execute(
                 f"SELECT {ENTRY} FROM entry AS e WHERE idx >= ? ORDER BY idx LIMIT ?",  # noqa: S608  constants only
                 (start, len(indices)),
@@ -256,8 +275,8 @@ class SqliteStore:
         with self._reading("entry") as db:
             head, _ = _read_head(db)
             for index in indices:
-                if not 0 <= index < head.size:
-                    raise error(Reason.BAD_FIELD, field="index", detail=f"no entry {index} in a log of {head.size}")
+                if not 0 <= index < head.end:
+                    raise error(Reason.BAD_FIELD, field="index", detail=f"no entry {index} in a log of {head.end}")
             return [read_record(db, index) for index in indices]
 
     def history(self, digest: bytes) -> Sequence[int]:
@@ -364,7 +383,7 @@ def _read_head(db: sqlite3.Connection) -> tuple[Head, int]:
         raise damaged("head", "the row is missing")
     size, root, queued, stored = row
     check_row("head", "1", stored, size, root, queued)
-    return Head(size, root), queued
+    return Head(size, root, closing.base_of(db)), queued
 
 
 def _write_head(db: sqlite3.Connection, head: Head, queued: int) -> None:

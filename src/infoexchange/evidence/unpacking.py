@@ -118,9 +118,10 @@ def _transfer(place: int, transfer: evidence_pb2.Transfer) -> Iterator[Part]:
 
 def _policies(evidence: Evidence, directory: Directory) -> Iterator[Part]:
     """Yield the witness policy of each log: a nation's own witness never counts, so they differ."""
-    for relay in sorted({receipt.routing.this_relay for receipt in evidence.events}):
+    logs = {receipt.routing.this_relay: receipt.proof.checkpoint.origin for receipt in evidence.events}
+    for relay, origin in sorted(logs.items()):
         try:
-            keys = log_keys(directory, relay)
+            keys = log_keys(directory, relay, origin)
             rule = policy_for(directory, relay)
         except ExchangeError:
             continue  # a log that the directory does not know; the report says so

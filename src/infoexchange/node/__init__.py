@@ -41,7 +41,7 @@ from infoexchange.recall import RecallOrder
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event
 from infoexchange.suites import Entropy
-from infoexchange.tlog import merkle
+from infoexchange.tlog import Checkpoint, merkle
 
 __all__ = ["GENESIS", "Job", "Node"]
 
@@ -92,10 +92,30 @@ class Node(Desk):
             self.directory.check_follows(last)
         now = self.clock()
         self.directory.party(self.name, at=now)
-        routing = Routing(event=Event.LOG_GENESIS, logged_at=now, this_relay=self.name)
-        genesis = self.change(routing, Subject(directory_digest=self.directory.digest), GENESIS)
+        genesis = self._genesis(now)
         recovered = [] if predecessor is None else [self._recovery(predecessor, now)]
         self.ledger.commit([genesis, *recovered, bulletin.directory_change(self, self.directory)])
+
+    def _genesis(self, now: datetime) -> Change:
+        """Return the first entry of a log; of one that follows a closed log it names the last checkpoint of that."""
+        routing = Routing(event=Event.LOG_GENESIS, logged_at=now, this_relay=self.name)
+        if not self.ledger.closed:
+            return self.change(routing, Subject(directory_digest=self.directory.digest), GENESIS)
+        last = self.ledger.closed[-1].checkpoint
+        subject = Subject(directory_digest=self.directory.digest, statement_digest=sha256(last.raw).digest())
+        # By its text, which stays when it is cosigned: the entry is written once.
+        return replace(self.change(routing, subject, sha256(last.note.text).digest()), exhibit=last.raw)
+
+    def close_log(self) -> Checkpoint:
+        """End this log for good with an entry LOG_CLOSE, and return its last checkpoint; `start` begins the next.
+
+        Raises:
+            UnavailableError: As `Ledger.commit`.
+        """
+        routing = Routing(event=Event.LOG_CLOSE, logged_at=self.clock(), this_relay=self.name)
+        subject = Subject(directory_digest=self.directory.digest)
+        self.ledger.commit([self.change(routing, subject, sha256(self.ledger.origin.encode()).digest())])
+        return self.ledger.close()
 
     def _recovery(self, predecessor: bytes, now: datetime) -> Change:
         """Return the change that names the log before this one."""

@@ -22,7 +22,7 @@ def uncosigned(desk: Desk, now: datetime) -> timedelta:
     covered = ledger.cosigned_size
     if covered >= ledger.size or not policy_for(desk.directory, desk.name).has_quorum_rule:
         return NONE
-    return max(NONE, now - _logged_at(desk, covered))
+    return max(NONE, now - _logged_at(desk, ledger.base + covered))
 
 
 def check_cosigned(desk: Desk, now: datetime) -> None:

@@ -23,7 +23,7 @@ def order(desk: Desk, before: datetime, policy: str) -> RecordsPruned:
     """Return the order that erases what was logged before a time; what `Node.prune` promises."""
     check_kept(desk.clock() - before)
     # Times never go back in a log, and what has no time any more is older than all that has.
-    end = bisect_left(range(desk.ledger.size), before, key=lambda index: _logged_at(desk, index))
+    end = bisect_left(range(desk.ledger.end), before, key=lambda index: _logged_at(desk, index))
     if not desk.store.erasable(0, end, limit=1):
         raise error(
             Reason.NOT_PERMITTED,
@@ -31,7 +31,9 @@ def order(desk: Desk, before: datetime, policy: str) -> RecordsPruned:
             detail=f"no message before {before:%Y-%m-%d} has records that can be erased",
             next_step="What is younger, still waits, or was erased before stays as it is.",
         )
-    found = RecordsPruned(end, policy)
+    logs = [(log.base, log.checkpoint.origin) for log in desk.ledger.closed]
+    base, origin = max(log for log in [*logs, (desk.ledger.base, desk.ledger.origin)] if log[0] < end)
+    found = RecordsPruned(origin, end - base, policy)
     found.check()
     return found
 
@@ -46,8 +48,10 @@ def decide(desk: Desk, told: RecordsPruned) -> Job:
 
 def carry_out(desk: Desk, told: RecordsPruned) -> Iterator[int]:
     """Erase what an order names, which is in the log by now; yield how many records are erased so far."""
+    bases = {log.checkpoint.origin: log.base for log in desk.ledger.closed}
+    end = bases.get(told.log, desk.ledger.base) + told.end
     erased = start = 0
-    while places := desk.store.erasable(start, told.end, limit=_AT_ONCE):
+    while places := desk.store.erasable(start, end, limit=_AT_ONCE):
         desk.store.erase(places)
         erased, start = erased + len(places), places[-1] + 1
         yield erased

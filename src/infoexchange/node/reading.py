@@ -31,7 +31,7 @@ _STATEMENTS = (
 def history(desk: Desk, caller: Party, digest: bytes) -> History:
     """Return what was logged of an envelope; what `Node.history` promises."""
     # What another thread is just committing has no checkpoint yet, so it cannot be proven yet.
-    signed = desk.ledger.size
+    signed = desk.ledger.end
     records = _about(record for record in desk.records(digest) if record.index < signed)
     receipts = desk.ledger.receipts([record.index for record in records])
     seen = _seen_by(desk, caller, [receipt.routing for receipt in receipts], blind=_is_blind(records))
@@ -65,7 +65,7 @@ def _withdrawals(desk: Desk, digest: bytes) -> list[Receipt]:
     """Return the entries with which a party published that it withdraws a bundle: auditors judge by their time."""
     bundle = desk.store.bundle(digest)
     later = chain.withdrawing(bundle, desk.chain_of(bundle.owner)) if bundle else []
-    indices = [index for other in later for index in desk.store.history(other.digest)[:1] if index < desk.ledger.size]
+    indices = [index for other in later for index in desk.store.history(other.digest)[:1] if index < desk.ledger.end]
     return desk.ledger.receipts(indices)
 
 

@@ -19,7 +19,7 @@ from infoexchange.ports.relay import (
     concerns,
 )
 from infoexchange.ports.spool import Known, Notified, Seen, Sent, Spool, Standing
-from infoexchange.ports.store import Change, Head, Latch, Parcel, Record, Store, Waiting, within_batch
+from infoexchange.ports.store import Change, ClosedLog, Head, Latch, Parcel, Record, Store, Waiting, within_batch
 
 __all__ = [
     "BATCH_BYTES_MAX",
@@ -27,6 +27,7 @@ __all__ = [
     "Bulletin",
     "Change",
     "Clock",
+    "ClosedLog",
     "Head",
     "History",
     "HomeRelay",

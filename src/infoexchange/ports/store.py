@@ -13,6 +13,7 @@ from infoexchange.chunks import Blob, Needs
 from infoexchange.errors import ExchangeError
 from infoexchange.ports.relay import BATCH_BYTES_MAX
 from infoexchange.states import Event, Precedence
+from infoexchange.tlog import Checkpoint
 
 
 class Parcel(Protocol):
@@ -82,15 +83,39 @@ class Change:
 
 @dataclass(frozen=True)
 class Head:
-    """Size and root of the stored tree."""
+    """The log that grows: size and root of its tree, and how many entries the closed logs before it hold together."""
 
     size: int
     root: bytes
+    base: int = 0
+
+    @property
+    def end(self) -> int:
+        """Entries of all logs together: the place of the next one."""
+        return self.base + self.size
+
+
+@dataclass(frozen=True)
+class ClosedLog:
+    """A log to which nothing is added any more.
+
+    Attributes:
+        base: Place of its first entry.
+        checkpoint: Its last checkpoint, cosigned as far as that is known.
+    """
+
+    base: int
+    checkpoint: Checkpoint
+
+    @property
+    def end(self) -> int:
+        """The place behind its last entry."""
+        return self.base + self.checkpoint.size
 
 
 @dataclass(frozen=True)
 class Record:
-    """A stored entry with its place and its document."""
+    """A stored entry with its place and its document; of an exported log the place is that in it."""
 
     index: int
     entry: Entry
@@ -119,10 +144,11 @@ class Store(Protocol):
 
     `append` is one transaction: all or nothing, durable on return, idempotent by (digest, party, event) whoever races;
     a repeat returns the first index and changes nothing. Indices are given inside the transaction, so that duplicates
-    leave no gap. Leaves, tiles, size and root move together (`tlog.tiles.extend` computes, the store saves). Every row
-    of content carries its SHA-256, checked on every read; a damaged row raises, it is never skipped. A full
-    disk raises `OVERLOADED` and changes nothing; any other I/O error raises `LOG_STOPPED`, after which `append` refuses
-    until the process starts again.
+    leave no gap. Leaves, tiles, size and root move together (`tlog.tiles.extend` computes, the store saves). A store
+    holds one log after the other: places run on through all of them, each has a tree of its own. Every row of content
+    carries its SHA-256, checked on every read; a damaged row raises, it is never skipped. A full disk raises
+    `OVERLOADED` and changes nothing; any other I/O error raises `LOG_STOPPED`, after which `append` refuses until the
+    process starts again.
     """
 
     def head(self) -> Head:
@@ -131,8 +157,20 @@ class Store(Protocol):
     def append(self, changes: Sequence[Change]) -> Sequence[int | ExchangeError]:
         """Make the changes durable; return one index, `REPLAYED` or `NOT_PERMITTED`, each."""
 
-    def tiles(self, names: Sequence[tuple[int, int]]) -> Sequence[bytes]:
-        """Return stored tiles by (level, n)."""
+    def tiles(self, names: Sequence[tuple[int, int]], base: int | None = None) -> Sequence[bytes]:
+        """Return stored tiles by (level, n) of the log that grows, or of the closed one that begins at `base`."""
+
+    def closed(self) -> Sequence[ClosedLog]:
+        """Return every closed log, the oldest first."""
+
+    def close_log(self, checkpoint: Checkpoint) -> None:
+        """Close the log that grows, durably; `checkpoint` is of all of it. The next one begins empty.
+
+        Raises as `append`; ValueError for a checkpoint of anything else.
+        """
+
+    def cosign_closed(self, checkpoint: Checkpoint) -> None:
+        """Keep a checkpoint of a closed log, which says the same and has more cosignatures; raises as `append`."""
 
     def leaves(self, start: int, count: int) -> Sequence[bytes]:
         """Return leaf bytes in order, fewer at the end."""

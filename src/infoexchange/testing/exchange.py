@@ -263,7 +263,7 @@ class DirectRelay:
 
     def leaves(self, start: int, count: int) -> Sequence[bytes]:
         """Return leaves in order."""
-        return self._node.store.leaves(start, count)
+        return self._node.store.leaves(self._node.ledger.base + start, count)
 
     def events(self, digest: bytes) -> History:
         """Return the history of an envelope from every node that has one."""

@@ -16,6 +16,7 @@ from infoexchange.bundle import KeyBundle
 from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.ports import (
     Change,
+    ClosedLog,
     Head,
     Parcel,
     Record,
@@ -25,7 +26,7 @@ from infoexchange.ports import (
 from infoexchange.record import ShownEntry
 from infoexchange.states import Event
 from infoexchange.testing.depot import MemoryNeeds
-from infoexchange.tlog import merkle, tiles
+from infoexchange.tlog import Checkpoint, merkle, tiles
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class _Memory:
     queued: int = 0
     records: tuple[Record, ...] = ()
     tiles: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    closed: tuple[ClosedLog, ...] = ()
+    closed_tiles: dict[int, dict[tuple[int, int], bytes]] = field(default_factory=dict)
     keys: dict[tuple[bytes, str, Event], int] = field(default_factory=dict)
     claims: dict[bytes, bytes] = field(default_factory=dict)
     envelopes: dict[bytes, Parcel] = field(default_factory=dict)
@@ -71,13 +74,43 @@ class MemoryStore:
             self.needs.follow(batch.changes)
             return results
 
-    def tiles(self, names: Sequence[tuple[int, int]]) -> Sequence[bytes]:
-        """Return stored tiles by (level, n)."""
+    def tiles(self, names: Sequence[tuple[int, int]], base: int | None = None) -> Sequence[bytes]:
+        """Return stored tiles by (level, n) of one log."""
         now = self._now
+        found = now.tiles if base is None or base == now.head.base else now.closed_tiles[base]
         for level, n in names:
-            if (level, n) not in now.tiles:
-                raise error(Reason.BAD_FIELD, field="tile", detail=f"no tile {level}/{n} in a tree of {now.head.size}")
-        return [now.tiles[name] for name in names]
+            if (level, n) not in found:
+                raise error(Reason.BAD_FIELD, field="tile", detail=f"no tile {level}/{n} in the tree")
+        return [found[name] for name in names]
+
+    def closed(self) -> Sequence[ClosedLog]:
+        """Return every closed log, the oldest first."""
+        return self._now.closed
+
+    def close_log(self, checkpoint: Checkpoint) -> None:
+        """Close the log that grows; the next one begins empty."""
+        with self._lock:
+            now, head = self._now, self._now.head
+            if not checkpoint.size or (checkpoint.size, checkpoint.root) != (head.size, head.root):
+                raise ValueError("not a checkpoint of the whole log")
+            self._now = replace(
+                now,
+                head=Head(0, merkle.EMPTY_ROOT, head.end),
+                tiles={},
+                closed=(*now.closed, ClosedLog(head.base, checkpoint)),
+                closed_tiles={**now.closed_tiles, head.base: now.tiles},
+            )
+
+    def cosign_closed(self, checkpoint: Checkpoint) -> None:
+        """Keep a checkpoint of a closed log with more cosignatures."""
+        with self._lock:
+            logs = [
+                ClosedLog(log.base, checkpoint) if log.checkpoint.note.text == checkpoint.note.text else log
+                for log in self._now.closed
+            ]
+            if all(log.checkpoint is not checkpoint for log in logs):
+                raise ValueError("not the last checkpoint of a closed log")
+            self._now = replace(self._now, closed=tuple(logs))
 
     def leaves(self, start: int, count: int) -> Sequence[bytes]:
         """Return leaf bytes in order, fewer at the end."""
@@ -87,8 +120,8 @@ class MemoryStore:
         """Return entries in the order asked."""
         now = self._now
         for index in indices:
-            if not 0 <= index < now.head.size:
-                raise error(Reason.BAD_FIELD, field="index", detail=f"no entry {index} in a log of {now.head.size}")
+            if not 0 <= index < now.head.end:
+                raise error(Reason.BAD_FIELD, field="index", detail=f"no entry {index} in a log of {now.head.end}")
         return [now.records[index] for index in indices]
 
     def history(self, digest: bytes) -> Sequence[int]:
@@ -183,7 +216,7 @@ class _Batch:
             return error(Reason.NOT_PERMITTED, field="event", detail=f"{change.party} has not said what this follows")
         if change.claim and self._claims.setdefault(change.claim, change.digest) != change.digest:
             return error(Reason.REPLAYED, field="claim", detail="the message id belongs to another envelope")
-        index = self._keys[key] = self._before.head.size + len(self._new)
+        index = self._keys[key] = self._before.head.end + len(self._new)
         self._new.append(Record(index, change.entry, change.event, change.party, change.exhibit))
         if change.bundle:
             self._bundles.pop(change.bundle.digest, None)  # what is published again becomes the newest
@@ -214,17 +247,18 @@ class _Batch:
         before = self._before
         hashes = [record.entry.leaf_hash for record in self._new]
         changed, root = tiles.extend(before.head.size, hashes, lambda level, n: before.tiles[level, n])
-        return _Memory(
-            Head(before.head.size + len(hashes), root),
-            self._queued,
-            (*before.records, *self._new),
-            {**before.tiles, **changed},
-            self._keys,
-            self._claims,
-            self._envelopes,
-            self._about,
-            self._queue,
-            self._bundles,
+        return replace(
+            before,
+            head=Head(before.head.size + len(hashes), root, before.head.base),
+            queued=self._queued,
+            records=(*before.records, *self._new),
+            tiles={**before.tiles, **changed},
+            keys=self._keys,
+            claims=self._claims,
+            envelopes=self._envelopes,
+            about=self._about,
+            queue=self._queue,
+            bundles=self._bundles,
         )
 
 

@@ -371,21 +371,25 @@ class RecordsPruned(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    LOG_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
     POLICY_FIELD_NUMBER: _builtins.int
+    log: _builtins.str
+    """Origin of the log in which `end` is a place."""
     end: _builtins.int
-    """Erased are the records of every message all of whose entries stand before this place in the log."""
+    """Erased are the records of every message all of whose entries stand before this place, or in earlier logs."""
     policy: _builtins.str
     """Rule under which they are erased, in the operator's words."""
     def __init__(
         self,
         *,
+        log: _builtins.str = ...,
         end: _builtins.int = ...,
         policy: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "policy", b"policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "log", b"log", "policy", b"policy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
