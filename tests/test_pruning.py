@@ -30,6 +30,7 @@ from messages import officer_acknowledgement
 from reporting import NAMES, RELAY, busy_exchange, records_of
 
 POLICY = "Archive rule 7: ten years"
+ORIGIN = "relay.aa.example/audit/2026h2"
 COAST_A, COAST_B, POLICE_B = "coast.aa.example", "coast.bb.example", "police.bb.example"
 
 
@@ -91,14 +92,17 @@ def test_no_byte_of_it_is_left_on_the_disk(tmp_path: Path) -> None:
 
 
 def test_its_form() -> None:
-    order = RecordsPruned(7, POLICY)
+    order = RecordsPruned(ORIGIN, 7, POLICY)
     assert RecordsPruned.parse(order.raw) == order
     for end, policy in ((0, POLICY), (7, ""), (7, " "), (7, "two\nlines"), (7, "\x1b[2J")):
         with pytest.raises(MalformedError) as caught:
-            RecordsPruned.parse(RecordsPruned(end, policy).raw)
+            RecordsPruned.parse(RecordsPruned(ORIGIN, end, policy).raw)
         assert caught.value.reason is Reason.BAD_FIELD
+    for origin in ("", "x" * 256, "two\nlines"):
+        with pytest.raises(MalformedError):
+            RecordsPruned.parse(RecordsPruned(origin, 7, POLICY).raw)
     with pytest.raises(RefusedError):
-        RecordsPruned.parse(RecordsPruned(7, "é" * POLICY_SIZE_MAX).raw)
+        RecordsPruned.parse(RecordsPruned(ORIGIN, 7, "é" * POLICY_SIZE_MAX).raw)
 
 
 # The node, and the auditor
@@ -141,7 +145,8 @@ def test_the_log_says_it_first_and_every_proof_stays(aged) -> None:
     records = records_of(exchange)
     last = records[-1]
     assert last.index == size
-    assert (last.event, RecordsPruned.parse(last.exhibit)) == (Event.RECORDS_PRUNED, RecordsPruned(size, POLICY))
+    assert last.event is Event.RECORDS_PRUNED
+    assert RecordsPruned.parse(last.exhibit) == RecordsPruned(node.ledger.origin, size, POLICY)
     assert before["told"] == [0, len([r for r in records if r.erased])]
     assert before["told"][-1] > 5
     assert {r.event.of_message for r in records if r.erased} == {True}
@@ -175,7 +180,10 @@ def test_auditors_are_told_by_whom_and_why(aged, tmp_path: Path, capsys: pytest.
     export_log(ledger.store, tmp_path / "log", Checkpoint.parse(ledger.published()), shown=shown)
     infoexchange("audit", "verify-log", tmp_path / "log", "--roots", tmp_path / "roots.pb", "--json")
     checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
-    told = f"what messages before entry {before['size']} left was erased by entry {before['size']}, under: {POLICY}"
+    told = (
+        f"what messages before entry {before['size']} of {ledger.origin} left was erased by entry {before['size']},"
+        f" under: {POLICY}"
+    )
     assert told in checks["records"]["detail"]
     assert {checks[name]["verdict"] for name in ("entries", "tiles", "root", "records")} == {"TOTAL-PASSED"}
 

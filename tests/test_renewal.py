@@ -307,8 +307,9 @@ def test_what_ends_soon_is_in_the_log(fresh, monkeypatch):
     config.tls_certificate.write_bytes(certificates.to_pem(short))
     with structlog.testing.capture_logs() as logs:
         fresh.start("th")
-        until(lambda: len([entry for entry in logs if entry["event"] == "ends_soon"]) == 2)
-    found = [(e["what"], e["days"], e["log_level"]) for e in logs if e["event"] == "ends_soon"]
+        until(lambda: len([entry for entry in logs if entry["event"] == "ends_soon"]) >= 2)
+    soon = [e for e in logs if e["event"] == "ends_soon" and "half-year" not in e["what"]]  # that one depends on today
+    found = [(e["what"], e["days"], e["log_level"]) for e in soon]
     assert found == [("TLS certificate", 4, "error"), ("Directory version 1", 19, "warning")]
 
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from infoexchange.directory import Directory
 from infoexchange.errors import ExchangeError, Reason
 from infoexchange.evidence import Evidence
 from infoexchange.ledger import Ledger
-from infoexchange.log import LogKeys, log_keys
+from infoexchange.log import LogKeys, half_year_end, log_keys
 from infoexchange.ports import ClosedLog, Head, Store
 from infoexchange.quorum import policy_for
 from infoexchange.states import Event
@@ -295,3 +296,16 @@ def test_the_command_makes_keys_once_and_registers_both_logs(
     assert infoexchange_relay("next-log", "--config", config, "--json") == 0
     assert json.loads((folder / "registration.json").read_bytes()) == registration
     capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("origin", "end"),
+    [
+        ("relay.th.example/audit/2026h1", (2026, 7, 1)),
+        ("relay.th.example/audit/2026h2-3", (2027, 1, 1)),
+        ("relay.th.example/audit/2026h3", None),
+        ("relay.th.example", None),
+    ],
+)
+def test_a_log_is_named_after_its_half_year(origin: str, end: tuple[int, int, int] | None) -> None:
+    assert half_year_end(origin) == (datetime(*end, tzinfo=UTC) if end else None)

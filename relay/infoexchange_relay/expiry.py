@@ -11,6 +11,7 @@ from infoexchange import certificates, endings
 from infoexchange.directory import Directory
 from infoexchange.endings import Ending
 from infoexchange.errors import ExchangeError
+from infoexchange.log import half_year_end
 from infoexchange.node import Node
 from infoexchange_relay.config import Config
 
@@ -30,6 +31,11 @@ def upcoming(config: Config, directory: Directory, now: datetime) -> list[Ending
     step = "Have the national CA issue a certificate for `request.pem` again, put it in place and start the relay anew."
     own = certificates.from_pem(config.tls_certificate.read_bytes())[:1]
     found = endings.of_directory(directory.listing, now, party=config.name)
+    party = directory.listed(config.name)
+    for key in party.log_keys[:1] if party else ():
+        origin = key.partition("+")[0]
+        if over := half_year_end(origin):
+            found.append(Ending(f"The half-year of the log {origin}", over, "Run `infoexchange-relay next-log`."))
     return endings.upcoming([*found, *endings.of_leaves(own, ["TLS"], step)], now)
 
 

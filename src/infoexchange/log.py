@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import functools
 import json
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import ClassVar, Self
 
 from infoexchange import suites, wire
@@ -17,6 +18,8 @@ from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.suites import Entropy
 from infoexchange.tlog import Checkpoint, NoteSigner, VerifierKey
 from infoexchange.tlog.note import KeyType
+
+_HALF_YEAR = re.compile(r"/audit/([0-9]{4})h([12])(?:-[0-9]+)?$")
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,15 @@ class LogKeys(NoteKeys):
     def sign(self, size: int, root: bytes, *, now: datetime) -> Checkpoint:
         """Return the checkpoint of a tree, signed by both keys."""
         return Checkpoint.sign(self.origin, size, root, self.signers, now=now)
+
+
+def half_year_end(origin: str) -> datetime | None:
+    """Return when the half-year is over that a log is named after; None for an origin of another form."""
+    named = _HALF_YEAR.search(origin)
+    if named is None:
+        return None
+    year, half = map(int, named.groups())
+    return datetime(year, 7, 1, tzinfo=UTC) if half == 1 else datetime(year + 1, 1, 1, tzinfo=UTC)
 
 
 def log_keys(directory: Directory, relay: str, origin: str = "") -> Sequence[VerifierKey]:

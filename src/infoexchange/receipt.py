@@ -99,6 +99,12 @@ class Receipt:
         """Place of the entry in its log."""
         return self.proof.index
 
+    def is_before(self, other: Receipt) -> bool:
+        """Whether its entry stands before another of the same relay: by place, or by time if they are in two logs."""
+        if self.proof.checkpoint.origin == other.proof.checkpoint.origin:
+            return self.index < other.index
+        return self.routing.logged_at <= other.routing.logged_at
+
     @property
     def groups(self) -> dict[str, tuple[bytes, bytes]]:
         """Salt and exact bytes of each disclosed group by name; the leaf holds what `audit.commit` makes of them."""

@@ -254,7 +254,7 @@ class Inquiry:
             raise error(Reason.BAD_COMMITMENT, field="statement", detail="another content was opened")
         entry = self._entry_of(acknowledgement, said.state, (said.issuer,), said.at)
         if said.state is Event.DESTROYED and not any(
-            e.index < entry.index for e in self._logged(Event.OPENED, said.issuer)
+            e.is_before(entry) for e in self._logged(Event.OPENED, said.issuer)
         ):
             raise error(Reason.BAD_PROOF, field="statement", detail="it was not stated to be opened before")
         self._check_not_withdrawn(bundle, entry.routing.logged_at)

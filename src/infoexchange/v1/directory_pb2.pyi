@@ -229,7 +229,7 @@ class Relay(_message.Message):
     """host:port of its gRPC endpoint."""
     @_builtins.property
     def log_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """C2SP verifier keys of its log: Ed25519 and ML-DSA-44, same name."""
+        """C2SP verifier keys: Ed25519 and ML-DSA-44 of the log that it writes, then such pairs of logs that it has closed."""
 
     @_builtins.property
     def witness_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
