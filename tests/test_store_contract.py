@@ -59,6 +59,10 @@ def test_the_tree_grows_with_the_entries(store):
     assert store.leaves(590, 5) == leaves[590:595]
     assert store.leaves(598, 5) == leaves[598:]
     assert store.leaves(600, 5) == []
+    # The tiles are those for which every proof of every size is checked against the naive tree (test_tlog_tiles).
+    hashes = [merkle.leaf_hash(leaf) for leaf in leaves]
+    expected, _ = tiles.extend(0, hashes, lambda level, n: b"")
+    assert dict(zip(expected, store.tiles(list(expected)), strict=True)) == expected
     proof = tiles.inclusion_proof(300, start, lambda level, n: store.tiles([(level, n)])[0])
     merkle.verify_inclusion(merkle.leaf_hash(leaves[300]), 300, start, proof, store.head().root)
 

@@ -42,6 +42,7 @@ from infoexchange.log import LogKeys
 from infoexchange.manifest import Manifest
 from infoexchange.misbehaviour import Misbehaviour
 from infoexchange.origin import Origin
+from infoexchange.pruning import RecordsPruned
 from infoexchange.recall import RecallOrder
 from infoexchange.receipt import Receipt
 from infoexchange.record import LogRecord, parse_records, write_records
@@ -165,6 +166,9 @@ def _in_file(read: Callable[[Path], Any], folder: Path, name: str, beside: Mappi
     return reader
 
 
+_PRUNED = RecordsPruned("relay.th.example/audit/2026h2", 7, "Archive rule 7: ten years")
+
+
 def _records(world: World) -> list[bytes]:
     [store, *_] = (node.store for node in world.exchange.nodes.values())
     return [LogRecord.make(r.entry, r.exhibit, GROUPS).raw for r in store.records(range(store.head().size))]
@@ -211,6 +215,7 @@ def _protobuf(world: World) -> list[Target]:
         _message("Subject", Subject, audit_pb2.AuditMessage, subjects),
         _message("Receipt", Receipt, audit_pb2.Receipt, receipts, mend=mending.lenient(mending.recommitted)),
         _message("LogRecord", LogRecord, audit_pb2.LogRecord, _records(world)),
+        _message("RecordsPruned", RecordsPruned, audit_pb2.RecordsPruned, [_PRUNED.raw]),
         _message("Evidence", Evidence, evidence_pb2.Evidence, [v.raw for v in world.evidence],
                  mend=mending.lenient(mending.renamed)),
         _message("canonical form", wire.parse, e.Header, [m.header.raw for m in envelopes], read=header),
