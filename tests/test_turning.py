@@ -212,6 +212,9 @@ def test_what_was_on_its_way_goes_on_in_the_next_log(relays: Relays, tmp_path: P
         assert infoexchange("audit", "verify-log", to, "--roots", roots, "--json") == 0
         checks = {check["name"]: check["verdict"] for check in json.loads(capsys.readouterr().out)["checks"]}
         assert set(checks.values()) == {"TOTAL-PASSED"}, checks
+        assert infoexchange("audit", "report", to, "--roots", roots, "--json") == 0
+        counted = json.loads(capsys.readouterr().out)
+        assert counted["verdict"] == "TOTAL-PASSED"
     words = ("export", "--config", toml, "--to", tmp_path / "none", "--log", "another")
     assert infoexchange_relay(*words) == 3
     assert origin in capsys.readouterr().err
