@@ -21,6 +21,7 @@ from infoexchange.tlog import Checkpoint
 from infoexchange.verdict import OpenQuestionError
 
 _RECEIPTS = (Event.FORWARDED, Event.RECALL_FORWARDED)
+_DOCUMENTED = (Event.LOG_GENESIS, Event.RECOVERY, Event.RECORDS_PRUNED)  # by SHA-256 of the document
 
 
 def check_exhibit(event: Event, subject: Subject, document: bytes, directories: Sequence[Directory]) -> None:
@@ -44,7 +45,7 @@ def check_exhibit(event: Event, subject: Subject, document: bytes, directories: 
         named, found = subject.envelope_digest, Manifest.parse(document).digest
     elif event is Event.KEY_BUNDLE:
         named, found = subject.sender_bundle, KeyBundle.parse(document, (), ()).digest
-    elif event in (Event.LOG_GENESIS, Event.RECOVERY, Event.RECORDS_PRUNED):
+    elif event in _DOCUMENTED and subject.statement_digest:
         (RecordsPruned if event is Event.RECORDS_PRUNED else Checkpoint).parse(document)
         named, found = subject.statement_digest, sha256(document).digest()
     elif subject.statement_digest:
