@@ -21,6 +21,7 @@ from infoexchange_relay.neighbours import Neighbours
 from infoexchange_relay.opening import CHECK, Identity, opened
 from infoexchange_relay.renewal import Renewal
 from infoexchange_relay.server import Office, Server, server_credentials
+from infoexchange_relay.timestamps import Timestamps
 from infoexchange_relay.transfers import Transfers
 from infoexchange_relay.witnessing import CosigningDesk
 
@@ -85,6 +86,7 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         node = await asyncio.to_thread(stack.enter_context, opened(config, identity))
         metrics = Metrics(party.name for party in node.directory.relays())
         cosigned = Cosigned(node, config.cosigned, metrics)
+        timestamps = Timestamps(node, config, metrics) if config.tsa_url else None
         await asyncio.to_thread(recovery.salvage, config, node)
         await asyncio.to_thread(cosigned.resume)
         # (2) the writer
@@ -109,12 +111,15 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         server = Server(office, credentials, reflect=config.reflection)
         port = await server.start(config.listen)
         stack.push_async_callback(server.stop)
-        # (5) what changes or ends while it runs, and the other nations' witnesses
+        # (5) what changes or ends while it runs, the other nations' witnesses, and a time authority
         renewal.start()
         stack.push_async_callback(renewal.close)
         stack.push_async_callback(_ended, asyncio.create_task(expiry.watch(config, node)))
         neighbours.witnessing.start()
         stack.push_async_callback(neighbours.witnessing.close)
+        if timestamps:
+            timestamps.start()
+            stack.push_async_callback(timestamps.close)
         stack.callback(batching.end_bells)
         stack.push_async_callback(server.refuse)
         host, _ = parse_address(config.listen)

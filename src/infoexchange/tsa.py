@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from cryptography import x509
 
 from infoexchange import certificates
-from infoexchange.errors import Reason, error
+from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.tlog.checkpoint import SKEW_MAX
 
 if TYPE_CHECKING:
@@ -122,7 +122,9 @@ class TimeStamp:
             raise error(Reason.TOO_LARGE, field="timestamp", detail=f"more than {TOKEN_SIZE_MAX} bytes")
         library = _library()
         try:
-            return cls(raw, library.decode_timestamp_response(raw))
+            parsed = library.decode_timestamp_response(raw)
+            _ = parsed.tst_info, parsed.signed_data  # where there is none, only asking for it says so
+            return cls(raw, parsed)
         except Exception:  # noqa: BLE001  foreign code on anybody's bytes; whatever it says, they are no reply
             detail = "not an RFC 3161 reply with a token, in DER"
             raise error(Reason.MALFORMED, field="timestamp", detail=detail) from None
@@ -151,7 +153,9 @@ class TimeStamp:
                 info.gen_time, _accuracy(info.accuracy), signer.subject.rfc4514_string(), info.policy.dotted_string
             )
             algorithm, digest, echo = said.hash_algorithm.dotted_string, said.message, info.nonce
-        except (ValueError, OverflowError, x509.ExtensionNotFound):
+        except ExchangeError:
+            raise
+        except Exception:  # noqa: BLE001  as in `parse`: much of a token is read only when it is asked for
             raise error(Reason.MALFORMED, field="timestamp", detail="a token that cannot be read") from None
         # (4) over these bytes
         if algorithm != _SHA256:

@@ -73,8 +73,10 @@ class StampInspection:
         if not self._verified:
             raise OpenQuestionError("no timestamps", "the folder holds none")
         ends = sorted({self.sizes[0], self.sizes[-1]})
-        parts = [f"the first {size} entries existed by {_time(said.by)}, says {said.authority}" for size, said in
-                 ((size, self._verified[size]) for size in ends)]
+        parts = [
+            f"the first {size} entries existed by {_time(said.by)}, says {said.authority}"
+            for size, said in ((size, self._verified[size]) for size in ends)
+        ]
         return f"{len(self.sizes)} verified; {'; '.join(parts)}"
 
     def data(self) -> list[dict[str, object]]:
@@ -86,7 +88,11 @@ class StampInspection:
         if said is None:
             return {}
         accuracy = None if said.accuracy is None else said.accuracy.total_seconds()
-        stated: dict[str, object] = {"time": _time(said.time), "accuracy_seconds": accuracy, "existed_by": _time(said.by)}
+        stated: dict[str, object] = {
+            "time": _time(said.time),
+            "accuracy_seconds": accuracy,
+            "existed_by": _time(said.by),
+        }
         return stated | {"authority": said.authority, "policy": said.policy}
 
 
