@@ -99,7 +99,7 @@ NAMES = (
     "base64", "hash", "lines", "Identity", "sealed file", "token URI", "CA register",
     "LogKeys", "WitnessKeys", "root key", "root public key", "draft",
     "relay registration", "relay configuration", "relay address", "certificate", "leaf certificate", "revocation list",
-    "PEM certificates", "CA certificate file", "CA key file", "TLS key file",
+    "PEM certificates", "TimeStamp", "TimeStamp, verified", "Authorities", "CA certificate file", "CA key file", "TLS key file",
     "signing request", "STIX bundle", "table of attacks",
     "message as JSON", "code list", "Attestation", "Approval", "statement, of an approval", "Disclosure",
     "Disclosure, verified", "LogRecord", "RecordsPruned", "bundle of records",
