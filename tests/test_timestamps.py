@@ -1,4 +1,4 @@
-"""A relay has its checkpoints stamped: once an hour, verified before it is kept, and nothing of it can stop the relay."""
+"""A relay has its checkpoints stamped: once an hour, verified before it is kept, and nothing stops the relay."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from infoexchange_relay.config import Config
 from infoexchange_relay.metrics import Metrics
 from infoexchange_relay.timestamps import Timestamps, ask
 from patience import LIMIT, attempts, until
-from relays import A, A2, Relays, delivered, fetched
+from relays import A2, A, Relays, delivered, fetched
 from timekeeper import Counter, Timekeeper, timekeeper
 
 HOME = "relay.th.example"

@@ -72,7 +72,7 @@ class Timekeeper:
         folder.mkdir()
         self.folder = folder
         self._root_key = ec.generate_private_key(ec.SECP256R1())
-        self.root = _certificate(self._root_key, "Root of the time authority", until=30 * DAY)
+        self.root = _certificate(self._root_key, f"Root of {name}", until=30 * DAY)
         self.signer = self.certify("signer", name, until=until)
         self.roots = _pem(self.root)
         (folder / "roots.pem").write_bytes(self.roots)
@@ -154,7 +154,7 @@ class Counter:
         self.headers: dict[str, str] = {}
         counter = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Answering(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 counter.asked += 1
                 assert self.headers["Content-Type"] == "application/timestamp-query"
@@ -170,7 +170,7 @@ class Counter:
 
             def log_message(self, *_: object) -> None: ...
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Answering)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
         self.url = f"http://127.0.0.1:{self._server.server_port}/tsr"
 

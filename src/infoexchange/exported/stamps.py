@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # Where things stand below a folder
 TIMESTAMPS = "timestamps"
 _TOKEN, _NOTE = ".tsr", ".checkpoint"
+_BOTH = "A timestamp is two files: put the missing one back, or remove the other."
 _TOKEN_NAME = re.compile(r"(0|[1-9][0-9]{0,18})\.tsr", re.ASCII)  # a size; what has another name is none of ours
 
 
@@ -60,7 +61,7 @@ class Stamps:
             UnavailableError: `UNAVAILABLE` when one of the two files is not there.
             RefusedError: `TOO_LARGE`.
         """
-        token, note = (read_file(file, next_step="Export the log again.") for file in self.files(size))
+        token, note = (read_file(file, next_step=_BOTH) for file in self.files(size))
         return StampedNote(size, note, token)
 
     def files(self, size: int) -> tuple[Path, Path]:
