@@ -128,10 +128,13 @@ class Stand:
         )
         self.stamps = Stamps(self.config.timestamps)
 
+    def stamping(self) -> Timestamps:
+        return Timestamps(self.node, self.config, timestamps.authorities(self.config), self.metrics)
+
     def look(self) -> float | ExchangeError:
         """Let it look once; return the seconds until the next look, or what went wrong."""
         try:
-            return asyncio.run(Timestamps(self.node, self.config, self.metrics)._look())
+            return asyncio.run(self.stamping()._look())
         except ExchangeError as problem:
             return problem
 
@@ -212,7 +215,7 @@ def test_a_question_that_does_not_end_is_left_behind(
         raise ConnectionError
 
     async def looks() -> list[str]:
-        stamping = Timestamps(stand.node, stand.config, stand.metrics)
+        stamping = stand.stamping()
         found = []
         for _ in range(3):
             with pytest.raises(ExchangeError) as caught:

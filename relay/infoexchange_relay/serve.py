@@ -21,7 +21,7 @@ from infoexchange_relay.neighbours import Neighbours
 from infoexchange_relay.opening import CHECK, Identity, opened
 from infoexchange_relay.renewal import Renewal
 from infoexchange_relay.server import Office, Server, server_credentials
-from infoexchange_relay.timestamps import Timestamps
+from infoexchange_relay.timestamps import Timestamps, authorities
 from infoexchange_relay.transfers import Transfers
 from infoexchange_relay.witnessing import CosigningDesk
 
@@ -81,12 +81,12 @@ async def running(config: Config) -> AsyncIterator[Relay]:
     identity = Identity.load(config)
     tls = keychain.read(config.tls_key, next_step=CHECK), identity.certificate
     witness_keys = WitnessKeys.parse(keychain.read(config.witness_keys, next_step=CHECK))
+    believed = authorities(config) if config.tsa_url else None
     async with contextlib.AsyncExitStack() as stack:
         # (1) the data, checked against the latch before anything is signed, and the directory that follows its own log
         node = await asyncio.to_thread(stack.enter_context, opened(config, identity))
         metrics = Metrics(party.name for party in node.directory.relays())
         cosigned = Cosigned(node, config.cosigned, metrics)
-        timestamps = Timestamps(node, config, metrics) if config.tsa_url else None
         await asyncio.to_thread(recovery.salvage, config, node)
         await asyncio.to_thread(cosigned.resume)
         # (2) the writer
@@ -117,7 +117,8 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         stack.push_async_callback(_ended, asyncio.create_task(expiry.watch(config, node)))
         neighbours.witnessing.start()
         stack.push_async_callback(neighbours.witnessing.close)
-        if timestamps:
+        if believed:
+            timestamps = Timestamps(node, config, believed, metrics)
             timestamps.start()
             stack.push_async_callback(timestamps.close)
         stack.callback(batching.end_bells)

@@ -81,17 +81,12 @@ def ask(url: str, query: bytes, *, seconds: float) -> bytes:
 class Timestamps:
     """Asks a time authority whenever the log has grown, and not more often than the operator wants."""
 
-    def __init__(self, node: Node, config: Config, metrics: Metrics) -> None:
-        """Read whom to believe; nothing is asked before `start`.
-
-        Raises:
-            UnavailableError: There is no such file, or the extra `tsa` is not installed.
-            UntrustedError: `BAD_CERTIFICATE`.
-        """
+    def __init__(self, node: Node, config: Config, believed: Authorities, metrics: Metrics) -> None:
+        """Hold the started node, the settings and whom to believe; nothing is asked before `start`."""
         self._node = node
         self._url = config.tsa_url
         self._every = timedelta(minutes=config.tsa_minutes)
-        self._authorities = authorities(config)
+        self._authorities = believed
         self._stamps = Stamps(config.timestamps)
         self._metrics = metrics
         self._thread: threading.Thread | None = None
@@ -178,7 +173,12 @@ class Timestamps:
 
 
 def authorities(config: Config) -> Authorities:
-    """Return whom the settings name; raises as `Authorities.parse`."""
+    """Return whom the settings name.
+
+    Raises:
+        UnavailableError: There is no such file, or the extra `tsa` is not installed.
+        UntrustedError: `BAD_CERTIFICATE`.
+    """
     file = Path(config.tsa_roots)
     with in_file(file):
         return Authorities.parse(read_file(file, next_step="Put the certificates of the time authority there."))
