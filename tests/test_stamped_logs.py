@@ -101,6 +101,20 @@ def test_each_token_gives_the_time_by_which_entries_existed(capsys: pytest.Captu
         assert (told["verified"], told["authority"], told["accuracy_seconds"]) == (True, NAME, 1.5)
 
 
+def test_the_account_of_a_log_has_the_finding_too(
+    capsys: pytest.CaptureFixture[str], case: Case, tmp_path: Path
+) -> None:
+    page = tmp_path / "report.html"
+    words = ("audit", "report", case.folder, "--roots", case.roots, "--html", page)
+    assert infoexchange(*words, "--tsa-roots", case.tsa_roots) == 2  # nothing is shown of the entries
+    assert f"says {NAME}" in page.read_text()
+    assert f"--tsa-roots {case.tsa_roots}" in page.read_text()  # for whoever wants to find the same
+    assert infoexchange(*words) == 2
+    assert "timestamps" not in page.read_text()
+    assert infoexchange(*words, "--tsa-roots", "nowhere.pem") == 1
+    assert "nowhere.pem" in capsys.readouterr().err
+
+
 def test_without_roots_nothing_is_judged_and_nothing_is_open(
     capsys: pytest.CaptureFixture[str], case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -226,11 +226,22 @@ def test_a_question_that_does_not_end_is_left_behind(
     monkeypatch.setattr(timestamps, "ask", stuck)
     monkeypatch.setattr(timestamps, "_ANSWER_SECONDS", 0.05)
     assert asyncio.run(looks()) == ["no answer within 0 seconds", *2 * ["the last question has not ended yet"]]
+
+    async def ended() -> None:
+        stamping = stand.stamping()
+        stamping.start()
+        while len(begun) < 2:
+            await asyncio.sleep(0.01)
+        await stamping.close()
+
+    monkeypatch.setattr(timestamps, "_ANSWER_SECONDS", LIMIT)
+    asyncio.run(ended())  # a relay that is told to stop does not wait for it either
+    assert all(thread.is_alive() for thread in begun)
     over.set()
-    (thread,) = begun
-    thread.join(LIMIT)
-    assert thread.daemon
-    assert not thread.is_alive()
+    for thread in begun:
+        thread.join(LIMIT)
+        assert thread.daemon
+        assert not thread.is_alive()
 
 
 def test_where_no_other_nation_has_witnesses_the_signed_checkpoint_is_stamped(

@@ -7,9 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from infoexchange.cli.parser import Parser
     from infoexchange.exported import LogFolder
     from infoexchange.inspection import Standard
     from infoexchange.tsa import Authorities, Stamped
+
+
+def add_tsa_roots(command: Parser, where: str = "") -> None:
+    """Add the option that says whom an auditor believes about the time."""
+    what = "PEM file with the certificates of time authorities; the log's timestamps are judged"
+    command.add_argument("--tsa-roots", metavar="FILE", type=Path, help=where + what)
 
 
 class StampInspection:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infoexchange.cli.anchor import Anchor
-from infoexchange.cli.audit.stamps import StampInspection
+from infoexchange.cli.audit.stamps import StampInspection, add_tsa_roots
 from infoexchange.cli.evidence import findings
 from infoexchange.cli.output import Output, UsageError
 from infoexchange.cli.parser import Subparsers, add_command
@@ -37,12 +37,7 @@ def register(group: Subparsers) -> None:
     verify.add_argument("--directory", metavar="FILE", type=Path, help="for a folder: this directory, not its own copy")
     verify.add_argument("--home", metavar="HOME", type=Path, help="for a relay: folder of the agency that asks")
     verify.add_argument("--policy", metavar="FILE", type=Path, help="who must have cosigned, as C2SP tlog-policy says")
-    verify.add_argument(
-        "--tsa-roots",
-        metavar="FILE",
-        type=Path,
-        help="for a folder: PEM file with the certificates of time authorities; their timestamps are judged",
-    )
+    add_tsa_roots(verify, "for a folder: ")
     add_passphrase(verify, pin=True)
 
 
