@@ -45,7 +45,7 @@ def test_a_time_authority_needs_an_address_and_roots(file):
     at = "INFOEXCHANGE_RELAY__TSA_"
     config = load(file, {f"{at}URL": "http://127.0.0.1:3318/tsr", f"{at}ROOTS": "tsa.pem"})
     assert config.tsa_roots == str(file.parent / "tsa.pem")
-    assert config.timestamps == file.parent / "data" / "timestamps"
+    assert config.timestamps("a/audit/2026h2") == file.parent / "data" / "timestamps" / "a_audit_2026h2"
     assert "tsa_roots (from the file): is missing" in lines(file, {f"{at}URL": "https://tsa.example"})[0]
     for url in (
         "ftp://tsa.example", "file:///etc/passwd", "tsa.example", "http://", "http:///tsr", "http://a b.example",

@@ -126,7 +126,7 @@ class Stand:
         self.config = Config(
             name=HOME, listen="", **places, tsa_url=url, tsa_roots=str(keeper.folder / "roots.pem"), tsa_minutes=60
         )
-        self.stamps = Stamps(self.config.timestamps)
+        self.stamps = Stamps(self.config.timestamps(self.node.ledger.origin))
 
     def stamping(self) -> Timestamps:
         return Timestamps(self.node, self.config, timestamps.authorities(self.config), self.metrics)
@@ -186,6 +186,14 @@ def test_the_newest_cosigned_checkpoint_is_stamped_once_an_hour(
     stand.written(exchange.clock() - HOUR)
     assert (stand.look(), counter.asked) == (3600.0, 2)
     assert stand.stamps.sizes() == [size, ledger.cosigned_size]
+
+
+def test_what_was_stamped_of_a_closed_log_is_not_of_the_next(exchange: Exchange, stand: Stand) -> None:
+    exchange.witness()
+    before = Stamps(stand.config.timestamps(f"{HOME}/audit/2026h1"))
+    before.put(StampedNote(10**6, b"note", b"token"))
+    assert stand.look() == 3600.0
+    assert (before.sizes(), stand.stamps.sizes()) == ([10**6], [stand.node.ledger.cosigned_size])
 
 
 def test_a_clock_that_is_wrong_is_noticed_and_delays_nothing(exchange: Exchange, stand: Stand) -> None:
@@ -268,7 +276,7 @@ def test_what_a_lying_authority_says_is_not_kept(
     ):
         counter.says = lambda query, raw=raw: raw
         assert stand.fails() is reason
-    assert not stand.config.timestamps.exists()
+    assert not stand.stamps.path.exists()
 
 
 def test_what_is_not_ours_in_the_folder_and_what_a_crash_left(tmp_path: Path) -> None:
@@ -323,7 +331,7 @@ def test_an_authority_that_is_silent_stops_nothing(
             config = relays.configs["th"]
             roots = str(keeper.folder / "roots.pem")
             relays.configs["th"] = replace(config, tsa_url=counter.url, tsa_roots=roots)
-            relays.start("th")
+            relay = relays.start("th")
             relays.publish()
             assert until(lambda: counter.asked)
             assert exchanged(relays)
@@ -331,7 +339,7 @@ def test_an_authority_that_is_silent_stops_nothing(
             monkeypatch.setattr(timestamps, "_ANSWER_SECONDS", LIMIT)
             counter.says = keeper.reply
             over.set()
-            stamps = Stamps(config.timestamps)
+            stamps = Stamps(config.timestamps(relay.node.ledger.origin))
             assert until(stamps.sizes)
             assert exchanged(relays)
         size = stamps.sizes()[-1]

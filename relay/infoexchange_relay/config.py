@@ -111,10 +111,9 @@ class Config:
         """`uncosigned_minutes` as a span of time."""
         return timedelta(minutes=self.uncosigned_minutes)
 
-    @property
-    def timestamps(self) -> Path:
-        """The folder inside `data` of checkpoints with a time authority's token."""
-        return self.data / "timestamps"
+    def timestamps(self, origin: str) -> Path:
+        """Return the folder inside `data` of a log's checkpoints with a time authority's token."""
+        return self.data / "timestamps" / origin.replace("/", "_")
 
     @property
     def quota(self) -> int:

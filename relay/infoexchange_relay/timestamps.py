@@ -84,10 +84,9 @@ class Timestamps:
     def __init__(self, node: Node, config: Config, believed: Authorities, metrics: Metrics) -> None:
         """Hold the started node, the settings and whom to believe; nothing is asked before `start`."""
         self._node = node
-        self._url = config.tsa_url
+        self._config = config
         self._every = timedelta(minutes=config.tsa_minutes)
         self._authorities = believed
-        self._stamps = Stamps(config.timestamps)
         self._metrics = metrics
         self._thread: threading.Thread | None = None
         self._task: asyncio.Task[None] | None = None
@@ -119,14 +118,16 @@ class Timestamps:
         checkpoint = self._newest()
         if checkpoint is None:
             return _LOOK_SECONDS
-        size, wait = await asyncio.to_thread(self._kept)
+        stamps = Stamps(self._config.timestamps(checkpoint.origin))
+        size, wait = await asyncio.to_thread(self._kept, stamps)
         if wait > 0:
             return wait
         if checkpoint.size <= size:
             return _LOOK_SECONDS
         query = TimeQuery.make(checkpoint.raw)
         raw = await self._asked(query.raw)
-        await asyncio.to_thread(self._keep, checkpoint, query, raw)
+        await asyncio.to_thread(self._check, checkpoint, query, raw)
+        await asyncio.to_thread(stamps.put, StampedNote(checkpoint.size, checkpoint.raw, raw))
         _log.info("timestamped", size=checkpoint.size)
         self._metrics.timestamped(checkpoint.size)
         return self._every.total_seconds()
@@ -139,9 +140,9 @@ class Timestamps:
             note = ledger.checkpoint()
         return Checkpoint.parse(note) if note else None
 
-    def _kept(self) -> tuple[int, float]:
+    def _kept(self, stamps: Stamps) -> tuple[int, float]:
         """Return the size that was stamped last, and the seconds until the next may be."""
-        newest = self._stamps.newest()
+        newest = stamps.newest()
         if newest is None:
             return 0, 0.0
         size, written = newest
@@ -156,7 +157,7 @@ class Timestamps:
         done: Future[bytes] = Future()
         done.set_running_or_notify_cancel()  # or whoever stops waiting would cancel it while the thread still runs
         self._thread = threading.Thread(
-            target=_settle, args=(done, lambda: ask(self._url, query, seconds=_ANSWER_SECONDS)), daemon=True
+            target=_settle, args=(done, lambda: ask(self._config.tsa_url, query, seconds=_ANSWER_SECONDS)), daemon=True
         )
         self._thread.start()
         try:
@@ -164,12 +165,11 @@ class Timestamps:
         except TimeoutError:
             raise _silent(f"no answer within {_ANSWER_SECONDS:.0f} seconds") from None
 
-    def _keep(self, checkpoint: Checkpoint, query: TimeQuery, raw: bytes) -> None:
+    def _check(self, checkpoint: Checkpoint, query: TimeQuery, raw: bytes) -> None:
         now = self._node.clock()
         said = TimeStamp.parse(raw).verify(checkpoint.raw, self._authorities, now=now, nonce=query.nonce)
         if said.by < now - SKEW_MAX:  # its clock is wrong, or ours: a token that says so helps nobody later
             raise error(Reason.EXPIRED, field="timestamp", detail=f"stamped at {said.time:%Y-%m-%dT%H:%M:%SZ}")
-        self._stamps.put(StampedNote(checkpoint.size, checkpoint.raw, raw))
 
 
 def authorities(config: Config) -> Authorities:

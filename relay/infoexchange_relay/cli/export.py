@@ -55,10 +55,8 @@ def _run(args: argparse.Namespace, out: Output) -> int:
         # Before anything of the data is read: what comes meanwhile is not covered by it, and waits for the next run.
         base, checkpoint = _closed(store, args.log) if args.log else (store.head().base, None)
         checkpoint = checkpoint or _checkpoint(config, args.to, store)
-        stamps = Stamps(config.timestamps)
-        done = export_log(
-            _OneLog(store, base), args.to, checkpoint, shown=shown, stamps=stamps, progress=progress
-        )
+        stamps = Stamps(config.timestamps(checkpoint.origin))
+        done = export_log(_OneLog(store, base), args.to, checkpoint, shown=shown, stamps=stamps, progress=progress)
     out.show(
         {"folder": str(args.to), "origin": checkpoint.origin, "size": done.size, "new": done.size - done.before}
         | {"groups": list(shown), "files": done.files, "directories": done.directories, "timestamps": done.stamps},
