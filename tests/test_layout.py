@@ -34,13 +34,13 @@ BANNED_WORDS = re.compile(
 )
 # Modules that may touch the outside world; every other module of the library is core.
 EDGES = frozenset(
-    {"__main__", "archive", "cli", "exported", "testing", "home", "hsm", "spool", "stash", "transport", "v1"}
+    {"__main__", "archive", "cli", "exported", "testing", "home", "hsm", "spool", "stash", "transport", "tsa", "v1"}
 )
 # Built-in functions that reach the outside world without any import.
 OUTWARD_BUILTINS = frozenset({"open", "print", "input", "breakpoint"})
 TOP_FOLDERS = frozenset({"proto", "src", "relay", "tests", "docs", "bench", "tools", ".ci"})
 # Slow or heavy; an embedder pays for them only when it uses what needs them.
-NOT_AT_IMPORT = ("grpc", "structlog", "rich", "protovalidate", "pkcs11")
+NOT_AT_IMPORT = ("grpc", "structlog", "rich", "protovalidate", "pkcs11", "rfc3161_client")
 
 type_of_function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -294,6 +294,18 @@ def test_keys_and_certificates_of_another_relay_are_found(relay, capsys):
     assert "relay.sg.example" in failed["TLS certificate"]
 
 
+def test_a_time_authority_nobody_could_verify_is_found(relay, capsys, monkeypatch):
+    monkeypatch.setenv("INFOEXCHANGE_RELAY__TSA_URL", "http://127.0.0.1:9/tsr")
+    monkeypatch.setenv("INFOEXCHANGE_RELAY__TSA_ROOTS", "tsa.pem")
+    code, failed, _ = check(capsys, relay)
+    assert (code, list(failed)) == (1, ["time authority"])
+    assert "no such file" in failed["time authority"]
+    shutil.copy(relay / "tls.pem", relay / "tsa.pem")
+    assert check(capsys, relay)[0] == 0
+    monkeypatch.setitem(sys.modules, "rfc3161_client", None)
+    assert "not installed" in check(capsys, relay)[1]["time authority"]
+
+
 def test_keys_that_were_not_registered_are_found(relay, capsys):
     (relay / "log.key").write_bytes(LogKeys.make(NAME, now=datetime.now(UTC)).raw)
     code, failed, _ = check(capsys, relay)

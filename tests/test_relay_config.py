@@ -40,6 +40,24 @@ def lines(file: Path, environ: dict[str, str] | None = None) -> list[str]:
 # Settings
 
 
+def test_a_time_authority_needs_an_address_and_roots(file):
+    assert load(file, {}).tsa_url == ""
+    at = "INFOEXCHANGE_RELAY__TSA_"
+    config = load(file, {f"{at}URL": "http://127.0.0.1:3318/tsr", f"{at}ROOTS": "tsa.pem"})
+    assert config.tsa_roots == str(file.parent / "tsa.pem")
+    assert config.timestamps("a/audit/2026h2") == file.parent / "data" / "timestamps" / "a_audit_2026h2"
+    assert "tsa_roots (from the file): is missing" in lines(file, {f"{at}URL": "https://tsa.example"})[0]
+    for url in (
+        "ftp://tsa.example", "file:///etc/passwd", "tsa.example", "http://", "http:///tsr", "http://a b.example",
+        "http://u:p@tsa.example", "http://tsa.example:70000", "http://tsa.example:x", "http://[::1", "http://tsä.example",
+    ):  # fmt: skip
+        (found,) = lines(file, {f"{at}URL": url, f"{at}ROOTS": "tsa.pem"})
+        assert "tsa_url" in found
+    for minutes in ("0", "43201", "1.5", "-1"):
+        (found,) = lines(file, {f"{at}MINUTES": minutes})
+        assert "tsa_minutes" in found
+
+
 def test_the_example_is_what_init_writes():
     assert (RELAY / "relay.example.toml").read_text() == TEXT
 

@@ -129,7 +129,7 @@ def test_every_numbered_comment_has_its_step() -> None:
         "tlog.proof",
     }
     expected |= {"grant", "transfer", "origin", "onward", "recall", "node.recalls"}
-    expected |= {"record", "exhibit", "inspection"}
+    expected |= {"record", "exhibit", "inspection", "exported.stamps", "tsa"}
     expected |= {"evidence.inquiry", "evidence.outcome", "misbehaviour"}
     assert expected <= found.keys()
 

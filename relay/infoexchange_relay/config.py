@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from infoexchange import wire
 from infoexchange.cli.passphrase import asking
@@ -27,6 +28,7 @@ _PORT_MAX = 65535
 _GIB = 2**30
 _GIB_MAX = 2**20  # a pebibyte: more is a typing error
 _WITNESS_SECONDS_MAX = 3600  # an hour without a witness is an outage, not a setting
+_TSA_MINUTES_MAX = 30 * 24 * 60  # a month without a time is none
 _UNCOSIGNED_MINUTES = (1, 30 * 24 * 60)  # shorter than a round is an outage at once, longer than a month is never
 _YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
@@ -58,6 +60,9 @@ class Config:
         roots: Trust anchor: the root keys that sign the directory.
         witness_seconds: Seconds between two rounds of asking for cosignatures.
         uncosigned_minutes: Minutes that log entries may be without enough cosignatures; then nothing new is taken.
+        tsa_url: Where a time authority (RFC 3161) is asked over HTTP; empty for none.
+        tsa_roots: PEM file of the certificates under which that authority signs; needed with `tsa_url`.
+        tsa_minutes: Minutes between two timestamps, if the log has grown.
         attachments_gib: Gibibytes of attachments one party may have uploaded that no envelope names yet.
         reserve_gib: Gibibytes of the disk that attachments leave free for the log.
         reflection: Whether gRPC reflection answers.
@@ -78,6 +83,9 @@ class Config:
     passphrase_file: str = ""
     witness_seconds: int = 10  # C2SP tlog-witness suggests seconds to a minute
     uncosigned_minutes: int = 240  # X-Road's 14 400 s without a timestamp
+    tsa_url: str = ""
+    tsa_roots: str = ""
+    tsa_minutes: int = 60
     attachments_gib: int = 2052  # two of the largest
     reserve_gib: int = 1  # the log of a busy month
     reflection: bool = False
@@ -102,6 +110,10 @@ class Config:
     def max_uncosigned(self) -> timedelta:
         """`uncosigned_minutes` as a span of time."""
         return timedelta(minutes=self.uncosigned_minutes)
+
+    def timestamps(self, origin: str) -> Path:
+        """Return the folder inside `data` of a log's checkpoints with a time authority's token."""
+        return self.data / "timestamps" / origin.replace("/", "_")
 
     @property
     def quota(self) -> int:
@@ -163,6 +175,8 @@ def load(file: Path, environ: Mapping[str, str]) -> Config:
             wrong(key, "is missing, and there is no default")
     if {"data", "latch"} <= values.keys() and values["latch"].resolve().is_relative_to(values["data"].resolve()):
         wrong("latch", "must lie outside `data`, or restoring the data would put an old one in place")
+    if values.get("tsa_url") and not values.get("tsa_roots"):
+        wrong("tsa_roots", "is missing; without it nothing that the authority at `tsa_url` says can be verified")
     if problems:
         raise ConfigError(problems)
     return Config(**values)
@@ -241,8 +255,12 @@ def _check(key: str, value: Any, folder: Path) -> object:
         host, _ = parse_address(value)
         if not _is_loopback(host):
             raise ValueError(f"{host!r} is not a loopback address; metrics carry no protection of their own")
-    elif key == "passphrase_file" and value:
+    elif key in ("passphrase_file", "tsa_roots") and value:
         return str(folder / value)
+    elif key == "tsa_url" and value:
+        _check_url(value)
+    elif key == "tsa_minutes" and not 1 <= value <= _TSA_MINUTES_MAX:
+        raise ValueError(f"{value} is not 1 to {_TSA_MINUTES_MAX} minutes")
     elif key == "witness_seconds" and not 1 <= value <= _WITNESS_SECONDS_MAX:
         raise ValueError(f"{value} is not 1 to {_WITNESS_SECONDS_MAX} seconds")
     elif key == "uncosigned_minutes" and not _UNCOSIGNED_MINUTES[0] <= value <= _UNCOSIGNED_MINUTES[1]:
@@ -252,6 +270,16 @@ def _check(key: str, value: Any, folder: Path) -> object:
     elif key == "log_level" and value not in LOG_LEVELS:
         raise ValueError(f"{value!r} is none of {', '.join(LOG_LEVELS)}")
     return value
+
+
+def _check_url(text: str) -> None:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not text.isascii() or not text.isprintable():
+        raise ValueError(f"{text!r} is not a URL, such as http://timestamp.example/tsr")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("a password does not belong into settings; ask for an authority that knows this address")
+    if " " in text or parts.port == 0:  # a port that is no number raises by itself
+        raise ValueError(f"{text!r} is not a URL")
 
 
 def _is_loopback(host: str) -> bool:

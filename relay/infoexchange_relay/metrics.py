@@ -38,6 +38,12 @@ class Metrics:
             "Age of the oldest log entry that no quorum of witnesses has cosigned.",
             registry=self.registry,
         )
+        self._timestamped = Gauge(
+            f"{_PREFIX}_timestamped_entries",
+            "Entries under the newest checkpoint that a time authority has stamped since the relay started.",
+            registry=self.registry,
+        )
+        self._untimed = self._counter("timestamps_failed", "Attempts to have a checkpoint stamped that failed.")
         for reason in Reason:
             self._refused.labels(reason.word)  # shown as zero before the first
         self.know(self._peers)
@@ -79,6 +85,14 @@ class Metrics:
     def uncosigned(self, seconds: float) -> None:
         """Record the age of the oldest entry without a quorum."""
         self._uncosigned.set(seconds)
+
+    def timestamped(self, size: int) -> None:
+        """Record that a time authority has stamped a checkpoint."""
+        self._timestamped.set(size)
+
+    def timestamp_failed(self) -> None:
+        """Count an attempt that a time authority did not answer as it should."""
+        self._untimed.inc()
 
     def render(self) -> bytes:
         """Return all values in the Prometheus text format."""

@@ -21,6 +21,7 @@ from infoexchange_relay.neighbours import Neighbours
 from infoexchange_relay.opening import CHECK, Identity, opened
 from infoexchange_relay.renewal import Renewal
 from infoexchange_relay.server import Office, Server, server_credentials
+from infoexchange_relay.timestamps import Timestamps, authorities
 from infoexchange_relay.transfers import Transfers
 from infoexchange_relay.witnessing import CosigningDesk
 
@@ -80,6 +81,7 @@ async def running(config: Config) -> AsyncIterator[Relay]:
     identity = Identity.load(config)
     tls = keychain.read(config.tls_key, next_step=CHECK), identity.certificate
     witness_keys = WitnessKeys.parse(keychain.read(config.witness_keys, next_step=CHECK))
+    believed = authorities(config) if config.tsa_url else None
     async with contextlib.AsyncExitStack() as stack:
         # (1) the data, checked against the latch before anything is signed, and the directory that follows its own log
         node = await asyncio.to_thread(stack.enter_context, opened(config, identity))
@@ -109,12 +111,16 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         server = Server(office, credentials, reflect=config.reflection)
         port = await server.start(config.listen)
         stack.push_async_callback(server.stop)
-        # (5) what changes or ends while it runs, and the other nations' witnesses
+        # (5) what changes or ends while it runs, the other nations' witnesses, and a time authority
         renewal.start()
         stack.push_async_callback(renewal.close)
         stack.push_async_callback(_ended, asyncio.create_task(expiry.watch(config, node)))
         neighbours.witnessing.start()
         stack.push_async_callback(neighbours.witnessing.close)
+        if believed:
+            timestamps = Timestamps(node, config, believed, metrics)
+            timestamps.start()
+            stack.push_async_callback(timestamps.close)
         stack.callback(batching.end_bells)
         stack.push_async_callback(server.refuse)
         host, _ = parse_address(config.listen)

@@ -113,16 +113,8 @@ class Inspection:
 
     def _check_signed(self, signed: Checkpoint) -> str:
         # (3) of the log of a relay of the directory, signed by both of its keys
-        signed.verify(self._keys(signed), now=self._now)
+        signed.verify(keys_of(signed, self._standard), now=self._now)
         return f"{signed.size} entries of {signed.origin}, signed by the log"
-
-    def _keys(self, signed: Checkpoint) -> Sequence[VerifierKey]:
-        """Return the keys of the log in the newest directory that lists it under this origin, or else in the newest."""
-        relay = self._standard.relay or _relay_of(signed)
-        for directory in reversed(self._standard.directories):
-            if any(key.partition("+")[0] == signed.origin for p in directory.relays() for key in p.log_keys):
-                return log_keys(directory, relay, signed.origin)
-        return log_keys(self._standard.directories[-1], relay)
 
     def _check_witnesses(self, signed: Checkpoint) -> str:
         # (4) seen by other nations, as the auditor's own rule or the directory's demands
@@ -287,6 +279,19 @@ class _Walk:
             self._documents.note(_at(index, problem))
         except OpenQuestionError as question:
             self._documents.note(OpenQuestionError(question.reason, f"entry {index}: {question.detail}"))
+
+
+def keys_of(signed: Checkpoint, standard: Standard) -> Sequence[VerifierKey]:
+    """Return the keys of a log in the newest directory that lists it under this origin, or else in the newest.
+
+    Raises:
+        UntrustedError: As `log_keys`.
+    """
+    relay = standard.relay or _relay_of(signed)
+    for directory in reversed(standard.directories):
+        if any(key.partition("+")[0] == signed.origin for p in directory.relays() for key in p.log_keys):
+            return log_keys(directory, relay, signed.origin)
+    return log_keys(standard.directories[-1], relay)
 
 
 def history(raws: Sequence[bytes], roots: Roots) -> list[Directory]:

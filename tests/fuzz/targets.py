@@ -51,11 +51,13 @@ from infoexchange.tlog import Checkpoint, Cosignature, Note, Policy, Proof, Veri
 from infoexchange.tlog import text as tlog_text
 from infoexchange.tlog.note import Signature
 from infoexchange.transfer import Transfer
+from infoexchange.tsa import Authorities, TimeStamp
 from infoexchange.v1 import audit_pb2, content_pb2, directory_pb2, envelope_pb2, evidence_pb2
 from infoexchange.witness import WitnessKeys
 from infoexchange_relay import config
 from infoexchange_relay.cli.folder import TEMPLATE
 from messages import handling, officer_acknowledgement
+from timekeeper import FROZEN, FROZEN_AT, FROZEN_ROOT
 
 Change = Callable[[bytes, Sequence[bytes], random.Random], bytes]
 SIZE_MAX = 1 << 20  # bytes of one input
@@ -342,6 +344,10 @@ def _files(world: World, folder: Path) -> list[Target]:
         _of("revocation list", certificates.newest_list, [community.members[SENDER].crl],
             read=lambda raw: certificates.newest_list([raw], [ca.certificate])),
         _of("PEM certificates", certificates.from_pem, [certificates.to_pem(ca.certificate)]),
+        _of("TimeStamp", TimeStamp, [FROZEN], raw=lambda found: found.raw),
+        _of("TimeStamp, verified", TimeStamp, [FROZEN], raw=None,
+            read=lambda raw: TimeStamp.parse(raw).verify(b"hello", Authorities.parse(FROZEN_ROOT), now=FROZEN_AT)),
+        _of("Authorities", Authorities, [FROZEN_ROOT], raw=None),
         _of("CA certificate file", certificates.NationalCa, [certificates.to_pem(ca.certificate)],
             read=lambda raw: certificates.NationalCa.parse(ca.key_pem, raw), raw=None),
         _of("CA key file", certificates.NationalCa, [ca.key_pem],

@@ -33,6 +33,7 @@ from infoexchange.witness import WitnessKeys
 from infoexchange_relay import expiry
 from infoexchange_relay.config import Config, parse_address
 from infoexchange_relay.stores import FileLatch, open_store
+from infoexchange_relay.timestamps import authorities
 
 T = TypeVar("T")
 K = TypeVar("K", bound=NoteKeys)
@@ -106,6 +107,10 @@ class Checks:
         self._try("TLS certificate", lambda: self._certificate(directory, entry), str)
         if keys:
             self._try("audit log", lambda: self._log(keys), str)
+        if self._config.tsa_url:
+            self._try(
+                "time authority", lambda: authorities(self._config), lambda a: f"{len(a.certificates)} certificates"
+            )
         if directory:
             self._peers(directory)
             with contextlib.suppress(OSError, ExchangeError):  # a certificate that cannot be read is a finding already

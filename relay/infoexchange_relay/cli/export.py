@@ -12,7 +12,7 @@ from infoexchange.cli.output import PASSED, Output, UsageError
 from infoexchange.cli.parser import add_command
 from infoexchange.directory import Directory
 from infoexchange.errors import ExchangeError
-from infoexchange.exported import LogFolder, export_log
+from infoexchange.exported import LogFolder, Stamps, export_log
 from infoexchange.exported.folder import CHECKPOINT
 from infoexchange.home.files import in_file, missing
 from infoexchange.log import log_keys
@@ -55,12 +55,13 @@ def _run(args: argparse.Namespace, out: Output) -> int:
         # Before anything of the data is read: what comes meanwhile is not covered by it, and waits for the next run.
         base, checkpoint = _closed(store, args.log) if args.log else (store.head().base, None)
         checkpoint = checkpoint or _checkpoint(config, args.to, store)
-        done = export_log(_OneLog(store, base), args.to, checkpoint, shown=shown, progress=progress)
+        stamps = Stamps(config.timestamps(checkpoint.origin))
+        done = export_log(_OneLog(store, base), args.to, checkpoint, shown=shown, stamps=stamps, progress=progress)
     out.show(
         {"folder": str(args.to), "origin": checkpoint.origin, "size": done.size, "new": done.size - done.before}
-        | {"groups": list(shown), "files": done.files, "directories": done.directories},
+        | {"groups": list(shown), "files": done.files, "directories": done.directories, "timestamps": done.stamps},
         f"{args.to}: {done.size} entries of {checkpoint.origin}, {done.size - done.before} of them new; "
-        f"{done.files} files written, {done.directories} directory versions.",
+        f"{done.files} files written, {done.directories} directory versions, {done.stamps} timestamps.",
         f"Shown of every entry: {', '.join(shown) or 'nothing'}.",
         f"Next: infoexchange audit verify-log {args.to} --roots {config.roots}",
     )

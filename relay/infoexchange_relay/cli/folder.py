@@ -62,6 +62,16 @@ witness_seconds = 10
 # enough witnesses answer again; what waits is delivered and forwarded all the same.
 uncosigned_minutes = 240
 
+# Where a time authority (RFC 3161) stamps the checkpoints of the audit log, http or https; empty for none. Needs
+# pip install 'infoexchange[tsa]'. An authority that is slow, dead or wrong stops nothing.
+tsa_url = ""
+
+# PEM file of the certificates under which that authority signs. Needed with tsa_url.
+tsa_roots = ""
+
+# Minutes between two timestamps, if the log has grown.
+tsa_minutes = 60
+
 # GiB of attachments that one party may have uploaded and that no message names yet; they go after seven days.
 attachments_gib = 2052
 

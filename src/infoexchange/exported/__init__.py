@@ -4,6 +4,7 @@ Layout and order of reading: SPEC section Log folder. `LogFolder` reads such a f
 """
 
 from infoexchange.exported.folder import LogFolder
+from infoexchange.exported.stamps import StampedNote, Stamps, verify_stamp
 from infoexchange.exported.writing import Exported, export_log
 
-__all__ = ["Exported", "LogFolder", "export_log"]
+__all__ = ["Exported", "LogFolder", "StampedNote", "Stamps", "export_log", "verify_stamp"]

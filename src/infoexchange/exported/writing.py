@@ -18,6 +18,7 @@ from infoexchange.audit import GROUPS
 from infoexchange.directory import Directory
 from infoexchange.errors import Reason, error
 from infoexchange.exported.folder import CHECKPOINT, DIRECTORIES, LogFolder, directory_path
+from infoexchange.exported.stamps import TIMESTAMPS, Stamps
 from infoexchange.home.files import in_file, remove_leftovers, write_file
 from infoexchange.ports import Record
 from infoexchange.record import LogRecord, records_path, write_records
@@ -54,16 +55,24 @@ class Exported:
         before: Entries that were there before.
         files: Files written.
         directories: Directory versions in the folder.
+        stamps: Checkpoints in the folder with a time authority's token.
     """
 
     size: int
     before: int
     files: int
     directories: int
+    stamps: int
 
 
 def export_log(
-    source: Source, path: Path, checkpoint: Checkpoint, *, shown: Collection[str] = (), progress: Progress | None = None
+    source: Source,
+    path: Path,
+    checkpoint: Checkpoint,
+    *,
+    shown: Collection[str] = (),
+    stamps: Stamps | None = None,
+    progress: Progress | None = None,
 ) -> Exported:
     """Bring a folder to the state of a checkpoint; it may be new, or one that an earlier call has written.
 
@@ -72,6 +81,7 @@ def export_log(
         path: The folder; made when there is none.
         checkpoint: Of the source's log, verified by the caller.
         shown: Which of `audit.GROUPS` are shown of every entry, "routing" among them if any is.
+        stamps: Kept checkpoints with a time authority's token; those that the checkpoint covers go along, unjudged.
         progress: Told how far the work is.
 
     Raises:
@@ -86,18 +96,21 @@ def export_log(
         raise error(Reason.BAD_FIELD, field="groups", detail=detail)
     path.mkdir(parents=True, exist_ok=True)
     with _alone(path):
-        return _Run(source, path, checkpoint, frozenset(shown)).run(progress or (lambda done, total: None))
+        return _Run(source, path, checkpoint, frozenset(shown), stamps).run(progress or (lambda done, total: None))
 
 
 class _Run:
     """One run, which nobody else disturbs."""
 
-    def __init__(self, source: Source, path: Path, checkpoint: Checkpoint, shown: frozenset[str]) -> None:
+    def __init__(
+        self, source: Source, path: Path, checkpoint: Checkpoint, shown: frozenset[str], stamps: Stamps | None
+    ) -> None:
         self._source = source
         self._path = path
         self._checkpoint = checkpoint
         self._size = checkpoint.size
         self._shown = shown
+        self._stamps = stamps
         self._files = 0
 
     def run(self, progress: Progress) -> Exported:
@@ -117,10 +130,11 @@ class _Run:
         if self._shown:
             self._write_all_records(before)
         directories = self._write_directories()
+        stamps = self._write_stamps()
         if size > before or not (self._path / CHECKPOINT).exists() or self._says_more():
             self._write(CHECKPOINT, self._checkpoint.raw)
         self._clear()
-        return Exported(size, before, self._files, directories)
+        return Exported(size, before, self._files, directories, stamps)
 
     def _standing(self) -> int:
         """Return how many entries the folder has, once it is found to hold the beginning of this log."""
@@ -190,6 +204,19 @@ class _Run:
                 self._write(path, directory.raw)
         return len(found)
 
+    def _write_stamps(self) -> int:
+        """Add what a time authority has said since; what was said of a size once stays as it is."""
+        there = Stamps(self._path / TIMESTAMPS)
+        before = set(there.sizes())
+        for size in self._stamps.sizes() if self._stamps else ():
+            if size <= self._size and size not in before:
+                assert self._stamps
+                kept = self._stamps.read(size)
+                token, note = (str(file.relative_to(self._path)) for file in there.files(size))
+                self._write(note, kept.note)
+                self._write(token, kept.token)
+        return len(there.sizes())
+
     def _write(self, path: str, data: bytes) -> None:
         file = self._path / path
         if file.exists() and file.stat().st_size == len(data) and file.read_bytes() == data:
@@ -204,7 +231,7 @@ class _Run:
     def _clear(self) -> None:
         """Remove partial files that this checkpoint does not need, also those that an interrupted run has left."""
         kept = set(self._edge())
-        for top in ("tile", "records", DIRECTORIES):
+        for top in ("tile", "records", DIRECTORIES, TIMESTAMPS):
             for folder, _, names in os.walk(self._path / top, topdown=False):
                 for name in names:  # what a process that was killed left while it wrote
                     if name.startswith("."):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infoexchange.cli.anchor import Anchor
+from infoexchange.cli.audit.stamps import StampInspection
 from infoexchange.cli.audit.verifying import inspect_folder
 
 if TYPE_CHECKING:
@@ -24,12 +25,13 @@ _RECORDS_PER_CALL = 256  # one file of records
 class JudgedLog:
     """An exported log with what was found of it. Whatever it holds, reading it raises nothing: findings tell."""
 
-    def __init__(self, path: Path, anchor: Anchor, out: Output) -> None:
-        """Hash the whole log and every record of it again.
+    def __init__(self, path: Path, anchor: Anchor, out: Output, tsa_roots: Path | None = None) -> None:
+        """Hash the whole log and every record of it again, and its timestamps if `tsa_roots` names whom to believe.
 
         Raises:
-            UnavailableError: There is no log in the folder.
+            UnavailableError: There is no log in the folder, or as `StampInspection`.
             MalformedError: Its checkpoint is none.
+            UntrustedError: As `StampInspection`.
         """
         from infoexchange.exported import LogFolder
         from infoexchange.home.files import in_file
@@ -40,7 +42,8 @@ class JudgedLog:
             self.checkpoint: Checkpoint = Checkpoint.parse(self._folder.checkpoint())
         self.relay = self.checkpoint.origin.partition("/")[0]
         with out.progress(f"Hashing the log of {self.relay} again") as progress:
-            report = inspect_folder(self._folder, anchor.roots, anchor.own, progress=progress)
+            stamps = StampInspection(self._folder, tsa_roots) if tsa_roots else None
+            report = inspect_folder(self._folder, anchor.roots, anchor.own, stamps=stamps, progress=progress)
         self.checks: tuple[Check, ...] = report.checks
         self._anchor = anchor
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from infoexchange.cli.anchor import Anchor, add_anchor
 from infoexchange.cli.audit.folders import JudgedLog
+from infoexchange.cli.audit.stamps import add_tsa_roots
 from infoexchange.cli.output import Output, UsageError
 from infoexchange.cli.parser import Subparsers, add_command
 
@@ -30,6 +31,7 @@ def register(group: Subparsers) -> None:
     )
     report.add_argument("log", metavar="DIR", type=Path, help="folder that `infoexchange-relay export` wrote")
     add_anchor(report, "folder")
+    add_tsa_roots(report)
     when = "day or time, in UTC unless it says otherwise; a day counts from its first moment"
     report.add_argument("--from", dest="start", metavar="TIME", help=f"entries logged at this time or later: {when}")
     report.add_argument("--to", dest="end", metavar="TIME", help="entries logged before this time")
@@ -42,7 +44,8 @@ def _report(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.cli.pages.account import as_data, tables
 
     period = _period(args.start, args.end)
-    account = account_of(JudgedLog(args.log, Anchor.of(args), out), period, out, args.nation.lower())
+    log = JudgedLog(args.log, Anchor.of(args), out, args.tsa_roots)
+    account = account_of(log, period, out, args.nation.lower())
     said = f"{account.report.verdict.word}  {args.log}"
     if args.html:
         write_page(args.html, account, _commands(args))
@@ -89,6 +92,8 @@ def _commands(args: argparse.Namespace) -> list[str]:
     common = [str(args.log), "--roots", str(args.roots)]
     if args.directory:
         common += ["--directory", str(args.directory)]
+    if args.tsa_roots:
+        common += ["--tsa-roots", str(args.tsa_roots)]
     asked = {"--from": args.start, "--to": args.end, "--nation": args.nation}
     options = [word for name, value in asked.items() if value for word in (name, value)]
     words = (["verify-log", *common], ["report", *common, *options])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infoexchange.cli.anchor import Anchor
+from infoexchange.cli.audit.stamps import StampInspection, add_tsa_roots
 from infoexchange.cli.evidence import findings
 from infoexchange.cli.output import Output, UsageError
 from infoexchange.cli.parser import Subparsers, add_command
@@ -36,6 +37,7 @@ def register(group: Subparsers) -> None:
     verify.add_argument("--directory", metavar="FILE", type=Path, help="for a folder: this directory, not its own copy")
     verify.add_argument("--home", metavar="HOME", type=Path, help="for a relay: folder of the agency that asks")
     verify.add_argument("--policy", metavar="FILE", type=Path, help="who must have cosigned, as C2SP tlog-policy says")
+    add_tsa_roots(verify, "for a folder: ")
     add_passphrase(verify, pin=True)
 
 
@@ -48,28 +50,43 @@ def _verify(args: argparse.Namespace, out: Output) -> int:
         with in_file(args.policy):
             policy = Policy.parse(read_file(args.policy, next_step="Check the path."))
     if Path(args.log).is_dir():
-        report = _folder(args, policy, out)
+        return _show(args, *_folder(args, policy, out), out)
     elif "/" in args.log or "." not in args.log:
         raise UsageError(f"there is no folder {args.log}, and no relay has such a name")
     else:
-        report = _relay(args, policy, out)
+        return _show(args, _relay(args, policy, out), None, out)
+
+
+def _show(args: argparse.Namespace, report: Report, stamps: StampInspection | None, out: Output) -> int:
     checks = [
         {"name": c.name, "verdict": c.verdict.word, "reason": c.reason, "detail": c.detail} for c in report.checks
     ]
     data = {"log": args.log, "verdict": report.verdict.word, "checks": checks}
+    if stamps:
+        data["timestamps"] = stamps.data()
     out.show(data, findings(report), f"{report.verdict.word}  {args.log}")
     code: int = report.verdict.value
     return code
 
 
-def _folder(args: argparse.Namespace, policy: Policy | None, out: Output) -> Report:
+def _folder(args: argparse.Namespace, policy: Policy | None, out: Output) -> tuple[Report, StampInspection]:
     from infoexchange.exported import LogFolder
 
     if args.roots is None or args.home is not None:
         raise UsageError("for a folder name the trust anchor, with --roots FILE, and no --home")
     anchor = Anchor.of(args)
+    folder = LogFolder(args.log)
+    stamps = StampInspection(folder, args.tsa_roots)
     with out.progress("Hashing the log again") as progress:
-        return inspect_folder(LogFolder(args.log), anchor.roots, anchor.own, policy=policy, progress=progress)
+        report = inspect_folder(
+            folder, anchor.roots, anchor.own, policy=policy, stamps=stamps if stamps.judged else None, progress=progress
+        )
+    if stamps.sizes and not stamps.judged:
+        out.warn(
+            f"{len(stamps.sizes)} timestamps were not judged: name the certificates of their time authorities "
+            "with --tsa-roots FILE"
+        )
+    return report, stamps
 
 
 def inspect_folder(
@@ -78,6 +95,7 @@ def inspect_folder(
     own: Directory | None = None,
     *,
     policy: Policy | None = None,
+    stamps: StampInspection | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Return the findings on an exported log; reads the clock only to refuse signatures from the future.
@@ -87,6 +105,7 @@ def inspect_folder(
         roots: Trust anchor.
         own: A directory verified under it, to be used instead of the folder's newest.
         policy: Who must have cosigned; without it the directory says.
+        stamps: The folder's timestamps, if the auditor wants them judged.
         progress: Told how far the work is.
     """
     from infoexchange.inspection import Inspection, Standard
@@ -103,8 +122,12 @@ def inspect_folder(
     first = Examination()
     if not first.check("directory", who_is_who):
         return first.report()
-    inspection = Inspection(folder, Standard(directories=found, policy=policy), now=datetime.now(UTC), files=folder)
-    return Report((*first.report().checks, *inspection.report(progress).checks))
+    standard, now = Standard(directories=found, policy=policy), datetime.now(UTC)
+    checks = Inspection(folder, standard, now=now, files=folder).report(progress).checks
+    last = Examination()
+    if stamps:
+        last.check("timestamps", lambda: stamps.check(standard, now))
+    return Report((*first.report().checks, *checks, *last.report().checks))
 
 
 def _directories(folder: LogFolder, roots: Roots, own: Directory | None) -> Sequence[Directory]:
@@ -142,8 +165,9 @@ def _relay(args: argparse.Namespace, policy: Policy | None, out: Output) -> Repo
     from infoexchange.inspection import Inspection, Standard
     from infoexchange.transport import visit
 
-    if args.home is None or args.roots is not None or args.directory is not None:
-        raise UsageError("to ask a relay name the agency's folder, with --home, and neither --roots nor --directory")
+    if args.home is None or args.roots is not None or args.directory is not None or args.tsa_roots is not None:
+        detail = "to ask a relay name the agency's folder, with --home, and none of --roots, --directory, --tsa-roots"
+        raise UsageError(detail)
     home = opened(args, out)
     standard = Standard(directories=[home.directory], relay=args.log, policy=policy)
     with visit(home, args.log) as relay, out.progress("Hashing the log again") as progress:
