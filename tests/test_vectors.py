@@ -75,8 +75,8 @@ def test_every_step_is_passed_by_one_and_refused_by_another() -> None:
     assert {(name, number) for name, number in steps if furthest[name] < number} <= NOT_REFUSING
 
 
-# What is read from a folder, compares several logs or messages, or is judged with keys that are no part of it needs more
-# than a file; its own tests pass and refuse every step.
+# What is read from a folder, compares several logs or messages, or is judged with keys that are no part of it needs
+# more than a file; its own tests pass and refuse every step.
 TESTED_ELSEWHERE = {"Closing a log", "Continuity", "Log folder", "Misbehaviour", "Reconciliation", "Timestamps"}
 # Steps that refuse nothing that comes from outside.
 NOT_REFUSING = {
