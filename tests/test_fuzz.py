@@ -102,7 +102,8 @@ NAMES = (
     "PEM certificates", "CA certificate file", "CA key file", "TLS key file",
     "signing request", "STIX bundle", "table of attacks",
     "message as JSON", "code list", "Attestation", "Approval", "statement, of an approval", "Disclosure",
-    "Disclosure, verified", "LogRecord", "RecordsPruned", "bundle of records",
+    "Disclosure, verified", "LogRecord", "RecordsPruned", "bundle of records", "Submission", "HTTP request head",
+    "HTTP reply",
 )  # fmt: skip
 
 

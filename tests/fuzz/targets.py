@@ -17,6 +17,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 import forked
+import submitted
 from fuzz import changing, key_files, mending
 from fuzz.world import RECIPIENT, SENDER, World
 from infoexchange import catalogue, certificates, delivery, hsm, wire
@@ -47,10 +48,12 @@ from infoexchange.recall import RecallOrder
 from infoexchange.receipt import Receipt
 from infoexchange.record import LogRecord, parse_records, write_records
 from infoexchange.statement import parse_statement
+from infoexchange.submission import Submission
 from infoexchange.tlog import Checkpoint, Cosignature, Note, Policy, Proof, VerifierKey, tiles
 from infoexchange.tlog import text as tlog_text
 from infoexchange.tlog.note import Signature
 from infoexchange.transfer import Transfer
+from infoexchange.transport.http_witness import RequestHead, parse_reply
 from infoexchange.v1 import audit_pb2, content_pb2, directory_pb2, envelope_pb2, evidence_pb2
 from infoexchange.witness import WitnessKeys
 from infoexchange_relay import config
@@ -264,6 +267,10 @@ def _log(world: World) -> list[Target]:
         lined("Checkpoint", Checkpoint, notes),
         lined("Proof", Proof, [proof.raw for proof in proofs]),
         lined("Misbehaviour", Misbehaviour, forked.samples()),
+        lined("Submission", Submission, submitted.submissions(notes[:4])),
+        lined("HTTP request head", RequestHead, submitted.HEADS),
+        lined("HTTP reply", parse_reply, submitted.replies(cosigned),
+              read=lambda raw: parse_reply(raw).answer(Submission.make(0, [], notes[0]))),
         lined("Policy", Policy, [*world.policies, b"# nobody\nquorum none\n"]),
         lined("VerifierKey", VerifierKey, keys, read=lambda raw: VerifierKey.parse(_decoded(raw)),
               raw=lambda key: str(key).encode()),

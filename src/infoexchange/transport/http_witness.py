@@ -55,15 +55,12 @@ class HttpWitness:
         submission = Submission.make(old_size, proof, raw)
         try:
             async with asyncio.timeout(self._seconds):
-                reply = _reply_in(await self._exchange(submission.raw))
+                received = await self._exchange(submission.raw)
         except TimeoutError:
-            detail = f"no whole answer within {self._seconds:.0f} seconds"
-            raise error(Reason.UNAVAILABLE, field=self.url, detail=detail) from None
-        except (OSError, http.client.HTTPException, ValueError) as problem:
-            # Whatever it was, nothing is known about what was sent.
-            detail = f"no HTTP answer ({type(problem).__name__})"
-            raise error(Reason.UNAVAILABLE, field=self.url, detail=detail) from None
-        return reply.answer(submission)
+            raise _unavailable(self.url, f"no whole answer within {self._seconds:.0f} seconds") from None
+        except (OSError, ValueError) as problem:  # of a name that is none, the last
+            raise _unavailable(self.url, f"cannot be reached ({type(problem).__name__})") from None
+        return parse_reply(received).answer(submission)
 
     async def _exchange(self, body: bytes) -> bytes:
         """Send one request and return all that comes until the other side closes."""
@@ -79,7 +76,7 @@ class HttpWitness:
             while piece := await reader.read(_PIECE):
                 received += piece
                 if len(received) > _REPLY_SIZE_MAX:
-                    raise http.client.HTTPException("too long")
+                    raise _unavailable(self.url, f"an answer of more than {_REPLY_SIZE_MAX} bytes")
             return bytes(received)
         finally:
             writer.transport.abort()
@@ -95,11 +92,22 @@ class _Received:
         return io.BytesIO(self._raw)
 
 
-def _reply_in(raw: bytes) -> Reply:
-    """Return the reply in a whole HTTP response; lengths, chunks and interim answers are the standard library's."""
-    with http.client.HTTPResponse(cast(socket.socket, _Received(raw)), method="POST") as response:
-        response.begin()
-        return Reply(response.status, response.read(), response.headers.get("Content-Type", ""))
+def parse_reply(raw: bytes) -> Reply:
+    """Return the reply in a whole HTTP response; lengths, chunks and interim answers are the standard library's work.
+
+    Raises:
+        UnavailableError: `UNAVAILABLE` for anything else: nothing is known then about what was sent.
+    """
+    try:
+        with http.client.HTTPResponse(cast(socket.socket, _Received(raw)), method="POST") as response:
+            response.begin()
+            return Reply(response.status, response.read(), response.headers.get("Content-Type", ""))
+    except (OSError, http.client.HTTPException, ValueError) as problem:
+        raise _unavailable("reply", f"no HTTP answer ({type(problem).__name__})") from None
+
+
+def _unavailable(where: str, detail: str) -> ExchangeError:
+    return error(Reason.UNAVAILABLE, field=where, detail=detail)
 
 
 # The answering half
@@ -186,19 +194,33 @@ class HttpEndpoint:
 
 
 @dataclass(frozen=True)
-class _Head:
+class RequestHead:
+    """Request line and headers.
+
+    Attributes:
+        method: As written.
+        path: With its query, if there is one.
+        length: Bytes of the body.
+        waits: Whether the client sends the body only when it is told to.
+    """
+
     method: str
     path: str
     length: int
     waits: bool
 
     @classmethod
-    def parse(cls, raw: bytes) -> _Head:
-        """Return request line and headers, which end in a blank line; only what cannot be misread is taken."""
+    def parse(cls, raw: bytes) -> RequestHead:
+        """Return what stands before the body, blank line included; only what cannot be misread is taken.
+
+        Raises:
+            MalformedError: `MALFORMED`, or as `parse_decimal` for the length.
+            RefusedError: `TOO_LARGE` for a longer body than a submission has.
+        """
         first, *lines = raw.removesuffix(b"\r\n\r\n").split(b"\r\n")
         request = _REQUEST.fullmatch(first)
         headers = [_HEADER.fullmatch(line) for line in lines]
-        if not request or not all(headers):
+        if not raw.endswith(b"\r\n\r\n") or not request or not all(headers):
             raise _malformed("not a request line and headers")
         lengths, waits = [b"0"], False
         for name, value in ((header[1].lower(), header[2].rstrip(b" \t")) for header in headers if header):
@@ -224,7 +246,7 @@ class _Request:
 
 async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> _Request:
     try:
-        head = _Head.parse(await reader.readuntil(b"\r\n\r\n"))
+        head = RequestHead.parse(await reader.readuntil(b"\r\n\r\n"))
         if head.waits and head.length:
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         return _Request(head.method, head.path, await reader.readexactly(head.length))
