@@ -52,6 +52,13 @@ class ForeignWitness:
     url: str
     keys: tuple[VerifierKey, ...]
 
+    @property
+    def address(self) -> str:
+        """The `host:port` behind the URL."""
+        parts = urlsplit(self.url)
+        host = f"[{parts.hostname}]" if ":" in str(parts.hostname) else parts.hostname
+        return f"{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
