@@ -191,10 +191,10 @@ class CosigningDesk:
 
     def _show(self, checkpoint: Checkpoint, lines: bytes) -> None:
         """Keep a checkpoint with the log's own lines and ours: whoever brought it may have put others into it."""
-        keys = log_keys(self._node.directory, checkpoint.origin.partition("/")[0])
-        own = [line for line in checkpoint.note.signatures if (line.name, line.key_id) in index_keys(keys)]
-        cosigned = [line.signature for line in Cosignature.parse_all(lines)]
         try:
+            keys = index_keys(log_keys(self._node.directory, checkpoint.origin.partition("/")[0]))
+            own = [line for line in checkpoint.note.signatures if (line.name, line.key_id) in keys]
+            cosigned = [line.signature for line in Cosignature.parse_all(lines)]
             shown = checkpoint.only_signatures([*own, *cosigned])
             write_file(self._folder / f"{name_of(checkpoint.origin)}{_SHOWN_SUFFIX}", shown.raw)
         except (OSError, ExchangeError) as problem:  # what is remembered stands in the latch, whatever is shown

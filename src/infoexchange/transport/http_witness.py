@@ -32,6 +32,7 @@ _REPLY_SIZE_MAX = NOTE_SIZE_MAX + 64 * 1024  # as many lines as a note may have,
 _READ_SECONDS = 10.0  # for a whole request: the largest is a third of a megabyte
 _SEND_SECONDS = 10.0  # for a whole reply, and for the rest of a request that nobody reads
 _CONNECTIONS_MAX = 32  # at once, each with a request in memory; logs come every ten seconds, for a moment
+_AT_ONCE = 2  # of them before the witness: it takes one call at a time, and its threads are needed elsewhere
 _PIECE = 64 * 1024
 _REQUEST = re.compile(rb"([A-Z]{1,16}) (/[!-~]*) HTTP/1\.([01])")
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t -~\x80-\xff]*)")
@@ -132,6 +133,7 @@ class HttpEndpoint:
         self._on_bug = on_bug
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
+        self._turn = asyncio.Semaphore(_AT_ONCE)
 
     async def start(self, host: str, port: int) -> int:
         """Listen in the running loop, and return the port.
@@ -177,7 +179,8 @@ class HttpEndpoint:
         except ExchangeError as problem:
             return Reply.refusing(problem)
         try:
-            return await self._answer(request)
+            async with self._turn:
+                return await self._answer(request)
         except ExchangeError as problem:
             return Reply.refusing(problem)
         except Exception as bug:  # noqa: BLE001  one request must not end the others; its text may hold bytes
