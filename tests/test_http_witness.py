@@ -8,11 +8,19 @@ import contextlib
 import hashlib
 import http.client
 import socket
+import ssl
 import threading
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from conftest import AGENCIES
 from infoexchange.errors import ExchangeError, Reason
@@ -21,7 +29,7 @@ from infoexchange.node import Node
 from infoexchange.submission import SUBMISSION_SIZE_MAX, believed
 from infoexchange.testing import Exchange
 from infoexchange.tlog import Checkpoint, merkle
-from infoexchange.transport import http_witness
+from infoexchange.transport import http_witness, utc_now
 from infoexchange.transport.http_witness import HttpEndpoint, HttpWitness
 from infoexchange.witness import Answer
 from infoexchange_relay.witnessing import CosigningDesk
@@ -309,3 +317,66 @@ def test_a_witness_that_is_not_there_or_says_nothing(place: Place, monkeypatch: 
         with pytest.raises(ExchangeError) as caught:
             place.do(HttpWitness(url, timeout=PATIENT).add_checkpoint(0, [], note(5)))
         assert caught.value.reason is Reason.UNAVAILABLE
+
+
+def test_over_tls_only_a_trusted_certificate_of_that_host_will_do(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = tmp_path / "ca.pem", tmp_path / "leaf.pem"
+    certified(*files)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files[1])
+
+    async def answering(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\n\n")
+        writer.write(b"HTTP/1.1 409 Conflict\r\nContent-Type: text/x.tlog.size\r\nContent-Length: 2\r\n\r\n7\n")
+        writer.close()
+
+    server = place.do(asyncio.start_server(answering, "127.0.0.1", 0, ssl=context))
+    port = server.sockets[0].getsockname()[1]
+
+    def asked(host: str) -> Answer:
+        return place.do(HttpWitness(f"https://{host}:{port}/any", timeout=PATIENT).add_checkpoint(0, [], note(5)))
+
+    monkeypatch.setenv("SSL_CERT_FILE", str(files[0]))
+    assert asked("127.0.0.1") == Answer(7)
+    for host, anchor in (("localhost", files[0]), ("127.0.0.1", tmp_path / "none.pem")):
+        monkeypatch.setenv("SSL_CERT_FILE", str(anchor))
+        monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "none"))
+        with pytest.raises(ExchangeError) as caught:
+            asked(host)
+        assert caught.value.reason is Reason.UNAVAILABLE
+    place.loop.call_soon_threadsafe(server.close)
+
+
+def certified(ca_file: Path, leaf_file: Path) -> None:
+    """Write a CA, and a certificate for 127.0.0.1 with its key, as the public web has them."""
+    now, keys = utc_now(), [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+    ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "CA")])
+    usage = dict.fromkeys(
+        (
+            "content_commitment",
+            "key_encipherment",
+            "data_encipherment",
+            "key_agreement",
+            "encipher_only",
+            "decipher_only",
+        ),
+        False,
+    )
+    made = []
+    for key, name, is_ca in ((keys[0], ca_name, True), (keys[1], x509.Name([]), False)):
+        builder = x509.CertificateBuilder(ca_name, name, key.public_key(), x509.random_serial_number())
+        builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+        for extension, critical in (
+            (x509.BasicConstraints(ca=is_ca, path_length=None), True),
+            (x509.KeyUsage(digital_signature=not is_ca, key_cert_sign=is_ca, crl_sign=is_ca, **usage), True),
+            (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
+            (x509.AuthorityKeyIdentifier.from_issuer_public_key(keys[0].public_key()), False),
+            (x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), not is_ca),
+        ):
+            builder = builder.add_extension(extension, critical)
+        made.append(builder.sign(keys[0], hashes.SHA256()).public_bytes(Encoding.PEM))
+    secret = keys[1].private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    ca_file.write_bytes(made[0])
+    leaf_file.write_bytes(made[1] + secret)
