@@ -80,6 +80,7 @@ class Place:
 
     def close(self) -> None:
         self.do(self.endpoint.stop())
+        until(lambda: len(self.loop._selector.get_map()) == 1)  # its own pipe: every connection has ended
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join()
         self.loop.close()
