@@ -192,7 +192,7 @@ class CosigningDesk:
     def _show(self, checkpoint: Checkpoint, lines: bytes) -> None:
         """Keep a checkpoint with the log's own lines and ours: whoever brought it may have put others into it."""
         try:
-            keys = index_keys(log_keys(self._node.directory, checkpoint.origin.partition("/")[0]))
+            keys = index_keys(log_keys(self._node.directory, checkpoint.origin.partition("/")[0], checkpoint.origin))
             own = [line for line in checkpoint.note.signatures if (line.name, line.key_id) in keys]
             cosigned = [line.signature for line in Cosignature.parse_all(lines)]
             shown = checkpoint.only_signatures([*own, *cosigned])
