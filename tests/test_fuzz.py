@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives import serialization
 import infoexchange
 import infoexchange_relay
 from fuzz.judge import FindingError, SlowError, judge
-from fuzz.targets import SIZE_MAX, Target, all_targets
+from fuzz.target import SIZE_MAX, Target
+from fuzz.targets import all_targets
 from fuzz.world import World
 from infoexchange import certificates
 from infoexchange.certificates import NationalCa
@@ -103,7 +104,8 @@ NAMES = (
     "TLS key file",
     "signing request", "STIX bundle", "table of attacks",
     "message as JSON", "code list", "Attestation", "Approval", "statement, of an approval", "Disclosure",
-    "Disclosure, verified", "LogRecord", "RecordsPruned", "bundle of records",
+    "Disclosure, verified", "LogRecord", "RecordsPruned", "bundle of records", "Submission", "HTTP request head",
+    "HTTP reply",
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import forked
 import shown
+import submitted
 from conftest import RECIPIENT, SECOND, SENDER
 from infoexchange.acknowledgement import Acknowledgement
 from infoexchange.approval import Approval
@@ -177,6 +178,7 @@ def _text(exchange: Exchange, evidence: Evidence) -> dict[str, Format]:
     return {
         "Note": Format(Note.parse, tuple(notes)),
         "Checkpoint": Format(Checkpoint.parse, tuple(notes)),
+        "Submission": Format(submitted.Submission.parse, submitted.submissions(notes)),
         "Proof": Format(Proof.parse, tuple(proof.raw for proof in proofs)),
         "Policy": Format(Policy.parse, (*policies, b"# nobody\nquorum none\n")),
         "VerifierKey": Format(_key, tuple(keys), raw=lambda key: str(key).encode()),
@@ -210,7 +212,7 @@ PROTOBUF = (
 )  # fmt: skip
 TEXT = ("Note", "Checkpoint", "Proof", "Policy", "VerifierKey", "Signature", "Cosignature", "Misbehaviour")
 SIGNED = ("Manifest", "KeyBundle", "Grant", "Acknowledgement", "Attestation", "Approval", "Directory")
-EVERY = (*PROTOBUF, *TEXT, *KEY_FILES)
+EVERY = (*PROTOBUF, *TEXT, "Submission", *KEY_FILES)
 
 
 def holds(one: Format, name: str, raw: bytes) -> bool:

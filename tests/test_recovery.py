@@ -33,7 +33,7 @@ TH = "relay.th.example"
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(renewal, "_LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(witnessing, "_RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(witnessing, "RETRY_SECONDS", 0.1)
 
 
 @pytest.fixture

@@ -13,6 +13,9 @@ import pytest
 import structlog
 
 from infoexchange.errors import Reason
+from infoexchange.log import LogKeys
+from infoexchange.testing.clock import START
+from infoexchange.witness import WitnessKeys
 from infoexchange_relay import logs
 from infoexchange_relay.cli.folder import DEFAULT_LISTEN, TEMPLATE
 from infoexchange_relay.config import Config, ConfigError, load, parse_address
@@ -104,6 +107,75 @@ def test_everything_wrong_is_said_at_once_with_its_source(file):
         "roots: is missing",
     ):
         assert any(str(file) in line and words in line for line in found), words
+
+
+KEYS = [str(key) for key in WitnessKeys.make("witness.example.org").verifier_keys]
+OTHER = str(WitnessKeys.make("other.example.org").verifier_keys[0])
+LOG_KEY = str(LogKeys.make("relay.th.example", now=START).verifier_keys[0])
+
+
+def foreign(url: object, keys: object, more: str = "") -> str:
+    return f"[[witness.foreign]]\nurl = {json.dumps(url)}\nkeys = {json.dumps(keys)}\n{more}\n"
+
+
+def test_witnesses_over_http_are_off_unless_they_are_named(file):
+    assert (load(file, {}).witness_listen, load(file, {}).witness_foreign) == ("", ())
+    without = TEXT.replace('witness_listen = ""\n', "")
+    tables = foreign("https://witness.example.org/a/", KEYS) + foreign("http://[::1]:8080", [OTHER])
+    file.write_text(f'{without}[witness]\nlisten = "127.0.0.1:0"\n{tables}')
+    config = load(file, {"INFOEXCHANGE_RELAY__WITNESS_SECONDS": "7"})
+    assert (config.witness_listen, config.witness_seconds) == ("127.0.0.1:0", 7)
+    one, two = config.witness_foreign
+    assert (one.url, [str(key) for key in one.keys]) == ("https://witness.example.org/a", KEYS)
+    assert (one.address, two.url, two.address) == ("witness.example.org:443", "http://[::1]:8080", "[::1]:8080")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[witness]\nlisten = "127.0.0.1:0"\n', "witness_listen (from the file): stands twice"),
+        ('[witness]\nfolder = "x"\n', "witness_folder (from the file): no such setting"),
+        ("[witness]\nforeign = 1\n", "is no list of tables"),
+        ("[witness]\nforeign = [1]\n", "is no list of tables"),
+        (foreign("https://a.example", []), "has not 1 to 4 keys"),
+        (foreign("https://a.example", KEYS * 3), "has not 1 to 4 keys"),
+        (foreign("https://a.example", [1]), "has not 1 to 4 keys"),
+        (foreign("https://a.example", KEYS * 2), "one key stands twice"),
+        (foreign("https://a.example", KEYS[:1]) + foreign("https://b.example", KEYS), "one key stands twice"),
+        (foreign("https://a.example", KEYS) + foreign("https://a.example/", [OTHER]), "one `url`"),
+        (foreign("https://a.example", [KEYS[0][:-4]]), "is none"),
+        (foreign("https://a.example", [LOG_KEY]), "is not a witness's"),
+        (foreign("https://a.example", KEYS, "key = 1"), "and nothing else"),
+        (foreign(1, KEYS), "each has a `url`"),
+        (foreign("https://a.example", "x"), "each has a `url`"),
+        ("".join(foreign(f"https://a{n}.example", [str(WitnessKeys.make(f"a{n}.example").verifier_keys[0])])
+                 for n in range(9)), "9 are more than 8"),
+    ],
+    ids=range(16),
+)  # fmt: skip
+def test_foreign_witnesses_that_are_none(file, text, words):
+    file.write_text(TEXT + text)
+    (found,) = lines(file)
+    assert words in found
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "a.example", "ftp://a.example", "https://", "https://a.example:x", "https://a.example:0", "http://a:65536",
+     "https://user@a.example", "https://a.example?x", "https://a.example#x", "https://a.example/ x", "http://[::1",
+     "https://a.example/\u00e9", "https://a.example/\\", "https://a.example/\t"],
+)  # fmt: skip
+def test_what_is_no_address_of_a_foreign_witness(file, url):
+    file.write_text(TEXT + foreign(url, KEYS))
+    (found,) = lines(file)
+    assert "witness_foreign (from the file): " in found
+
+
+def test_foreign_witnesses_stand_in_the_file_only(file):
+    (found,) = lines(file, {"INFOEXCHANGE_RELAY__WITNESS_FOREIGN": "https://a.example"})
+    assert "[[witness.foreign]] in the file" in found
+    (found,) = lines(file, {"INFOEXCHANGE_RELAY__WITNESS_LISTEN": "8080"})
+    assert "host:port" in found
 
 
 @pytest.mark.parametrize("latch", ["data", "data/latch", "latch/../data/x"])

@@ -21,6 +21,8 @@ from infoexchange import wire
 from infoexchange.cli.passphrase import asking
 from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.home import Keychain
+from infoexchange.tlog import VerifierKey
+from infoexchange.tlog.cosignature import WITNESS_TYPES
 
 ENVIRONMENT_PREFIX = "INFOEXCHANGE_RELAY__"
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -30,6 +32,8 @@ _GIB_MAX = 2**20  # a pebibyte: more is a typing error
 _WITNESS_SECONDS_MAX = 3600  # an hour without a witness is an outage, not a setting
 _TSA_MINUTES_MAX = 30 * 24 * 60  # a month without a time is none
 _UNCOSIGNED_MINUTES = (1, 30 * 24 * 60)  # shorter than a round is an outage at once, longer than a month is never
+_FOREIGN_MAX, _FOREIGN_KEYS_MAX = 8, 4  # beside two lines of each of fifteen nations they fit into one note
+_TABLE = "witness"  # `listen` in this table is the setting `witness_listen`
 _YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
@@ -40,6 +44,21 @@ class ConfigError(Exception):
         """Keep the problems."""
         self.problems = tuple(problems)
         super().__init__("; ".join(map(str, problems)))
+
+
+@dataclass(frozen=True)
+class ForeignWitness:
+    """A witness outside the community: the prefix of its URL, and the keys that its lines are verified with."""
+
+    url: str
+    keys: tuple[VerifierKey, ...]
+
+    @property
+    def address(self) -> str:
+        """The `host:port` behind the URL."""
+        parts = urlsplit(self.url)
+        host = f"[{parts.hostname}]" if ":" in str(parts.hostname) else parts.hostname
+        return f"{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +78,8 @@ class Config:
         directory: Signed directory.
         roots: Trust anchor: the root keys that sign the directory.
         witness_seconds: Seconds between two rounds of asking for cosignatures.
+        witness_listen: `host:port` where the witness answers anybody over HTTP (C2SP tlog-witness); empty for none.
+        witness_foreign: Witnesses outside the community that are asked for cosignatures too, over HTTP.
         uncosigned_minutes: Minutes that log entries may be without enough cosignatures; then nothing new is taken.
         tsa_url: Where a time authority (RFC 3161) is asked over HTTP; empty for none.
         tsa_roots: PEM file of the certificates under which that authority signs; needed with `tsa_url`.
@@ -82,6 +103,8 @@ class Config:
     roots: Path
     passphrase_file: str = ""
     witness_seconds: int = 10  # C2SP tlog-witness suggests seconds to a minute
+    witness_listen: str = ""
+    witness_foreign: tuple[ForeignWitness, ...] = ()
     uncosigned_minutes: int = 240  # X-Road's 14 400 s without a timestamp
     tsa_url: str = ""
     tsa_roots: str = ""
@@ -153,7 +176,12 @@ def load(file: Path, environ: Mapping[str, str]) -> Config:
         source = f" (from {given[key][1]})" if key in given else ""
         problems.append(_bad(f"{file}: {key}{source}", detail))
 
-    given: dict[str, tuple[object, str]] = {key: (value, "the file") for key, value in _read(file).items()}
+    settings = _read(file)
+    table = settings.pop(_TABLE) if isinstance(settings.get(_TABLE), dict) else {}
+    both = {f"{_TABLE}_{key}": value for key, value in table.items()}
+    given: dict[str, tuple[object, str]] = {key: (value, "the file") for key, value in (settings | both).items()}
+    for key in sorted(settings.keys() & both.keys()):
+        wrong(key, f"stands twice, once in the table [{_TABLE}]")
     for variable, text in environ.items():
         if variable.startswith(ENVIRONMENT_PREFIX):
             given[variable.removeprefix(ENVIRONMENT_PREFIX).lower()] = (text, variable)
@@ -239,7 +267,49 @@ def _number(value: object, folder: Path) -> int:
     return int(text)
 
 
-_KINDS: dict[str, Callable[[object, Path], object]] = {"str": _text, "Path": _path, "bool": _flag, "int": _number}
+def _foreign(value: object, folder: Path) -> tuple[ForeignWitness, ...]:
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        raise ValueError(f"is no list of tables; write [[{_TABLE}.foreign]] in the file, with `url` and `keys`")
+    found = tuple(_foreign_witness(one) for one in value)
+    if len(found) > _FOREIGN_MAX:
+        raise ValueError(f"{len(found)} are more than {_FOREIGN_MAX}")
+    urls, publics = [one.url for one in found], [key.public for one in found for key in one.keys]
+    if len(set(urls)) < len(urls) or len(set(publics)) < len(publics):
+        raise ValueError("one `url` or one key stands twice")
+    return found
+
+
+def _foreign_witness(table: Mapping[str, object]) -> ForeignWitness:
+    url, keys = table.get("url"), table.get("keys")
+    if set(table) != {"url", "keys"} or not isinstance(url, str) or not isinstance(keys, list):
+        raise ValueError("each has a `url`, a list `keys` and nothing else")
+    if not 1 <= len(keys) <= _FOREIGN_KEYS_MAX or not all(isinstance(key, str) for key in keys):
+        raise ValueError(f"{url!r} has not 1 to {_FOREIGN_KEYS_MAX} keys in quotes")
+    try:
+        parsed = tuple(VerifierKey.parse(key) for key in keys)
+    except ExchangeError as problem:
+        raise ValueError(f"a key of {url!r} is none: {problem.detail}") from None
+    if any(key.type not in WITNESS_TYPES for key in parsed):
+        raise ValueError(f"a key of {url!r} is not a witness's")
+    return ForeignWitness(_url(url), parsed)
+
+
+def _url(text: str) -> str:
+    """Return the prefix of a witness's URLs, or raise `ValueError`; its parts are used as they are, never encoded."""
+    parts = urlsplit(text)  # raises for brackets that do not match; the port is looked at when it is asked for
+    plain = text.isascii() and text.isprintable() and not set(text) & set(" ?#@\\")
+    if parts.scheme not in ("http", "https") or not parts.hostname or not plain or parts.port == 0:
+        raise ValueError(f"{text!r} is not a URL such as https://witness.example.org or http://host:port/prefix")
+    return text.rstrip("/")
+
+
+_KINDS: dict[str, Callable[[object, Path], object]] = {
+    "str": _text,
+    "Path": _path,
+    "bool": _flag,
+    "int": _number,
+    "tuple[ForeignWitness, ...]": _foreign,
+}
 
 
 def _check(key: str, value: Any, folder: Path) -> object:
@@ -249,7 +319,7 @@ def _check(key: str, value: Any, folder: Path) -> object:
             wire.check_name(value, field=key)
         except ExchangeError as problem:
             raise ValueError(problem.detail) from None
-    elif key == "listen":
+    elif key == "listen" or (key == "witness_listen" and value):
         parse_address(value)
     elif key == "metrics_listen" and value:
         host, _ = parse_address(value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from infoexchange.node import Node
 from infoexchange.ports import ClosedLog
 from infoexchange.quorum import policy_for
 from infoexchange.tlog import Checkpoint
+from infoexchange.tlog.note import Signature
 from infoexchange_relay.metrics import Metrics
 
 # Implementation constants
@@ -31,6 +34,9 @@ class Cosigned:
         self._file = file
         self._metrics = metrics
         self._said = False
+        self._lock = threading.Lock()  # both of the following come from threads of their own
+        self._newest: Checkpoint | None = None
+        self._further: dict[str, tuple[bytes, Sequence[Signature]]] = {}
 
     def resume(self) -> None:
         """Go on from the checkpoint that was kept; what does not hold any more is replaced by the next one.
@@ -52,15 +58,65 @@ class Cosigned:
         Raises:
             OSError: It is in use, but could not be kept.
         """
+        with self._lock:
+            if checkpoint.origin != self._node.ledger.origin:
+                met = self._is_met(checkpoint)
+                if met:
+                    self._node.ledger.closed_cosigned(checkpoint)
+                return met
+            if not self._is_ahead_of(checkpoint):
+                self._newest = checkpoint
+            return self._settle(checkpoint)
+
+    def add(self, witness: str, checkpoint: Checkpoint, lines: Sequence[Signature]) -> None:
+        """Show verified lines of a foreign witness too, for as long as they are about the newest checkpoint.
+
+        Args:
+            witness: Whose lines of before these replace.
+            checkpoint: What they are about.
+            lines: One for each of its keys.
+
+        Raises:
+            OSError: As `take`.
+        """
+        with self._lock:
+            if checkpoint.origin != self._node.ledger.origin or self._is_ahead_of(checkpoint):
+                return
+            self._further[witness] = checkpoint.note.text, lines
+            newest = self._newest
+            if newest is None or newest.note.text != checkpoint.note.text:
+                newest = checkpoint  # the round of the other relays is still under way, or there are none
+            self._settle(newest)
+
+    def _is_ahead_of(self, checkpoint: Checkpoint) -> bool:
+        newest = self._newest
+        return newest is not None and newest.origin == checkpoint.origin and newest.size > checkpoint.size
+
+    def _settle(self, checkpoint: Checkpoint) -> bool:
+        """Use a checkpoint with the lines of foreign witnesses where the directory's rule is met."""
+        further = self._with_further(checkpoint)
+        met = [one for one in (checkpoint, further) if self._is_met(one)]
+        if not met:
+            return False  # receipts stay under the log's own signatures
+        if checkpoint.size >= self._node.ledger.cosigned_size:
+            # Foreign lines go into receipts only where the rule counts them: a receipt has to stay small enough to
+            # travel in the Origin of what is passed on.
+            self._node.ledger.witnessed(met[0], met[-1])
+            write_file(self._file, met[-1].raw)
+        return True
+
+    def _with_further(self, checkpoint: Checkpoint) -> Checkpoint:
+        lines = [line for text, lines in self._further.values() if text == checkpoint.note.text for line in lines]
+        try:
+            return checkpoint.with_signatures(lines) if lines else checkpoint
+        except ExchangeError:
+            return checkpoint  # more than a note holds: the other relays' lines matter more
+
+    def _is_met(self, checkpoint: Checkpoint) -> bool:
         try:
             self._check(checkpoint)
         except ExchangeError:
-            return False  # receipts stay under the log's own signatures
-        if checkpoint.origin != self._node.ledger.origin:
-            self._node.ledger.closed_cosigned(checkpoint)
-            return True
-        self._node.ledger.witnessed(checkpoint)
-        write_file(self._file, checkpoint.raw)
+            return False
         return True
 
     def open_logs(self) -> list[ClosedLog]:

@@ -11,11 +11,13 @@ import structlog
 
 from infoexchange.errors import Reason, error
 from infoexchange.node import Node
+from infoexchange.transport.http_witness import HttpEndpoint
 from infoexchange.witness import WitnessKeys
 from infoexchange_relay import expiry, logs, recovery
 from infoexchange_relay.batching import Batching
 from infoexchange_relay.config import Config, parse_address
 from infoexchange_relay.cosigned import Cosigned
+from infoexchange_relay.foreign import Foreign
 from infoexchange_relay.metrics import Metrics
 from infoexchange_relay.neighbours import Neighbours
 from infoexchange_relay.opening import CHECK, Identity, opened
@@ -60,14 +62,18 @@ class Relay:
         address: Where it listens.
         stopped: Set when its log takes nothing more.
         look_now: Looks for a newer directory in its file.
+        witness_address: Where its witness answers over HTTP; empty for nowhere.
     """
 
-    def __init__(self, node: Node, address: str, stopped: asyncio.Event, look_now: Callable[[], None]) -> None:
+    def __init__(
+        self, node: Node, address: str, stopped: asyncio.Event, look_now: Callable[[], None], witness_address: str
+    ) -> None:
         """Hold what others ask for."""
         self.node = node
         self.address = address
         self.stopped = stopped
         self.look_now = look_now
+        self.witness_address = witness_address
 
 
 @contextlib.asynccontextmanager
@@ -106,12 +112,13 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         if config.metrics_listen:
             _export(batching.metrics, config.metrics_listen)
         credentials = server_credentials(lambda: node.directory, *tls)
-        cosigning = CosigningDesk(witness_keys, node, config.witnessed)
+        cosigning = CosigningDesk(witness_keys, node, config.witnessed, shows=bool(config.witness_listen))
         office = Office(batching, neighbours.peers, renewal, transfers, cosigning)
         server = Server(office, credentials, reflect=config.reflection)
         port = await server.start(config.listen)
         stack.push_async_callback(server.stop)
-        # (5) what changes or ends while it runs, the other nations' witnesses, and a time authority
+        witness_address = await stack.enter_async_context(_witness_over_http(config, cosigning))
+        # (5) what changes or ends while it runs, all who cosign, and a time authority
         renewal.start()
         stack.push_async_callback(renewal.close)
         stack.push_async_callback(_ended, asyncio.create_task(expiry.watch(config, node)))
@@ -121,11 +128,42 @@ async def running(config: Config) -> AsyncIterator[Relay]:
             timestamps = Timestamps(node, config, believed, metrics)
             timestamps.start()
             stack.push_async_callback(timestamps.close)
+        foreign = Foreign(node, config.witness_foreign, cosigned, seconds=config.witness_seconds)
+        foreign.start()
+        stack.push_async_callback(foreign.close)
         stack.callback(batching.end_bells)
         stack.push_async_callback(server.refuse)
-        host, _ = parse_address(config.listen)
-        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        yield Relay(node, address, batching.stopped, renewal.look_now)
+        yield Relay(node, _address(config.listen, port), batching.stopped, renewal.look_now, witness_address)
+
+
+@contextlib.asynccontextmanager
+async def _witness_over_http(config: Config, cosigning: CosigningDesk) -> AsyncIterator[str]:
+    """Answer logs and monitors over HTTP where the operator wants that; give the address, or nothing."""
+    if not config.witness_listen:
+        yield ""
+        return
+    endpoint = HttpEndpoint(cosigning.add_submission, cosigning.shown, _on_bug)
+    try:
+        port = await endpoint.start(*parse_address(config.witness_listen))
+    except OSError as problem:
+        next_step = "Stop the program that listens there, or set another `witness_listen`."
+        raise _not_listening(config.witness_listen, problem, next_step) from None
+    address = _address(config.witness_listen, port)
+    _log.info("witness_ready", address=address)
+    try:
+        yield address
+    finally:
+        await endpoint.stop()
+
+
+def _on_bug(bug: Exception) -> None:
+    _log.error("witness_call_failed", reason=type(bug).__name__)  # its text may hold bytes of a request
+
+
+def _address(listen: str, port: int) -> str:
+    """Return what was asked for, with the port that was found."""
+    host, _ = parse_address(listen)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _export(metrics: Metrics, listen: str) -> None:
@@ -133,9 +171,13 @@ def _export(metrics: Metrics, listen: str) -> None:
     try:
         metrics.export(listen)
     except OSError as problem:
-        detail = problem.strerror or "cannot listen there"
         next_step = "Stop the program that listens there, or set another `metrics_listen`."
-        raise error(Reason.UNAVAILABLE, field=listen, detail=detail, next_step=next_step) from None
+        raise _not_listening(listen, problem, next_step) from None
+
+
+def _not_listening(listen: str, problem: OSError, next_step: str) -> Exception:
+    detail = problem.strerror or "cannot listen there"
+    return error(Reason.UNAVAILABLE, field=listen, detail=detail, next_step=next_step)
 
 
 @contextlib.contextmanager

@@ -11,26 +11,29 @@ import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
 import structlog
 
 from infoexchange.errors import ExchangeError, Reason, error
+from infoexchange.home.files import write_file
 from infoexchange.listing import Party, Role
+from infoexchange.log import log_keys
 from infoexchange.node import Node
 from infoexchange.ports import ClosedLog
+from infoexchange.submission import Submission, name_of
 from infoexchange.tlog import Checkpoint, Cosignature, VerifierKey
-from infoexchange.tlog.note import Signature
+from infoexchange.tlog.note import Signature, index_keys
 from infoexchange.witness import Answer, Cosigner, WitnessKeys
 from infoexchange_relay.cosigned import Cosigned
 from infoexchange_relay.stores import FileLatch
 
 # Implementation constants
-_REFRESH_SECONDS = 60.0  # an unchanged checkpoint is cosigned again this often, to show that the log stands still
+REFRESH_SECONDS = 60.0  # an unchanged checkpoint is cosigned again this often, to show that the log stands still
 _WITNESSES_MAX = 64  # threads, each made when it is first needed: a region has fewer relays
-_RETRY_SECONDS = 5.0  # between two attempts while a witness is missing
+RETRY_SECONDS = 5.0  # between two attempts while a witness is missing
+_SHOWN_SUFFIX = ".cosigned"  # beside the latch of the same log
 
 _log = structlog.get_logger()
 
@@ -87,7 +90,7 @@ class Witnessing:
                     _log.error("witnessing_failed", reason=type(bug).__name__)
                     complete = False
                 self._cosigned.look()
-                done, due = note, loop.time() + (_REFRESH_SECONDS if complete else _RETRY_SECONDS)
+                done, due = note, loop.time() + (REFRESH_SECONDS if complete else RETRY_SECONDS)
             await asyncio.sleep(self._seconds)
 
     async def _round(self, checkpoint: Checkpoint, log: ClosedLog | None = None) -> bool:
@@ -140,11 +143,12 @@ class Witnessing:
 class CosigningDesk:
     """Cosigns other relays' checkpoints: one memory file for each log, one call at a time."""
 
-    def __init__(self, keys: WitnessKeys, node: Node, folder: Path) -> None:
-        """Keep the last checkpoint of each log below `folder`."""
+    def __init__(self, keys: WitnessKeys, node: Node, folder: Path, *, shows: bool = False) -> None:
+        """Keep the last checkpoint of each log below `folder`; with `shows` also what `shown` gives."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._node = node
         self._folder = folder
+        self._shows = shows
         self._lock = threading.Lock()
         self._latches: dict[str, FileLatch] = {}
         self._cosigner = Cosigner(keys, lambda: node.directory, self._latch, clock=node.clock)
@@ -153,7 +157,7 @@ class CosigningDesk:
         # Kept, because a latch that met an I/O error must go on refusing. An origin may hold characters that no file
         # name may; its digest never does.
         if origin not in self._latches:
-            self._latches[origin] = FileLatch(self._folder / sha256(origin.encode()).hexdigest())
+            self._latches[origin] = FileLatch(self._folder / name_of(origin))
         return self._latches[origin]
 
     async def add_checkpoint(self, caller: Party, old_size: int, proof: Sequence[bytes], raw: bytes) -> Answer:
@@ -165,13 +169,42 @@ class CosigningDesk:
         """Tell any party what a log last had cosigned here."""
         return await asyncio.to_thread(self._read, origin)
 
+    async def add_submission(self, submission: Submission) -> Answer:
+        """Answer whoever brings a checkpoint over HTTP: that its log has signed it is all that counts."""
+        raw = submission.checkpoint.raw
+        return await asyncio.to_thread(partial(self._add, submission.old_size, submission.proof, raw))
+
+    async def shown(self, name: str) -> bytes:
+        """Return what was last cosigned here of the log with a name as `submission.name_of`; nothing if nothing was."""
+        return await asyncio.to_thread(self._shown, name)
+
     def _read(self, origin: str) -> bytes:
         with self._lock:
             return self._cosigner.remembered(origin)
 
     def _add(self, old_size: int, proof: Sequence[bytes], raw: bytes) -> Answer:
         with self._lock:
-            return self._cosigner.add_checkpoint(old_size, proof, raw)
+            answer = self._cosigner.add_checkpoint(old_size, proof, raw)
+            if answer.lines and self._shows:
+                self._show(Checkpoint.parse(raw), answer.lines)
+            return answer
+
+    def _show(self, checkpoint: Checkpoint, lines: bytes) -> None:
+        """Keep a checkpoint with the log's own lines and ours: whoever brought it may have put others into it."""
+        try:
+            keys = index_keys(log_keys(self._node.directory, checkpoint.origin.partition("/")[0], checkpoint.origin))
+            own = [line for line in checkpoint.note.signatures if (line.name, line.key_id) in keys]
+            cosigned = [line.signature for line in Cosignature.parse_all(lines)]
+            shown = checkpoint.only_signatures([*own, *cosigned])
+            write_file(self._folder / f"{name_of(checkpoint.origin)}{_SHOWN_SUFFIX}", shown.raw)
+        except (OSError, ExchangeError) as problem:  # what is remembered stands in the latch, whatever is shown
+            _log.warning("cosigned_not_shown", peer=checkpoint.origin, reason=type(problem).__name__)
+
+    def _shown(self, name: str) -> bytes:
+        try:
+            return (self._folder / f"{name}{_SHOWN_SUFFIX}").read_bytes()
+        except FileNotFoundError:
+            return b""
 
 
 def _check_relay(caller: Party, raw: bytes) -> None:

@@ -36,6 +36,7 @@ class Ledger:
         self._signed: Checkpoint | None = None
         self._witnessed: Checkpoint | None = None
         self._closed: tuple[ClosedLog, ...] = ()
+        self._shown: Checkpoint | None = None
 
     @property
     def size(self) -> int:
@@ -68,8 +69,8 @@ class Ledger:
 
     def published(self) -> bytes:
         """Return the newest signed checkpoint, with its cosignatures once there are enough of them."""
-        witnessed = self._witnessed
-        return witnessed.raw if witnessed and witnessed.size == self.size else self.checkpoint()
+        shown = self._shown
+        return shown.raw if shown and shown.size == self.size else self.checkpoint()
 
     def load(self) -> None:
         """Check that data and latch fit together; nothing is changed.
@@ -186,10 +187,14 @@ class Ledger:
 
     def cosigned(self) -> bytes:
         """Return the newest checkpoint with enough cosignatures; nothing where there is none yet."""
-        return self._witnessed.raw if self._witnessed else b""
+        return self._shown.raw if self._shown else b""
 
-    def witnessed(self, checkpoint: Checkpoint) -> None:
+    def witnessed(self, checkpoint: Checkpoint, shown: Checkpoint | None = None) -> None:
         """Use a checkpoint of this log, with enough cosignatures, for receipts from now on.
+
+        Args:
+            checkpoint: Goes into every receipt.
+            shown: The same with more lines, for whoever asks for the checkpoint itself; without it the same.
 
         Raises:
             UnavailableError: `LOG_STOPPED` when the data does not hold what was cosigned: it is not this log's.
@@ -198,6 +203,7 @@ class Ledger:
             raise _stopped(f"witnesses have cosigned {checkpoint.size} entries that the data does not hold")
         if self._witnessed is None or checkpoint.size >= self._witnessed.size:
             self._witnessed = checkpoint
+            self._shown = shown or checkpoint
 
     def closed_cosigned(self, checkpoint: Checkpoint) -> None:
         """Use the last checkpoint of a closed log with more cosignatures from now on; raises as `Store.append`."""

@@ -132,7 +132,8 @@ def fuzz(name: str, seconds: int) -> None:
 
     with atheris.instrument_imports(include=list(_INSTRUMENTED)):
         from fuzz.judge import SECONDS_MAX, SlowError, judge
-        from fuzz.targets import SIZE_MAX, all_targets
+        from fuzz.target import SIZE_MAX
+        from fuzz.targets import all_targets
         from fuzz.world import World
     target, folder = all_targets(World.make(), place_of(name) / "files")[name], place_of(name)
     shutil.rmtree(folder / "seeds", ignore_errors=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shown
-from fuzz.targets import Target, _message
+from fuzz.target import Target, message_of
 from fuzz.world import SENDER, World
 from infoexchange.approval import Approval
 from infoexchange.attestation import Attestation
@@ -18,11 +18,11 @@ def targets(world: World) -> list[Target]:
     approvals, disclosures = shown.approvals(exchange), shown.disclosures(exchange)
     sender = exchange.community.members[SENDER].bundle
     return [
-        _message("Attestation", Attestation, dsse, shown.attestations(exchange)),
-        _message("Approval", Approval, dsse, approvals),
-        _message("statement, of an approval", parse_statement, dsse, approvals),
-        _message("Disclosure", Disclosure, disclosure_pb2.Disclosure, disclosures),
-        _message(
+        message_of("Attestation", Attestation, dsse, shown.attestations(exchange)),
+        message_of("Approval", Approval, dsse, approvals),
+        message_of("statement, of an approval", parse_statement, dsse, approvals),
+        message_of("Disclosure", Disclosure, disclosure_pb2.Disclosure, disclosures),
+        message_of(
             "Disclosure, verified",
             Disclosure,
             disclosure_pb2.Disclosure,

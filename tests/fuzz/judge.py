@@ -6,7 +6,7 @@ import resource
 import time
 from dataclasses import dataclass
 
-from fuzz.targets import Target
+from fuzz.target import Target
 
 SECONDS_MAX = 1.0  # of the processor, for one input of at most 1 MiB
 MEMORY_MAX = 256 << 20  # bytes the process may grow by

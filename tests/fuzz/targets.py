@@ -8,16 +8,16 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from google.protobuf.message import DecodeError
 
 import forked
+import submitted
 from fuzz import changing, key_files, mending
+from fuzz.target import Target, message_of, of, qualified
 from fuzz.world import RECIPIENT, SENDER, World
 from infoexchange import catalogue, certificates, delivery, hsm, wire
 from infoexchange.acknowledgement import Acknowledgement
@@ -47,10 +47,12 @@ from infoexchange.recall import RecallOrder
 from infoexchange.receipt import Receipt
 from infoexchange.record import LogRecord, parse_records, write_records
 from infoexchange.statement import parse_statement
+from infoexchange.submission import Submission
 from infoexchange.tlog import Checkpoint, Cosignature, Note, Policy, Proof, VerifierKey, tiles
 from infoexchange.tlog import text as tlog_text
 from infoexchange.tlog.note import Signature
 from infoexchange.transfer import Transfer
+from infoexchange.transport.http_witness import RequestHead, parse_reply
 from infoexchange.tsa import Authorities, TimeStamp
 from infoexchange.v1 import audit_pb2, content_pb2, directory_pb2, envelope_pb2, evidence_pb2
 from infoexchange.witness import WitnessKeys
@@ -58,61 +60,6 @@ from infoexchange_relay import config
 from infoexchange_relay.cli.folder import TEMPLATE
 from messages import handling, officer_acknowledgement
 from timekeeper import FROZEN, FROZEN_AT, FROZEN_ROOT
-
-Change = Callable[[bytes, Sequence[bytes], random.Random], bytes]
-SIZE_MAX = 1 << 20  # bytes of one input
-
-
-@dataclass(frozen=True)
-class Target:
-    """A reader of bytes.
-
-    Attributes:
-        name: What it reads.
-        covers: Names of the functions it exercises.
-        read: The reader; returns an object or raises.
-        seeds: Real bytes.
-        change: How to spoil what they mean; without it only the bytes themselves are.
-        mend: What is done to spoilt bytes so that the reader's first check lets them through.
-        allowed: What it may raise.
-        raw: The bytes of what was read, where they must be those that came in.
-    """
-
-    name: str
-    covers: tuple[str, ...]
-    read: Callable[[bytes], Any]
-    seeds: tuple[bytes, ...]
-    change: Change | None = None
-    mend: changing.Mend | None = None
-    allowed: tuple[type[Exception], ...] = (ExchangeError,)
-    raw: Callable[[Any], bytes] | None = None
-
-    def changed(self, raw: bytes, rng: random.Random) -> bytes:
-        """Return spoilt bytes of at most `SIZE_MAX`."""
-        if self.change is None or rng.random() < 0.3:
-            made = changing.plain(raw, self.seeds, rng)
-        else:
-            made = self.change(raw, self.seeds, rng)
-        if self.mend is not None and rng.random() < 0.8:
-            made = self.mend(made)
-        return made[:SIZE_MAX]
-
-
-def qualified(reader: Callable[..., Any]) -> str:
-    """Return the name of a function as the code has it."""
-    return f"{reader.__module__}.{reader.__qualname__}"
-
-
-def _of(name: str, reader: Any, seeds: Iterable[bytes], **how: Any) -> Target:
-    """Return the target of a class or function that reads bytes."""
-    parse = getattr(reader, "parse", reader)
-    how.setdefault("raw", (lambda found: found.raw) if hasattr(reader, "raw") else None)
-    return Target(name, (qualified(parse),), how.pop("read", parse), tuple(seeds), **how)
-
-
-def _message(name: str, reader: Any, kind: Any, seeds: Iterable[bytes], **how: Any) -> Target:
-    """Return the target of a class whose bytes are a protobuf message."""
-    return _of(name, reader, seeds, change=changing.fields(kind), **how)
 
 
 def _transfer(raw: bytes) -> Any:
@@ -192,36 +139,36 @@ def _protobuf(world: World) -> list[Target]:
         wire.canonical(Transfer.of(m).to_wire()) for m in envelopes if len(m.wraps) == 1 or not m.header.blind
     ]
     return [
-        _message("Envelope", Envelope, e.Envelope, [m.raw for m in envelopes]),
-        _message("Manifest", Manifest, e.Dsse, manifests),
-        _message("Dsse", Dsse, e.Dsse, manifests, read=dsse),
-        _message("Header", Header, e.Header, [m.header.raw for m in envelopes]),
-        _message("Wrap", Wrap, e.RecipientWrap, wraps),
-        _message("Content", Content, content_pb2.Content, [c.raw for c in world.contents],
+        message_of("Envelope", Envelope, e.Envelope, [m.raw for m in envelopes]),
+        message_of("Manifest", Manifest, e.Dsse, manifests),
+        message_of("Dsse", Dsse, e.Dsse, manifests, read=dsse),
+        message_of("Header", Header, e.Header, [m.header.raw for m in envelopes]),
+        message_of("Wrap", Wrap, e.RecipientWrap, wraps),
+        message_of("Content", Content, content_pb2.Content, [c.raw for c in world.contents],
                  mend=mending.lenient(mending.repadded)),
-        _message("KeyBundle", KeyBundle, e.Dsse, bundles),
-        _message("Listing", Listing, directory_pb2.Directory, payload, raw=lambda found: found.payload),
-        _message("Roots", Roots, directory_pb2.Roots, [world.exchange.community.roots.raw, world.roots.raw]),
-        _message(
+        message_of("KeyBundle", KeyBundle, e.Dsse, bundles),
+        message_of("Listing", Listing, directory_pb2.Directory, payload, raw=lambda found: found.payload),
+        message_of("Roots", Roots, directory_pb2.Roots, [world.exchange.community.roots.raw, world.roots.raw]),
+        message_of(
             "Directory", Directory, e.Dsse, [directory.raw], mend=resigned,
             read=functools.partial(Directory.parse, roots=world.roots),
         ),
-        _message("Acknowledgement", Acknowledgement, e.Dsse, statements),
-        _message("RecallOrder", RecallOrder, e.Dsse, [world.order.raw]),
-        _message("statement", parse_statement, e.Dsse, [*statements, world.order.raw]),
-        _message("Grant", Grant, e.Dsse, [world.onward.grant.raw]),
-        _message("Origin", Origin, content_pb2.Origin, origins, mend=mending.lenient(mending.regranted)),
-        _message("Transfer", Transfer, evidence_pb2.Transfer, transfers, read=_transfer, raw=None,
+        message_of("Acknowledgement", Acknowledgement, e.Dsse, statements),
+        message_of("RecallOrder", RecallOrder, e.Dsse, [world.order.raw]),
+        message_of("statement", parse_statement, e.Dsse, [*statements, world.order.raw]),
+        message_of("Grant", Grant, e.Dsse, [world.onward.grant.raw]),
+        message_of("Origin", Origin, content_pb2.Origin, origins, mend=mending.lenient(mending.regranted)),
+        message_of("Transfer", Transfer, evidence_pb2.Transfer, transfers, read=_transfer, raw=None,
                  allowed=(ExchangeError, DecodeError)),
-        _message("Routing", Routing, audit_pb2.AuditRouting, routings),
-        _message("Subject", Subject, audit_pb2.AuditMessage, subjects),
-        _message("Receipt", Receipt, audit_pb2.Receipt, receipts, mend=mending.lenient(mending.recommitted)),
-        _message("LogRecord", LogRecord, audit_pb2.LogRecord, _records(world)),
-        _message("RecordsPruned", RecordsPruned, audit_pb2.RecordsPruned, [_PRUNED.raw]),
-        _message("Evidence", Evidence, evidence_pb2.Evidence, [v.raw for v in world.evidence],
+        message_of("Routing", Routing, audit_pb2.AuditRouting, routings),
+        message_of("Subject", Subject, audit_pb2.AuditMessage, subjects),
+        message_of("Receipt", Receipt, audit_pb2.Receipt, receipts, mend=mending.lenient(mending.recommitted)),
+        message_of("LogRecord", LogRecord, audit_pb2.LogRecord, _records(world)),
+        message_of("RecordsPruned", RecordsPruned, audit_pb2.RecordsPruned, [_PRUNED.raw]),
+        message_of("Evidence", Evidence, evidence_pb2.Evidence, [v.raw for v in world.evidence],
                  mend=mending.lenient(mending.renamed)),
-        _message("canonical form", wire.parse, e.Header, [m.header.raw for m in envelopes], read=header),
-        _of("records", wire.top_level_records, [c.payload for c in world.contents],
+        message_of("canonical form", wire.parse, e.Header, [m.header.raw for m in envelopes], read=header),
+        of("records", wire.top_level_records, [c.payload for c in world.contents],
             read=lambda raw: list(itertools.islice(wire.top_level_records(raw), RECORDS_MAX + 1))),
     ]  # fmt: skip
 
@@ -259,13 +206,17 @@ def _log(world: World) -> list[Target]:
     base64 = [line.rsplit(b" ", 1)[1].strip() for line in signatures] + [b"", b"AA==", b"AAA="]
 
     def lined(name: str, reader: Any, seeds: Iterable[bytes], **how: Any) -> Target:
-        return _of(name, reader, seeds, change=changing.lines, **how)
+        return of(name, reader, seeds, change=changing.lines, **how)
 
     return [
         lined("Note", Note, notes),
         lined("Checkpoint", Checkpoint, notes),
         lined("Proof", Proof, [proof.raw for proof in proofs]),
         lined("Misbehaviour", Misbehaviour, forked.samples()),
+        lined("Submission", Submission, submitted.submissions(notes[:4])),
+        lined("HTTP request head", RequestHead, submitted.HEADS),
+        lined("HTTP reply", parse_reply, submitted.replies(cosigned),
+              read=lambda raw: parse_reply(raw).answer(Submission.make(0, [], notes[0]))),
         lined("Policy", Policy, [*world.policies, b"# nobody\nquorum none\n"]),
         lined("VerifierKey", VerifierKey, keys, read=lambda raw: VerifierKey.parse(_decoded(raw)),
               raw=lambda key: str(key).encode()),
@@ -276,15 +227,15 @@ def _log(world: World) -> list[Target]:
               raw=lambda tile: tile.path.encode()),
         lined("tile path", tiles.parse_tile_path, map(str.encode, paths),
               read=lambda raw: tiles.parse_tile_path(_decoded(raw))),
-        _of("tile", tiles.parse_tile, [bytes(96)], read=lambda raw: tiles.parse_tile(raw, 3)),
-        _of("entries", tiles.parse_entries, entries, read=lambda raw: tiles.parse_entries(raw, 3)),
-        _of("bundle of records", parse_records, [write_records([b"one", b"", b"x" * 300])],
+        of("tile", tiles.parse_tile, [bytes(96)], read=lambda raw: tiles.parse_tile(raw, 3)),
+        of("entries", tiles.parse_entries, entries, read=lambda raw: tiles.parse_entries(raw, 3)),
+        of("bundle of records", parse_records, [write_records([b"one", b"", b"x" * 300])],
             read=lambda raw: parse_records(raw, 3), raw=write_records),
-        _of("decimal", tlog_text.parse_decimal, [b"0", b"9223372036854775807", b"42"],
+        of("decimal", tlog_text.parse_decimal, [b"0", b"9223372036854775807", b"42"],
             read=lambda raw: tlog_text.parse_decimal(raw, field="number"), raw=lambda number: b"%d" % number),
-        _of("base64", tlog_text.parse_base64, base64, raw=tlog_text.write_base64,
+        of("base64", tlog_text.parse_base64, base64, raw=tlog_text.write_base64,
             read=lambda raw: tlog_text.parse_base64(raw, field="base64")),
-        _of("hash", tlog_text.parse_hash, [tlog_text.write_base64(bytes(range(32)))], raw=tlog_text.write_base64,
+        of("hash", tlog_text.parse_hash, [tlog_text.write_base64(bytes(range(32)))], raw=tlog_text.write_base64,
             read=lambda raw: tlog_text.parse_hash(raw, field="hash")),
         lined("lines", tlog_text.parse_lines, notes, read=lambda raw: tlog_text.parse_lines(raw, field="lines")),
     ]  # fmt: skip
@@ -315,12 +266,12 @@ def _files(world: World, folder: Path) -> list[Target]:
     }
 
     def treed(name: str, reader: Any, seeds: Iterable[bytes], **how: Any) -> Target:
-        return _of(name, reader, seeds, change=changing.tree, raw=None, **how)
+        return of(name, reader, seeds, change=changing.tree, raw=None, **how)
 
     return [
         treed("Identity", Identity, [identity.raw for identity in world.identities]),
         treed("sealed file", SealedFile, [key_files.sealed(world)], read=key_files.unsealed),
-        _of("token URI", hsm.Place, [b"pkcs11:token=a%20b;object=c?module-path=/d.so"], change=changing.lines,
+        of("token URI", hsm.Place, [b"pkcs11:token=a%20b;object=c?module-path=/d.so"], change=changing.lines,
             read=lambda raw: hsm.Place.parse(_decoded(raw))),
         treed("CA register", Register, [key_files.register(world)], read=lambda raw: Register.parse(raw, folder)),
         treed("LogKeys", LogKeys, [keys.raw for keys in community.log_keys.values()]),
@@ -333,28 +284,28 @@ def _files(world: World, folder: Path) -> list[Target]:
         treed("relay registration", draft.parse_draft, [named["th/registration.json"]],
               read=_in_file(lambda file: drafted(file.parent.parent / "draft.json"), folder / "registration",
                             "th/registration.json", {**named, "draft.json": template.encode()})),
-        _of("relay configuration", config.load, [settings], change=changing.lines, allowed=(config.ConfigError,),
+        of("relay configuration", config.load, [settings], change=changing.lines, allowed=(config.ConfigError,),
             read=_in_file(lambda file: config.load(file, {}), folder, "relay.toml", {"relay.toml": b""})),
-        _of("relay address", config.parse_address, [b"127.0.0.1:7443", b"[::1]:0"], allowed=(ValueError,),
+        of("relay address", config.parse_address, [b"127.0.0.1:7443", b"[::1]:0"], allowed=(ValueError,),
             read=lambda raw: config.parse_address(_decoded(raw))),
-        _of("certificate", certificates.load, community.members[SENDER].certificates,
+        of("certificate", certificates.load, community.members[SENDER].certificates,
             read=lambda raw: certificates.name_of(certificates.load(raw))),
-        _of("leaf certificate", certificates.verify_leaf, community.members[SENDER].certificates,
+        of("leaf certificate", certificates.verify_leaf, community.members[SENDER].certificates,
             read=lambda raw: certificates.verify_leaf(raw, (ca.certificate,), world.now)),
-        _of("revocation list", certificates.newest_list, [community.members[SENDER].crl],
+        of("revocation list", certificates.newest_list, [community.members[SENDER].crl],
             read=lambda raw: certificates.newest_list([raw], [ca.certificate])),
-        _of("PEM certificates", certificates.from_pem, [certificates.to_pem(ca.certificate)]),
-        _of("TimeStamp", TimeStamp, [FROZEN], raw=lambda found: found.raw),
-        _of("TimeStamp, verified", TimeStamp, [FROZEN], raw=None,
+        of("PEM certificates", certificates.from_pem, [certificates.to_pem(ca.certificate)]),
+        of("TimeStamp", TimeStamp, [FROZEN], raw=lambda found: found.raw),
+        of("TimeStamp, verified", TimeStamp, [FROZEN], raw=None,
             read=lambda raw: TimeStamp.parse(raw).verify(b"hello", Authorities.parse(FROZEN_ROOT), now=FROZEN_AT)),
-        _of("Authorities", Authorities, [FROZEN_ROOT], raw=None),
-        _of("CA certificate file", certificates.NationalCa, [certificates.to_pem(ca.certificate)],
+        of("Authorities", Authorities, [FROZEN_ROOT], raw=None),
+        of("CA certificate file", certificates.NationalCa, [certificates.to_pem(ca.certificate)],
             read=lambda raw: certificates.NationalCa.parse(ca.key_pem, raw), raw=None),
-        _of("CA key file", certificates.NationalCa, [ca.key_pem],
+        of("CA key file", certificates.NationalCa, [ca.key_pem],
             read=lambda raw: certificates.NationalCa.parse(raw, certificates.to_pem(ca.certificate)), raw=None),
-        _of("TLS key file", certificates.tls_request, [certificates.tls_key()],
+        of("TLS key file", certificates.tls_request, [certificates.tls_key()],
             read=lambda raw: certificates.tls_request(SENDER, raw)),
-        _of("signing request", certificates.NationalCa.issue, _requests(world),
+        of("signing request", certificates.NationalCa.issue, _requests(world),
             read=lambda raw: ca.issue(raw, now=world.now)),
     ]  # fmt: skip
 
@@ -374,12 +325,12 @@ def _foreign(world: World) -> list[Target]:
         return text.from_json(schema, _decoded(raw))
 
     return [
-        _of("STIX bundle", stix.read, [examples.read("indicators.stix.json")], change=changing.tree,
+        of("STIX bundle", stix.read, [examples.read("indicators.stix.json")], change=changing.tree,
             read=functools.partial(_bridged, stix, world)),
-        _of("table of attacks", tables.read, [examples.read("piracy.csv")], change=changing.lines,
+        of("table of attacks", tables.read, [examples.read("piracy.csv")], change=changing.lines,
             read=functools.partial(_bridged, tables, world)),
-        _of("message as JSON", text.from_json, [json.dumps(written).encode()], change=changing.tree, read=message),
-        _of("code list", codes.parse, [listed], change=changing.lines,
+        of("message as JSON", text.from_json, [json.dumps(written).encode()], change=changing.tree, read=message),
+        of("code list", codes.parse, [listed], change=changing.lines,
             read=lambda raw: codes.parse(_decoded(raw).splitlines())),
     ]  # fmt: skip
 

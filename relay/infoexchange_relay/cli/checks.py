@@ -231,10 +231,12 @@ class Checks:
 
     def _peers(self, directory: Directory) -> None:
         peers = [relay for relay in directory.relays() if relay.name != self._config.name]
+        others = [(f"peer {peer.name}", peer.address) for peer in peers]
+        others += [(f"foreign witness {witness.url}", witness.address) for witness in self._config.witness_foreign]
         with ThreadPoolExecutor(_CONNECTIONS_MAX) as pool:
-            answers = list(pool.map(_connect, peers))
-        for peer, problem in zip(peers, answers, strict=True):
-            self._findings.append(Finding(f"peer {peer.name}", f"{peer.address} answers", problem))
+            answers = list(pool.map(_connect, *zip(*others, strict=True))) if others else []
+        for (name, address), problem in zip(others, answers, strict=True):
+            self._findings.append(Finding(name, f"{address} answers", problem))
 
 
 def _of(keys: NoteKeys, listed: Sequence[str]) -> list[str]:
@@ -242,13 +244,13 @@ def _of(keys: NoteKeys, listed: Sequence[str]) -> list[str]:
     return [key for key in listed if key.partition("+")[0] == keys.name]
 
 
-def _connect(peer: Party) -> ExchangeError | None:
-    next_step = "Ask the operator of that relay, and check the firewalls on the way."
+def _connect(name: str, address: str) -> ExchangeError | None:
+    next_step = "Ask the operator there, and check the firewalls on the way."
     try:
-        socket.create_connection(parse_address(peer.address), timeout=_CONNECT_SECONDS).close()
+        socket.create_connection(parse_address(address), timeout=_CONNECT_SECONDS).close()
     except (OSError, ValueError) as problem:
         detail = of_system(problem).detail if isinstance(problem, OSError) else str(problem)
-        return error(Reason.UNAVAILABLE, field=peer.name, detail=f"{peer.address}: {detail}", next_step=next_step)
+        return error(Reason.UNAVAILABLE, field=name, detail=f"{address}: {detail}", next_step=next_step)
     return None
 
 

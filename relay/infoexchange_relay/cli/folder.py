@@ -58,6 +58,10 @@ roots = "roots.pb"
 # Seconds between two rounds of having other nations' relays cosign the audit log.
 witness_seconds = 10
 
+# Where the witness also answers logs and monitors over HTTP (C2SP tlog-witness), host:port; empty for nowhere. It asks
+# for no certificate: put a reverse proxy before it. Witnesses outside the community are named at the end of this file.
+witness_listen = ""
+
 # Minutes that entries of the audit log may be without enough cosignatures. After that no new message is taken, until
 # enough witnesses answer again; what waits is delivered and forwarded all the same.
 uncosigned_minutes = 240
@@ -86,6 +90,11 @@ metrics_listen = ""
 
 # debug, info, warning or error.
 log_level = "info"
+
+# Witnesses outside the community that are asked for cosignatures too, over HTTP; up to eight tables of this form.
+# [[witness.foreign]]
+# url = "https://witness.example.org"
+# keys = ["witness.example.org+1f2e3d4c+BExample"]
 """
 
 
