@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 import forked
 import submitted
 from fuzz import changing, key_files, mending
-from fuzz.target import Target, message_of, of, qualified
+from fuzz.target import SIZE_MAX, Target, message_of, of, qualified
 from fuzz.world import RECIPIENT, SENDER, World
 from infoexchange import catalogue, certificates, delivery, hsm, wire
 from infoexchange.acknowledgement import Acknowledgement
