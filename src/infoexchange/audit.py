@@ -32,6 +32,7 @@ PREFIXES = {group: b"infoexchange/audit/v1/" + group.encode() + b"\x00" for grou
 # Implementation constants
 _LEAF_SIZE = 104
 # Version 1 has one encoding, read at a glance: tags and lengths stand at these places, commitments between them.
+COMMITMENTS = slice(4, 36), slice(38, 70), slice(72, 104)
 _FRAME = {0: 0x08, 1: LEAF_VERSION, 2: 0x12, 3: 32, 36: 0x1A, 37: 32, 70: 0x22, 71: 32}
 
 
@@ -213,7 +214,8 @@ def are_leaves(leaves: Sequence[bytes]) -> bool:
 
 def commitments_in(leaf: bytes) -> tuple[bytes, bytes, bytes]:
     """Return what `commitments` does, of one of those that `are_leaves` has taken."""
-    return leaf[4:36], leaf[38:70], leaf[72:104]
+    routing, message, operational = COMMITMENTS
+    return leaf[routing], leaf[message], leaf[operational]
 
 
 @dataclass(frozen=True)
