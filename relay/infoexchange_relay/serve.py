@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
+from importlib import metadata
 
 import structlog
 
 from infoexchange.errors import Reason, error
 from infoexchange.node import Node
 from infoexchange.witness import WitnessKeys
-from infoexchange_relay import expiry, logs, recovery
+from infoexchange_relay import disclosures, expiry, logs, recovery, sightings
 from infoexchange_relay.batching import Batching
 from infoexchange_relay.config import Config, parse_address
 from infoexchange_relay.cosigned import Cosigned
@@ -89,6 +90,7 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         cosigned = Cosigned(node, config.cosigned, metrics)
         await asyncio.to_thread(recovery.salvage, config, node)
         await asyncio.to_thread(cosigned.resume)
+        await asyncio.to_thread(_log_settings, config, node)
         # (2) the writer
         batching = Batching(node, metrics=metrics)
         batching.start()
@@ -114,7 +116,12 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         # (5) what changes or ends while it runs, the other nations' witnesses, and a time authority
         renewal.start()
         stack.push_async_callback(renewal.close)
-        stack.push_async_callback(_ended, asyncio.create_task(expiry.watch(config, node)))
+        for watch in (
+            expiry.watch(config, node),
+            sightings.watch(batching, cosigning),
+            disclosures.watch(batching, config.requests),
+        ):
+            stack.push_async_callback(_ended, asyncio.create_task(watch))
         neighbours.witnessing.start()
         stack.push_async_callback(neighbours.witnessing.close)
         if believed:
@@ -126,6 +133,13 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         host, _ = parse_address(config.listen)
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         yield Relay(node, address, batching.stopped, renewal.look_now)
+
+
+def _log_settings(config: Config, node: Node) -> None:
+    """Log under which settings and which software the relay runs, where they are others than before."""
+    job = node.configured(config.digest, metadata.version("infoexchange"))
+    if job is not None:
+        node.commit([job])
 
 
 def _export(metrics: Metrics, listen: str) -> None:

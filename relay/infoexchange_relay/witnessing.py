@@ -10,6 +10,7 @@ import asyncio
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -147,6 +148,8 @@ class CosigningDesk:
         self._folder = folder
         self._lock = threading.Lock()
         self._latches: dict[str, FileLatch] = {}
+        self.seen: dict[str, tuple[datetime, Checkpoint]] = {}
+        """What each log had cosigned here last since this relay started, and when, by its origin."""
         self._cosigner = Cosigner(keys, lambda: node.directory, self._latch, clock=node.clock)
 
     def _latch(self, origin: str) -> FileLatch:
@@ -171,7 +174,11 @@ class CosigningDesk:
 
     def _add(self, old_size: int, proof: Sequence[bytes], raw: bytes) -> Answer:
         with self._lock:
-            return self._cosigner.add_checkpoint(old_size, proof, raw)
+            answer = self._cosigner.add_checkpoint(old_size, proof, raw)
+        if answer.lines:
+            checkpoint = Checkpoint.parse(raw)
+            self.seen[checkpoint.origin] = self._node.clock(), checkpoint
+        return answer
 
 
 def _check_relay(caller: Party, raw: bytes) -> None:

@@ -169,6 +169,7 @@ class Operation:
 
     tls_peer: bytes = b""
     software: str = ""
+    config: bytes = b""
     detail: str = ""
     data: bytes = field(default=b"", repr=False)
 
@@ -177,9 +178,19 @@ class Operation:
         """Canonical group bytes."""
         return wire.canonical(
             audit_pb2.AuditOperational(
-                tls_peer=self.tls_peer, software=self.software, detail=self.detail, data=self.data
+                tls_peer=self.tls_peer,
+                software=self.software,
+                config_sha256=self.config,
+                detail=self.detail,
+                data=self.data,
             )
         )
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Operation:
+        """Return the group of canonical bytes."""
+        m = wire.parse(audit_pb2.AuditOperational, raw, size_max=GROUP_SIZE_MAX, field="operational")
+        return cls(tls_peer=m.tls_peer, software=m.software, config=m.config_sha256, detail=m.detail, data=m.data)
 
 
 def commit(group: str, salt: bytes, raw: bytes) -> bytes:
