@@ -60,6 +60,7 @@ EVENTS = {
     "KEY_BUNDLE": "an agency's keys, or newer lists of revoked certificates, were published",
     "CONFIG_CHANGE": "a relay started with other settings, or with another version of its software, than before",
     "PEER_CHECKPOINT": "a relay saw, in that hour, the signed state of a neighbour's log",
+    "RECORDS_PRUNED": "a relay was about to erase the records of old messages; entries and proofs stay",
     "AUDIT_DISCLOSURE": "a party of a message stated, signed, that parts of it are shown to somebody; or the operator "
     "of a relay showed records of its log",
 }
