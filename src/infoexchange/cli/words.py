@@ -55,6 +55,7 @@ EVENTS = {
     "RECALL_FORWARDED": "a relay handed such an order to the next relay, and holds its receipt",
     "RECALL_FAILED": "the next relay did not take such an order",
     "LOG_GENESIS": "a log began",
+    "LOG_CLOSE": "a log ended with its half-year; the next one names its last state",
     "RECOVERY": "a log began in the place of one that could not go on, and names where that one stood",
     "DIRECTORY_VERSION": "a version of the directory, which says who is who, came into force",
     "KEY_BUNDLE": "an agency's keys, or newer lists of revoked certificates, were published",
