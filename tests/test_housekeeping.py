@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -187,6 +188,7 @@ def test_a_relay_logs_its_settings_its_neighbours_and_what_is_shown(relays: Rela
     relay = relays.start("th")
     [first] = logged(relay.node, Event.CONFIG_CHANGE)
     assert told(first)[2].config == config.digest
+    assert told(first)[2].software == metadata.version("infoexchange")
     with open_store(config.store) as store:
         entry = disclosures.disclosed(config, store, "all, for a test")
         assert told(store.records([entry])[0])[2].detail == "all, for a test"

@@ -6,14 +6,13 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
-from importlib import metadata
 
 import structlog
 
 from infoexchange.errors import Reason, error
 from infoexchange.node import Node
 from infoexchange.witness import WitnessKeys
-from infoexchange_relay import disclosures, expiry, logs, recovery, sightings
+from infoexchange_relay import __version__, disclosures, expiry, logs, recovery, sightings
 from infoexchange_relay.batching import Batching
 from infoexchange_relay.config import Config, parse_address
 from infoexchange_relay.cosigned import Cosigned
@@ -137,7 +136,7 @@ async def running(config: Config) -> AsyncIterator[Relay]:
 
 def _log_settings(config: Config, node: Node) -> None:
     """Log under which settings and which software the relay runs, where they are others than before."""
-    job = node.configured(config.digest, metadata.version("infoexchange"))
+    job = node.configured(config.digest, __version__)
     if job is not None:
         node.commit([job])
 

@@ -21,7 +21,7 @@ from fuzz import changing, key_files, mending
 from fuzz.world import RECIPIENT, SENDER, World
 from infoexchange import catalogue, certificates, delivery, hsm, wire
 from infoexchange.acknowledgement import Acknowledgement
-from infoexchange.audit import GROUPS, Routing, Subject
+from infoexchange.audit import GROUPS, Operation, Routing, Subject
 from infoexchange.bridges import stix, tables
 from infoexchange.bundle import KeyBundle
 from infoexchange.catalogue import codes, examples, text
@@ -168,6 +168,7 @@ def _in_file(read: Callable[[Path], Any], folder: Path, name: str, beside: Mappi
     return reader
 
 
+_OPERATION = Operation(config=bytes(32), software="1", detail="for a court", data=b"data")
 _PRUNED = RecordsPruned("relay.th.example/audit/2026h2", 7, "Archive rule 7: ten years")
 
 
@@ -215,6 +216,7 @@ def _protobuf(world: World) -> list[Target]:
                  allowed=(ExchangeError, DecodeError)),
         _message("Routing", Routing, audit_pb2.AuditRouting, routings),
         _message("Subject", Subject, audit_pb2.AuditMessage, subjects),
+        _message("Operation", Operation, audit_pb2.AuditOperational, [_OPERATION.raw]),
         _message("Receipt", Receipt, audit_pb2.Receipt, receipts, mend=mending.lenient(mending.recommitted)),
         _message("LogRecord", LogRecord, audit_pb2.LogRecord, _records(world)),
         _message("RecordsPruned", RecordsPruned, audit_pb2.RecordsPruned, [_PRUNED.raw]),
