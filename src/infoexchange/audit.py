@@ -168,8 +168,10 @@ class Operation:
     """Group "operational": how."""
 
     tls_peer: bytes = b""
+    operator: str = ""
     software: str = ""
     config: bytes = b""
+    latency_us: int = 0
     detail: str = ""
     data: bytes = field(default=b"", repr=False)
 
@@ -179,8 +181,10 @@ class Operation:
         return wire.canonical(
             audit_pb2.AuditOperational(
                 tls_peer=self.tls_peer,
+                operator=self.operator,
                 software=self.software,
                 config_sha256=self.config,
+                latency_us=self.latency_us,
                 detail=self.detail,
                 data=self.data,
             )
@@ -190,7 +194,15 @@ class Operation:
     def parse(cls, raw: bytes) -> Operation:
         """Return the group of canonical bytes."""
         m = wire.parse(audit_pb2.AuditOperational, raw, size_max=GROUP_SIZE_MAX, field="operational")
-        return cls(tls_peer=m.tls_peer, software=m.software, config=m.config_sha256, detail=m.detail, data=m.data)
+        return cls(
+            tls_peer=m.tls_peer,
+            operator=m.operator,
+            software=m.software,
+            config=m.config_sha256,
+            latency_us=m.latency_us,
+            detail=m.detail,
+            data=m.data,
+        )
 
 
 def commit(group: str, salt: bytes, raw: bytes) -> bytes:
