@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from bench import messages, network, primitives, relay
+from bench import messages, network, primitives, proof, relay
 from bench.measure import QUICK, WHOLE, Effort, Result, Step
 
-PARTS = {"message": messages.measure, "relay": relay.measure, "network": network.measure}
+PARTS = {"message": messages.measure, "proof": proof.measure, "relay": relay.measure, "network": network.measure}
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -1,18 +1,15 @@
-"""Messages: sealing, verifying, opening, acknowledging, receipts and evidence, with everything parsed from bytes."""
+"""Messages: sealing, verifying, opening and acknowledging, with everything parsed from bytes."""
 
 from __future__ import annotations
 
 from bench.measure import Effort, Result, Step
 from bench.primitives import Costs
-from bench.world import NEIGHBOUR, RECIPIENTS, SENDER, World
+from bench.world import RECIPIENTS, World
 from infoexchange import catalogue
 from infoexchange.acknowledgement import Acknowledgement, Statement
 from infoexchange.envelope import Envelope
-from infoexchange.evidence import Evidence
-from infoexchange.receipt import Receipt
 from infoexchange.states import Event
 from infoexchange.suites import HYBRID, SUITES, Suite
-from infoexchange.verdict import Verdict
 
 _BATCH = 64  # envelopes under one signature
 
@@ -80,43 +77,8 @@ def _shared(world: World, suite: Suite, effort: Effort, costs: Costs, step: Step
     return rows
 
 
-def _evidence(world: World) -> Evidence:
-    """Return the evidence of a message within one nation: four events, witnessed by the other."""
-    exchange = world.exchange
-    exchange.mailbox(NEIGHBOUR)
-    digest = exchange.mailbox(SENDER).send(note(), to=[NEIGHBOUR]).subject.envelope_digest
-    for delivery in exchange.mailbox(NEIGHBOUR).receive():
-        exchange.mailbox(NEIGHBOUR).acknowledge(delivery)
-    exchange.witness()
-    return exchange.mailbox(SENDER).evidence(digest)
-
-
 def measure(effort: Effort, costs: Costs, step: Step) -> list[Result]:
     """Return the rows."""
     world = World()
     rows = [row for suite in SUITES.values() for row in _suite(world, suite, effort, costs, step)]
-    rows += _shared(world, HYBRID, effort, costs, step)
-    evidence = _evidence(world)
-    directory, now = world.exchange.directory, world.exchange.clock()
-    assert evidence.verify(directory, now=now).verdict is Verdict.TOTAL_PASSED
-    receipt = evidence.events[0].raw
-    events, said = len(evidence.events), len(evidence.statements)
-    # Two log signatures and two cosignatures for each event, authorship, each statement, and the bundles behind them.
-    hybrid = costs.suites[HYBRID.number]
-    parts = events * 2 * costs.log_verify + (1 + said + len(evidence.bundles)) * hybrid.verify
-    with step(f"receipt, and evidence with {events} events"):
-        rows += [
-            Result(
-                "proof",
-                "receipt verify",
-                effort.time(lambda: Receipt.parse(receipt).verify(directory)),
-                costs.log_verify,
-            ),
-            Result(
-                "proof",
-                f"evidence verify, {events} events",
-                effort.time(lambda: Evidence.parse(evidence.raw).verify(directory, now=now)),
-                parts,
-            ),
-        ]
-    return rows
+    return rows + _shared(world, HYBRID, effort, costs, step)

@@ -16,6 +16,7 @@ from conftest import RECIPIENT, SENDER
 from infoexchange.cli.output import Output
 from infoexchange.exported import LogFolder
 from infoexchange.home import Home
+from infoexchange.states import Event
 from infoexchange.testing.sites import Sites
 from infoexchange.transport import connect
 from infoexchange_relay.config import Config
@@ -24,6 +25,7 @@ from patience import until
 
 HOME, PEER = "relay.th.example", "relay.vn.example"
 SHOWN = "routing,message"
+FOR = ("--for", "the court of nowhere")
 
 
 @pytest.fixture(scope="module")
@@ -78,12 +80,12 @@ def test_a_log_is_exported_beside_its_relay_and_grows(
 ) -> None:
     roots, folder = sites.folder / "roots.pb", tmp_path / "log"
     cosigned(sites, size=3)
-    first = export(capsys, sites, folder, "--groups", SHOWN)
+    first = export(capsys, sites, folder, "--groups", SHOWN, *FOR)
     assert (first["new"], first["groups"], first["directories"]) == (first["size"], ["routing", "message"], 1)
     assert verify(capsys, folder, "--roots", roots)[:2] == (0, "TOTAL-PASSED")
     say(sites)
-    cosigned(sites, size=first["size"] + 2)
-    second = export(capsys, sites, folder, "--groups", SHOWN)
+    cosigned(sites, size=max(first["size"] + 2, first["entry"] + 1))
+    second = export(capsys, sites, folder, "--groups", SHOWN, *FOR)
     assert second["new"] == second["size"] - first["size"] > 0
     code, verdict, checks = verify(capsys, folder, "--roots", roots)
     assert (code, verdict, set(checks.values())) == (0, "TOTAL-PASSED", {"TOTAL-PASSED"})
@@ -91,8 +93,12 @@ def test_a_log_is_exported_beside_its_relay_and_grows(
         "directory", "checkpoint", "witnesses", "entries", "tiles", "root", "records", "documents"
     ]  # fmt: skip
     assert all(LogFolder(folder).records(0, second["size"]))
-    third = export(capsys, sites, folder, "--groups", SHOWN)
-    assert (third["new"], third["files"]) == (0, 0)
+    # Each run that shows something leaves an entry, which the run after the next may add.
+    [said] = LogFolder(folder).records(first["entry"], 1)
+    assert said is not None
+    assert said.event is Event.AUDIT_DISCLOSURE
+    third = export(capsys, sites, folder, "--groups", SHOWN, *FOR)
+    assert (third["files"] == 0) == (third["entry"] is None) == (third["new"] == 0)
 
 
 def test_people_read_a_table_and_a_verdict(capsys: pytest.CaptureFixture[str], sites: Sites, tmp_path: Path) -> None:
@@ -139,7 +145,7 @@ def test_the_auditors_own_policy(capsys: pytest.CaptureFixture[str], sites: Site
 
 
 def test_a_changed_log_fails(capsys: pytest.CaptureFixture[str], sites: Sites, tmp_path: Path) -> None:
-    export(capsys, sites, tmp_path / "log", "--groups", SHOWN)
+    export(capsys, sites, tmp_path / "log", "--groups", SHOWN, *FOR)
     [tile] = (tmp_path / "log/tile/0").rglob("*.p/*")
     tile.write_bytes(bytes(32) + tile.read_bytes()[32:])
     code, verdict, checks = verify(capsys, tmp_path / "log", "--roots", sites.folder / "roots.pb")
@@ -156,14 +162,16 @@ def test_wrong_words_are_one_line(capsys: pytest.CaptureFixture[str], sites: Sit
     assert "--home" in line(capsys, infoexchange, 3, *verify_log, HOME, "--home", tmp_path, "--roots", roots)
     assert "no such file" in line(capsys, infoexchange, 1, *verify_log, tmp_path, "--roots", roots)
     assert "--groups takes" in line(capsys, infoexchange_relay, 3, *export_to, "--groups", "routing,all")
+    assert "--for TEXT" in line(capsys, infoexchange_relay, 3, *export_to, "--groups", SHOWN)
+    assert "--for TEXT" in line(capsys, infoexchange_relay, 3, *export_to, *FOR)
     assert "routing goes with" in line(capsys, infoexchange_relay, 3, *export_to, "--groups", "message")
     assert "no such file" in line(capsys, infoexchange_relay, 3, "export", "--config", tmp_path / "x", "--to", tmp_path)
     assert not (tmp_path / "log").exists()
 
 
 def test_what_a_folder_shows_is_not_changed(capsys: pytest.CaptureFixture[str], sites: Sites, tmp_path: Path) -> None:
-    export(capsys, sites, tmp_path / "log", "--groups", "routing")
-    words = ("export", "--config", sites.config(HOME), "--to", tmp_path / "log", "--groups", SHOWN)
+    export(capsys, sites, tmp_path / "log", "--groups", "routing", *FOR)
+    words = ("export", "--config", sites.config(HOME), "--to", tmp_path / "log", "--groups", SHOWN, *FOR)
     assert "it shows the groups routing" in line(capsys, infoexchange_relay, 1, *words)
 
 

@@ -59,7 +59,9 @@ def test_everything_holds(shared_exchange: Exchange, whole: Evidence) -> None:
     report = Evidence.parse(whole.raw).verify(shared_exchange.directory, now=shared_exchange.clock())
     assert [c for c in report.checks if c.verdict is not Verdict.TOTAL_PASSED] == []
     assert report.verdict is Verdict.TOTAL_PASSED
-    assert {c.name: c.detail for c in report.checks}[f"outcome for {RECIPIENT}"] == "OPENED"
+    said = {c.name: c.detail for c in report.checks}[f"outcome for {RECIPIENT}"]
+    assert said.startswith("OPENED, entry ")
+    assert said.endswith(f" of relay.vn.example, as {RECIPIENT} signed")
 
 
 def test_without_witnesses_nothing_is_ever_passed(exchange: Exchange) -> None:

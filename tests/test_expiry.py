@@ -43,7 +43,8 @@ def test_what_never_reached_the_recipients_relay_expires_at_the_senders(exchange
         (RECIPIENT, SECOND), (Event.EXPIRED, HOME, int(Reason.EXPIRED), True)
     )
     checks = proven(exchange, digest)
-    assert checks[f"outcome for {RECIPIENT}"] == (Verdict.TOTAL_PASSED, "EXPIRED")
+    index = exchange.nodes[HOME].records(digest)[-1].index
+    assert checks[f"outcome for {RECIPIENT}"] == (Verdict.TOTAL_PASSED, f"EXPIRED, entry {index} of {HOME}")
     assert {verdict for verdict, _ in checks.values()} == {Verdict.TOTAL_PASSED}
     line.cut = set()
     exchange.forward()
@@ -63,7 +64,8 @@ def test_what_nobody_fetched_expires_at_the_recipients_relay(exchange: Exchange)
     }  # fmt: skip
     assert sentence(found[RECIPIENT]) == "not delivered: its time ran out"
     checks = proven(exchange, digest)
-    assert checks[f"outcome for {RECIPIENT}"] == (Verdict.TOTAL_PASSED, "EXPIRED")
+    index = exchange.nodes[PEER].records(digest)[-1].index
+    assert checks[f"outcome for {RECIPIENT}"] == (Verdict.TOTAL_PASSED, f"EXPIRED, entry {index} of {PEER}")
     assert {verdict for verdict, _ in checks.values()} == {Verdict.TOTAL_PASSED}
 
 
@@ -98,4 +100,6 @@ def test_who_had_fetched_it_in_time_still_says_so(exchange: Exchange) -> None:
     assert names == ["ACCEPTED", "QUEUED", "EXPIRED", "DELIVERED", "OPENED"]
     found = outcomes(exchange, digest)[RECIPIENT]
     assert (found.state, found.signed, found.is_final) == (Event.OPENED, True, True)
-    assert proven(exchange, digest)[f"outcome for {RECIPIENT}"] == (Verdict.TOTAL_PASSED, "OPENED")
+    index = exchange.nodes[PEER].records(digest)[-1].index
+    said = f"OPENED, entry {index} of {PEER}, as {RECIPIENT} signed"
+    assert proven(exchange, digest)[f"outcome for {RECIPIENT}"] == (Verdict.TOTAL_PASSED, said)

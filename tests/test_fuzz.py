@@ -98,7 +98,7 @@ NAMES = (
     "RecallOrder", "statement", "Note", "Checkpoint", "Proof", "Policy", "Misbehaviour",
     "VerifierKey", "Signature", "Cosignature", "cosignature lines", "Tile", "tile path", "tile", "entries", "decimal",
     "base64", "hash", "lines", "Identity", "sealed file", "token URI", "CA register",
-    "LogKeys", "WitnessKeys", "root key", "root public key", "draft",
+    "LogKeys", "WitnessKeys", "root key", "root public key", "draft", "Operation",
     "relay registration", "relay configuration", "relay address", "certificate", "leaf certificate", "revocation list",
     "PEM certificates", "TimeStamp", "TimeStamp, verified", "Authorities", "CA certificate file", "CA key file",
     "TLS key file",

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
 from hashlib import sha256
 
 import pytest
 
 from changes import RELAY
 from community import NOW
-from infoexchange.audit import GROUPS, Entry, Operation, Routing, Subject
+from infoexchange import audit
+from infoexchange.audit import GROUPS, Entry, Operation, Routing, Subject, commitments_in
 from infoexchange.errors import ExchangeError, Reason
 from infoexchange.record import (
     EMPTY,
     RECORD_SIZE_MAX,
     RECORDS_SIZE_MAX,
+    Glance,
     LogRecord,
     check_record,
     parse_records,
@@ -65,6 +69,68 @@ def test_what_is_shown_comes_back_and_nothing_else(shown: tuple[str, ...]) -> No
     assert (entry.leaf, entry.leaf_hash, entry.routing) == (ENTRY.leaf, ENTRY.leaf_hash, read.groups[0])
     assert check_record(made.raw, COMMITTED) == bool(read.document)
     assert ENTRY.salts[0].hex() not in repr(read)
+
+
+@pytest.mark.parametrize("shown", CHOICES, ids="+".join)
+def test_at_a_glance_nothing_is_judged_otherwise(shown: tuple[str, ...]) -> None:
+    """Whatever is changed in a record, or in the leaf beside it, comes out as if everything had been parsed."""
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    rng = random.Random(seed)
+    glance, good = Glance(), LogRecord.make(ENTRY, b"", shown).raw
+    documented = LogRecord.make(ENTRY, b"a document", shown).raw
+
+    def judged(check: Callable[[], bool]) -> object:
+        try:
+            return check()
+        except ExchangeError as problem:
+            return problem.reason, problem.field, problem.detail
+
+    def same(raw: bytes, leaf: bytes = ENTRY.leaf) -> object:
+        found = judged(lambda: glance.check(raw, leaf))
+        assert found == judged(lambda: check_record(raw, commitments_in(leaf))), raw.hex()
+        return found
+
+    assert [same(good), same(good), same(documented), same(good)] == [False, False, "message" in shown, False]
+    for _ in range(300 if good else 0):
+        place = rng.randrange(len(good))
+        changed = bytearray(good)
+        changed[place] ^= 1 << rng.randrange(8)
+        assert same(bytes(changed)) is not False
+        assert same(good) is False
+    for place in (0, 1, 2, 3, len(good) // 2, len(good) - 1):
+        same(good[:place])
+        same(good[:place] + good[place + 1 :])
+        same(good[:place] + b"\x00" + good[place:])
+    for place, group in zip((4, 38, 72), GROUPS, strict=True):
+        leaf = bytearray(ENTRY.leaf)
+        leaf[place] ^= 1
+        assert (same(good, bytes(leaf)) is False) == (group not in shown)
+
+
+def test_lengths_told_by_two_bytes_are_read_at_a_glance_too() -> None:
+    glance = Glance()
+    for size in (*range(120, 135), 16 * 1024 - 1, 16 * 1024, audit.GROUP_SIZE_MAX):
+        salts = (bytes(32), bytes([1]) * 32, bytes([2]) * 32)
+        entry = Entry(bytes([7]) * size, b"", bytes([8]) * (size - 119), salts)
+        raw = LogRecord.make(entry, b"", GROUPS).raw
+        for _ in range(2):
+            assert glance.check(raw, entry.leaf) is False
+        wrong = raw.replace(bytes([8]) * 8, bytes([9]) * 8, 1) if size > 127 else raw[:-1] + b"\x00"
+        if wrong != raw:
+            with pytest.raises(ExchangeError):
+                glance.check(wrong, entry.leaf)
+
+
+def test_of_lengths_that_never_end_only_so_many_are_kept() -> None:
+    glance = Glance()
+    for size in range(1, 1300):
+        entry = Entry(bytes(size), b"", b"", (bytes(32), b"", b""))
+        raw = LogRecord.make(entry, b"", GROUPS).raw
+        leaf = Entry(bytes(size), b"", b"", (bytes(32), bytes(32), bytes(32))).leaf
+        assert glance.check(raw, leaf) is False
+        assert glance.check(raw, leaf) is False
+    assert len(glance._frames) == 1024
 
 
 def test_an_erased_entry_shows_nothing() -> None:

@@ -136,7 +136,11 @@ def test_what_one_holder_or_the_host_puts_there_changes_nothing(fresh):
         reason is None or said == reason.word for said, (_, reason) in zip(reasons, wicked.values(), strict=True)
     )
     assert relay.node.directory.digest == fresh.directory.digest
-    assert [event for event, _, _ in entries(relay)] == [Event.LOG_GENESIS, Event.DIRECTORY_VERSION]
+    assert [event for event, _, _ in entries(relay)] == [
+        Event.LOG_GENESIS,
+        Event.DIRECTORY_VERSION,
+        Event.CONFIG_CHANGE,
+    ]
     # Both second histories are kept: enough holders signed them, and must explain it.
     kept = [Directory.held(file.read_bytes()) for file in (fresh.configs["th"].data / "forks").iterdir()]
     assert {d.digest for d in kept} == {content_digest(wicked[name][0]) for name in list(wicked)[5:7]}

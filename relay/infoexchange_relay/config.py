@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -118,6 +119,17 @@ class Config:
     def keychain(self) -> Keychain:
         """Return what opens the key files: systemd's credential, the passphrase file, or a person at this terminal."""
         return Keychain(asking(Path(self.passphrase_file) if self.passphrase_file else None, "Passphrase of"))
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the settings in force, wherever they came from: one line for each, in the order of the fields."""
+        lines = (f"{field.name} = {getattr(self, field.name)}\n" for field in dataclasses.fields(self))
+        return sha256("".join(lines).encode()).digest()
+
+    @property
+    def requests(self) -> Path:
+        """The folder inside `data` where commands leave what the running relay is to log."""
+        return self.data / "requests"
 
     @property
     def store(self) -> Path:

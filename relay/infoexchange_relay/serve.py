@@ -13,7 +13,7 @@ from infoexchange.errors import Reason, error
 from infoexchange.node import Node
 from infoexchange.transport.http_witness import HttpEndpoint
 from infoexchange.witness import WitnessKeys
-from infoexchange_relay import expiry, logs, recovery
+from infoexchange_relay import __version__, disclosures, expiry, logs, recovery, sightings
 from infoexchange_relay.batching import Batching
 from infoexchange_relay.config import Config, parse_address
 from infoexchange_relay.cosigned import Cosigned
@@ -95,6 +95,7 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         cosigned = Cosigned(node, config.cosigned, metrics)
         await asyncio.to_thread(recovery.salvage, config, node)
         await asyncio.to_thread(cosigned.resume)
+        await asyncio.to_thread(_log_settings, config, node)
         # (2) the writer
         batching = Batching(node, metrics=metrics)
         batching.start()
@@ -121,7 +122,12 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         # (5) what changes or ends while it runs, all who cosign, and a time authority
         renewal.start()
         stack.push_async_callback(renewal.close)
-        stack.push_async_callback(_ended, asyncio.create_task(expiry.watch(config, node)))
+        for watch in (
+            expiry.watch(config, node),
+            sightings.watch(batching, cosigning),
+            disclosures.watch(batching, config.requests),
+        ):
+            stack.push_async_callback(_ended, asyncio.create_task(watch))
         neighbours.witnessing.start()
         stack.push_async_callback(neighbours.witnessing.close)
         if believed:
@@ -164,6 +170,13 @@ def _address(listen: str, port: int) -> str:
     """Return what was asked for, with the port that was found."""
     host, _ = parse_address(listen)
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _log_settings(config: Config, node: Node) -> None:
+    """Log under which settings and which software the relay runs, where they are others than before."""
+    job = node.configured(config.digest, __version__)
+    if job is not None:
+        node.commit([job])
 
 
 def _export(metrics: Metrics, listen: str) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -151,6 +152,8 @@ class CosigningDesk:
         self._shows = shows
         self._lock = threading.Lock()
         self._latches: dict[str, FileLatch] = {}
+        self.seen: dict[str, tuple[datetime, Checkpoint]] = {}
+        """What each log had cosigned here last since this relay started, and when, by its origin."""
         self._cosigner = Cosigner(keys, lambda: node.directory, self._latch, clock=node.clock)
 
     def _latch(self, origin: str) -> FileLatch:
@@ -185,8 +188,11 @@ class CosigningDesk:
     def _add(self, old_size: int, proof: Sequence[bytes], raw: bytes) -> Answer:
         with self._lock:
             answer = self._cosigner.add_checkpoint(old_size, proof, raw)
-            if answer.lines and self._shows:
-                self._show(Checkpoint.parse(raw), answer.lines)
+            if answer.lines:
+                checkpoint = Checkpoint.parse(raw)
+                self.seen[checkpoint.origin] = self._node.clock(), checkpoint
+                if self._shows:
+                    self._show(checkpoint, answer.lines)
             return answer
 
     def _show(self, checkpoint: Checkpoint, lines: bytes) -> None:

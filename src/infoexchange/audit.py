@@ -32,6 +32,7 @@ PREFIXES = {group: b"infoexchange/audit/v1/" + group.encode() + b"\x00" for grou
 # Implementation constants
 _LEAF_SIZE = 104
 # Version 1 has one encoding, read at a glance: tags and lengths stand at these places, commitments between them.
+COMMITMENTS = slice(4, 36), slice(38, 70), slice(72, 104)
 _FRAME = {0: 0x08, 1: LEAF_VERSION, 2: 0x12, 3: 32, 36: 0x1A, 37: 32, 70: 0x22, 71: 32}
 
 
@@ -167,7 +168,10 @@ class Operation:
     """Group "operational": how."""
 
     tls_peer: bytes = b""
+    operator: str = ""
     software: str = ""
+    config: bytes = b""
+    latency_us: int = 0
     detail: str = ""
     data: bytes = field(default=b"", repr=False)
 
@@ -176,8 +180,28 @@ class Operation:
         """Canonical group bytes."""
         return wire.canonical(
             audit_pb2.AuditOperational(
-                tls_peer=self.tls_peer, software=self.software, detail=self.detail, data=self.data
+                tls_peer=self.tls_peer,
+                operator=self.operator,
+                software=self.software,
+                config_sha256=self.config,
+                latency_us=self.latency_us,
+                detail=self.detail,
+                data=self.data,
             )
+        )
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Operation:
+        """Return the group of canonical bytes."""
+        m = wire.parse(audit_pb2.AuditOperational, raw, size_max=GROUP_SIZE_MAX, field="operational")
+        return cls(
+            tls_peer=m.tls_peer,
+            operator=m.operator,
+            software=m.software,
+            config=m.config_sha256,
+            latency_us=m.latency_us,
+            detail=m.detail,
+            data=m.data,
         )
 
 
@@ -213,7 +237,8 @@ def are_leaves(leaves: Sequence[bytes]) -> bool:
 
 def commitments_in(leaf: bytes) -> tuple[bytes, bytes, bytes]:
     """Return what `commitments` does, of one of those that `are_leaves` has taken."""
-    return leaf[4:36], leaf[38:70], leaf[72:104]
+    routing, message, operational = COMMITMENTS
+    return leaf[routing], leaf[message], leaf[operational]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from infoexchange.audit import Routing, Subject, are_leaves, commitments, commitments_in
+from infoexchange.audit import Routing, Subject, are_leaves, commitments
 from infoexchange.directory import Directory
 from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
 from infoexchange.exhibit import check_exhibit
@@ -19,7 +19,7 @@ from infoexchange.listing import Roots
 from infoexchange.log import log_keys
 from infoexchange.pruning import RecordsPruned
 from infoexchange.quorum import policy_for
-from infoexchange.record import LogRecord, check_record
+from infoexchange.record import Glance, LogRecord, check_record
 from infoexchange.states import Event
 from infoexchange.tlog import Checkpoint, Policy, VerifierKey
 from infoexchange.tlog.rehash import Rehash
@@ -31,10 +31,6 @@ _LEAVES_PER_CALL = 1024  # four whole bundles, and as many leaves as a relay giv
 
 Progress = Callable[[int, int], None]
 """Called with entries hashed and entries in all."""
-
-
-Committed = Callable[[bytes], tuple[bytes, bytes, bytes]]
-"""Gives the commitments of a leaf."""
 
 
 class Source(Protocol):
@@ -165,6 +161,7 @@ class _Walk:
         self._directories = directories
         self._size = size
         self._tree = Rehash()
+        self._glance = Glance()
         self._entries, self._tiles, self._records, self._documents = _Faults(), _Faults(), _Faults(), _Faults()
         self._tile_count, self._record_count, self._document_count = 0, 0, 0
         self._pruned: list[tuple[int, RecordsPruned]] = []
@@ -189,7 +186,7 @@ class _Walk:
             for tile, hashes in tree.extend(leaves):
                 self._check_tile(tile, hashes)
             if files:
-                self._check_records(start, leaves, commitments_in if plain else commitments, files)
+                self._check_records(start, leaves, files, plain=plain)
             progress(tree.size, self._size)
         for tile, hashes in tree.partial() if tree.size == self._size else ():
             self._check_tile(tile, hashes)
@@ -249,19 +246,20 @@ class _Walk:
             why = "is missing" if stored is None else "does not hold what the entries give"
             self._tiles.note(error(Reason.BAD_PROOF, field=tile.path, detail=why))
 
-    def _check_records(self, start: int, leaves: Sequence[bytes], committed: Committed, files: Files) -> None:
+    def _check_records(self, start: int, leaves: Sequence[bytes], files: Files, *, plain: bool) -> None:
         # (8) each group shown is the one that was logged
         try:
             raws = files.raw_records(start, len(leaves))
         except ExchangeError as problem:
             self._records.note(problem)
             return
+        check = self._glance.check if plain else _check
         for index, (raw, leaf) in enumerate(zip(raws, leaves, strict=False), start):
             if not raw:
                 continue
             self._record_count += 1
             try:
-                documented = check_record(raw, committed(leaf))
+                documented = check(raw, leaf)
             except ExchangeError as problem:
                 self._records.note(_at(index, problem))
                 continue
@@ -308,6 +306,10 @@ def history(raws: Sequence[bytes], roots: Roots) -> list[Directory]:
             if found:
                 raise  # before the first, versions are signed by roots of earlier times
     return found
+
+
+def _check(raw: bytes, leaf: bytes) -> bool:
+    return check_record(raw, commitments(leaf))
 
 
 def _at(index: int, problem: ExchangeError) -> ExchangeError:

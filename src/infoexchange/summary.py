@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from infoexchange.audit import Routing, Subject
+from infoexchange.audit import Operation, Routing, Subject
 from infoexchange.certificates import CLOCK_SKEW
 from infoexchange.errors import Reason
 from infoexchange.ports import Record
@@ -24,10 +24,20 @@ _STEPS = {Event.FORWARDED: "handed on", Event.DELIVERED: "delivered", Event.OPEN
 OF_KEYS = (Event.KEY_BUNDLE,)
 OF_DIRECTORY = (Event.DIRECTORY_VERSION,)
 OF_RECALLS = (Event.RECALL_ORDERED, Event.RECALL_FORWARDED, Event.RECALL_FAILED, Event.RECALLED)
+OF_SETTINGS = (Event.CONFIG_CHANGE,)
 OF_ENDS = (Event.EXPIRED, Event.UNDELIVERABLE)
 # Entries that an auditor wants to see one by one.
 LISTED = frozenset(
-    {*OF_KEYS, *OF_DIRECTORY, *OF_RECALLS, *OF_ENDS, Event.REFUSED, Event.RECOVERY, Event.AUDIT_DISCLOSURE}
+    {
+        *OF_KEYS,
+        *OF_DIRECTORY,
+        *OF_SETTINGS,
+        *OF_RECALLS,
+        *OF_ENDS,
+        Event.REFUSED,
+        Event.RECOVERY,
+        Event.AUDIT_DISCLOSURE,
+    }
 )
 
 Table = dict[str, Spans]
@@ -111,6 +121,7 @@ class Occurrence:
     index: int
     said: Routing
     subject: Subject | None
+    operation: Operation | None = None
 
 
 @dataclass
@@ -137,6 +148,8 @@ class Summary:
         precedences: Messages by precedence.
         statuses: Messages by status.
         waits: How long messages took, by step.
+        neighbours: By the neighbour whose checkpoint was seen.
+        seen: Hours since 1970 in which that was, by neighbour.
         occurrences: Entries that are shown by themselves.
     """
 
@@ -158,7 +171,14 @@ class Summary:
     precedences: Table = field(default_factory=dict)
     statuses: Table = field(default_factory=dict)
     waits: dict[str, Waits] = field(default_factory=lambda: {step: Waits() for step in _STEPS.values()})
+    neighbours: Table = field(default_factory=dict)
+    seen: dict[str, set[int]] = field(default_factory=dict)
     occurrences: list[Occurrence] = field(default_factory=list)
+
+    @property
+    def hours(self) -> int:
+        """Hours of the clock from the first entry counted to the last, both included."""
+        return _hour(self.last) - _hour(self.first) + 1 if self.first and self.last else 0
 
     def listed(self, *events: Event) -> list[Occurrence]:
         """Return the entries of some events that are shown by themselves."""
@@ -213,7 +233,8 @@ class _Work:
         if said.event is Event.ACCEPTED and subject:
             self._remember(index, said, subject)
         if said.logged_at in summary.period and self._concerns(said):
-            self._count(index, said, subject)
+            shown = said.event in LISTED and record.entry.salts[2]
+            self._count(index, said, subject, Operation.parse(record.entry.operational) if shown else None)
         else:
             summary.outside.add(index)
 
@@ -245,7 +266,7 @@ class _Work:
         ends = said.expires_at or said.logged_at
         self._accepted.setdefault(subject.envelope_digest, (index, said.logged_at, ends))
 
-    def _count(self, index: int, said: Routing, subject: Subject | None) -> None:
+    def _count(self, index: int, said: Routing, subject: Subject | None, operation: Operation | None) -> None:
         summary = self._summary
         summary.counted.add(index)
         summary.first = min(summary.first or said.logged_at, said.logged_at)
@@ -260,7 +281,10 @@ class _Work:
         if said.event is Event.ACCEPTED:
             self._count_message(index, said)
         if said.event in LISTED:
-            summary.occurrences.append(Occurrence(index, said, subject))
+            summary.occurrences.append(Occurrence(index, said, subject, operation))
+        if said.event is Event.PEER_CHECKPOINT:
+            _add(summary.neighbours, said.previous_relay, index)
+            summary.seen.setdefault(said.previous_relay, set()).add(_hour(said.logged_at))
         if said.event in _STEPS:
             self._time(index, said, subject)
 
@@ -287,6 +311,10 @@ def _name(kind: type[Precedence | OpStatus], number: int) -> str:
         return kind(number).name
     except ValueError:
         return f"number {number}"
+
+
+def _hour(at: datetime) -> int:
+    return int(at.timestamp()) // 3600
 
 
 def _add(table: Table, key: str, index: int) -> None:

@@ -21,7 +21,7 @@ from fuzz.target import SIZE_MAX, Target, message_of, of, qualified
 from fuzz.world import RECIPIENT, SENDER, World
 from infoexchange import catalogue, certificates, delivery, hsm, wire
 from infoexchange.acknowledgement import Acknowledgement
-from infoexchange.audit import GROUPS, Routing, Subject
+from infoexchange.audit import GROUPS, Operation, Routing, Subject
 from infoexchange.bridges import stix, tables
 from infoexchange.bundle import KeyBundle
 from infoexchange.catalogue import codes, examples, text
@@ -115,6 +115,7 @@ def _in_file(read: Callable[[Path], Any], folder: Path, name: str, beside: Mappi
     return reader
 
 
+_OPERATION = Operation(config=bytes(32), software="1", detail="for a court", data=b"data")
 _PRUNED = RecordsPruned("relay.th.example/audit/2026h2", 7, "Archive rule 7: ten years")
 
 
@@ -162,6 +163,7 @@ def _protobuf(world: World) -> list[Target]:
                  allowed=(ExchangeError, DecodeError)),
         message_of("Routing", Routing, audit_pb2.AuditRouting, routings),
         message_of("Subject", Subject, audit_pb2.AuditMessage, subjects),
+        message_of("Operation", Operation, audit_pb2.AuditOperational, [_OPERATION.raw]),
         message_of("Receipt", Receipt, audit_pb2.Receipt, receipts, mend=mending.lenient(mending.recommitted)),
         message_of("LogRecord", LogRecord, audit_pb2.LogRecord, _records(world)),
         message_of("RecordsPruned", RecordsPruned, audit_pb2.RecordsPruned, [_PRUNED.raw]),

@@ -20,6 +20,7 @@ from infoexchange.ports import Record
 from infoexchange.states import Event
 from infoexchange.tlog import Checkpoint
 from infoexchange_relay.config import Config
+from infoexchange_relay.disclosures import disclosed
 from infoexchange_relay.stores import FileLatch, SqliteStore, open_store
 
 Load = Callable[[argparse.Namespace], Config]
@@ -39,6 +40,13 @@ def register(commands: Any, load: Load) -> None:
         help=f"what auditors may read of every entry: some of {','.join(GROUPS)}; without it nothing",
     )
     export.add_argument("--log", metavar="ORIGIN", default="", help="a closed log (default: the one that grows)")
+    export.add_argument(
+        "--for",
+        dest="audience",
+        metavar="TEXT",
+        default="",
+        help="with --groups: to whom it is shown and why; it is logged before anything is",
+    )
     export.set_defaults(load=load)
 
 
@@ -48,6 +56,8 @@ def _run(args: argparse.Namespace, out: Output) -> int:
         raise UsageError(f"--groups takes some of {', '.join(GROUPS)}, with commas between them")
     if shown and "routing" not in shown:
         raise UsageError("--groups: routing goes with each of the others")
+    if bool(shown) != bool(args.audience.strip()):
+        raise UsageError("--groups shows records: say to whom and why with --for TEXT, and only then")
     config: Config = args.load(args)
     if not config.store.exists():
         raise missing(config.store, "Run the relay first; it makes its log when it starts.")
@@ -55,14 +65,19 @@ def _run(args: argparse.Namespace, out: Output) -> int:
         # Before anything of the data is read: what comes meanwhile is not covered by it, and waits for the next run.
         base, checkpoint = _closed(store, args.log) if args.log else (store.head().base, None)
         checkpoint = checkpoint or _checkpoint(config, args.to, store)
+        entry = None
+        if shown and not _is_there(args.to, checkpoint):
+            entry = disclosed(config, store, _said(shown, checkpoint, args.audience))
         stamps = Stamps(config.timestamps(checkpoint.origin))
         done = export_log(_OneLog(store, base), args.to, checkpoint, shown=shown, stamps=stamps, progress=progress)
     out.show(
         {"folder": str(args.to), "origin": checkpoint.origin, "size": done.size, "new": done.size - done.before}
-        | {"groups": list(shown), "files": done.files, "directories": done.directories, "timestamps": done.stamps},
+        | {"groups": list(shown), "entry": entry, "files": done.files, "directories": done.directories}
+        | {"timestamps": done.stamps},
         f"{args.to}: {done.size} entries of {checkpoint.origin}, {done.size - done.before} of them new; "
         f"{done.files} files written, {done.directories} directory versions, {done.stamps} timestamps.",
-        f"Shown of every entry: {', '.join(shown) or 'nothing'}.",
+        f"Shown of every entry: {', '.join(shown) or 'nothing'}"
+        + (f"; entry {entry} says so." if entry is not None else "."),
         f"Next: infoexchange audit verify-log {args.to} --roots {config.roots}",
     )
     return PASSED
@@ -99,6 +114,19 @@ def _closed(store: SqliteStore, origin: str) -> tuple[int, Checkpoint]:
         names = ", ".join(closed) or "none"
         raise UsageError(f"--log {origin!r} is no closed log of this relay; there are: {names}")
     return closed[origin].base, closed[origin].checkpoint
+
+
+def _is_there(folder: Path, checkpoint: Checkpoint) -> bool:
+    """Whether an earlier run, which was logged, has shown all that this one could."""
+    return (
+        (folder / "records").exists() and (folder / CHECKPOINT).exists() and LogFolder(folder).size == checkpoint.size
+    )
+
+
+def _said(shown: Sequence[str], checkpoint: Checkpoint, audience: str) -> str:
+    """Return what the log says of an export that shows records: all that is in the folder then."""
+    last = checkpoint.size - 1
+    return f"groups {','.join(shown)} of entries 0 to {last} of {checkpoint.origin}, for {audience.strip()}"
 
 
 def _checkpoint(config: Config, folder: Path, store: SqliteStore) -> Checkpoint:

@@ -23,7 +23,11 @@ def told(said: Routing) -> str:
         Event.OPENED: f"{who} stated, signed, that it was opened",
         Event.REFUSED: f"it was refused for {who or said.next_relay}, reason {reason}",
         Event.KEY_BUNDLE: f"{said.this_relay} published new keys of {said.sender}, which withdraw older ones",
-        Event.AUDIT_DISCLOSURE: "it was stated, signed, that records of it are shown to somebody",
+        Event.AUDIT_DISCLOSURE: "it was stated, signed, that records of it are shown to somebody"
+        if said.sender
+        else f"the operator of {said.this_relay} showed records of this log to somebody",
+        Event.CONFIG_CHANGE: f"{said.this_relay} started with other settings, or other software, than before",
+        Event.PEER_CHECKPOINT: f"{said.this_relay} saw a checkpoint of {said.previous_relay}",
         Event.EXPIRED: f"its time ran out before {who} fetched it",
         Event.RECALLED: f"{said.this_relay} stopped it for {who}, as its sender had ordered",
         Event.DESTROYED: f"{who} stated, signed, that its content key is destroyed",
@@ -51,10 +55,15 @@ EVENTS = {
     "RECALL_FORWARDED": "a relay handed such an order to the next relay, and holds its receipt",
     "RECALL_FAILED": "the next relay did not take such an order",
     "LOG_GENESIS": "a log began",
+    "LOG_CLOSE": "a log ended with its half-year; the next one names its last state",
     "RECOVERY": "a log began in the place of one that could not go on, and names where that one stood",
     "DIRECTORY_VERSION": "a version of the directory, which says who is who, came into force",
     "KEY_BUNDLE": "an agency's keys, or newer lists of revoked certificates, were published",
-    "AUDIT_DISCLOSURE": "a party of a message stated, signed, that parts of it are shown to somebody",
+    "CONFIG_CHANGE": "a relay started with other settings, or with another version of its software, than before",
+    "PEER_CHECKPOINT": "a relay saw, in that hour, the signed state of a neighbour's log",
+    "RECORDS_PRUNED": "a relay was about to erase the records of old messages; entries and proofs stay",
+    "AUDIT_DISCLOSURE": "a party of a message stated, signed, that parts of it are shown to somebody; or the operator "
+    "of a relay showed records of its log",
 }
 
 VERDICTS = {

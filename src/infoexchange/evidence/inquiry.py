@@ -308,14 +308,7 @@ class Inquiry:
         return outcome(name, listed.relay if listed else "", self._proven, self._signed)
 
     def _check_outcome(self, name: str) -> str:
-        found = self._outcome(name)
-        if found.state is None or not found.state.final:
-            raise OpenQuestionError("no terminal event", "the file does not show how it ended")
-        if found.others:
-            both = " and ".join(sorted(event.name for event in (found.state, *found.others)))
-            raise OpenQuestionError("two outcomes", f"{both} are both logged")
-        destroyed = f", content key DESTROYED at {found.destroyed_at:%Y-%m-%d %H:%M:%S}Z" if found.destroyed_at else ""
-        return found.state.name + destroyed
+        return self._outcome(name).finding(self._header.sender)
 
     def _recalled(self) -> list[str]:
         """Return the recipients for whom the sender has signed a recall that is in the file."""
@@ -342,8 +335,11 @@ class Inquiry:
         # (9) checkpoints that other nations have seen, as the directory's rule demands
         nations: set[str] = set()
         missing: list[str] = []
+        # Entries that are fetched together share a checkpoint, and its signatures cost more than everything else.
+        seen: dict[tuple[str, bytes], Receipt] = {}
         for receipt in self._parts.events:
-            relay = receipt.routing.this_relay
+            seen.setdefault((receipt.routing.this_relay, receipt.proof.checkpoint.raw), receipt)
+        for (relay, _), receipt in seen.items():
             policy = policy_for(self._directory, relay)
             if not policy.has_quorum_rule:
                 missing.append(f"no rule says who must witness {relay}")

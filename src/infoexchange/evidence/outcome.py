@@ -16,6 +16,7 @@ from infoexchange.recall import RecallOrder
 from infoexchange.receipt import Receipt
 from infoexchange.statement import SignedStatement
 from infoexchange.states import Event
+from infoexchange.verdict import OpenQuestionError
 
 _SIGNED = (Event.OPENED, Event.REFUSED)
 _UNDER_WAY = (Event.ACCEPTED, Event.FORWARDED, Event.QUEUED, Event.DELIVERED)
@@ -30,6 +31,7 @@ class Outcome:
         state: The state that counts; nothing where no entry speaks of that recipient.
         reason: Number of the reason, for what was refused or expired.
         relay: Whose log says so.
+        entry: Place of that entry in the log; nothing where no entry speaks of that recipient.
         at: When that was logged, by the relay's clock.
         signed: Whether the recipient itself has signed it; for RECALLED, its sender.
         destroyed_at: When the recipient says that it destroyed the content key.
@@ -40,6 +42,7 @@ class Outcome:
     state: Event | None = None
     reason: int = 0
     relay: str = ""
+    entry: int | None = None
     at: datetime | None = None
     signed: bool = False
     destroyed_at: datetime | None = None
@@ -49,6 +52,28 @@ class Outcome:
     def is_final(self) -> bool:
         """Whether the way to this recipient has ended, in one way only."""
         return self.state is not None and self.state.final and not self.others
+
+    def finding(self, sender: str) -> str:
+        """Return the terminal event, the entry that has it, and who signed it.
+
+        Args:
+            sender: Who sent the message.
+
+        Raises:
+            OpenQuestionError: Nothing shows how it ended, or two things do that cannot both be true.
+        """
+        if self.state is None:
+            raise OpenQuestionError("no terminal event", "no entry about it is in the file")
+        where = f"{self.state.name}, entry {self.entry} of {self.relay}"
+        if not self.state.final:
+            raise OpenQuestionError("no terminal event", f"the file does not show how it ended; the last is {where}")
+        if self.others:
+            both = " and ".join(sorted(event.name for event in (self.state, *self.others)))
+            raise OpenQuestionError("two outcomes", f"{both} are both logged")
+        by = sender if self.state is Event.RECALLED else self.recipient
+        signed = f", as {by} signed" if self.signed else ""
+        destroyed = f", content key DESTROYED at {self.destroyed_at:%Y-%m-%d %H:%M:%S}Z" if self.destroyed_at else ""
+        return where + signed + destroyed
 
 
 def outcome(recipient: str, relay: str, events: Iterable[Receipt], statements: Collection[SignedStatement]) -> Outcome:
@@ -60,30 +85,32 @@ def outcome(recipient: str, relay: str, events: Iterable[Receipt], statements: C
         events: Receipts about the message, verified, each of a relay that has a part in it.
         statements: Statements about the message, verified.
     """
-    said = [(r.routing, r.subject.statement_digest) for r in events if _concerns(r.routing, recipient, relay)]
+    said = [receipt for receipt in events if _concerns(receipt.routing, recipient, relay)]
     # (8) the recipient's own word, then its relay's, then that of the relay that could not reach it
     theirs = [s for s in statements if isinstance(s, Acknowledgement) and s.statement.issuer == recipient]
-    signed = {s.digest: s.statement.state for s in theirs}
-    own = [routing for routing, digest in said if routing.event in _SIGNED and signed.get(digest) is routing.event]
+    signed = {s.digest: s.statement.state for s in theirs if s.statement.state in _SIGNED}
+    own = [r for r in said if signed.get(r.subject.statement_digest) is r.routing.event]
     recalled = any(isinstance(s, RecallOrder) and recipient in s.statement.recipients for s in statements)
-    ended = [routing for routing, _ in said if _counts(routing, recalled=recalled)]
-    here = [routing for routing in ended if not routing.next_relay]
-    under_way = [routing for routing, _ in said if routing.event in _UNDER_WAY]
-    delivered = [routing for routing in under_way if routing.event is Event.DELIVERED]
+    ended = [r for r in said if _counts(r.routing, recalled=recalled)]
+    here = [r for r in ended if not r.routing.next_relay]
+    under_way = [r for r in said if r.routing.event in _UNDER_WAY]
+    delivered = [r for r in under_way if r.routing.event is Event.DELIVERED]
     found = own or here or delivered or ended or under_way
     if not found:
         return Outcome(recipient=recipient)
-    last = max(found, key=lambda routing: (routing.event, routing.logged_at))
+    receipt = max(found, key=lambda r: (r.routing.event, r.routing.logged_at))
+    last = receipt.routing
     destroyed = [s.statement.at for s in theirs if s.statement.state is Event.DESTROYED]
     return Outcome(
         recipient=recipient,
         state=last.event,
         reason=last.reason,
         relay=last.this_relay,
+        entry=receipt.index,
         at=last.logged_at,
         signed=bool(own) or last.event is Event.RECALLED,
         destroyed_at=min(destroyed, default=None),
-        others=tuple(sorted({r.event for r in found if r.event.final} - {last.event})),
+        others=tuple(sorted({r.routing.event for r in found if r.routing.event.final} - {last.event})),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -145,9 +146,10 @@ class LogFolder:
     def _entries(self, n: int) -> list[bytes] | None:
         width = tiles.width_at(0, n, self.size)
         for each in dict.fromkeys((width, tiles.WIDTH)):
-            raw = self._bytes(tiles.ENTRIES, n, each, _BUNDLE_SIZE_MAX)
+            file = self.path / tiles.tile_path(tiles.ENTRIES, n, each)
+            raw = _read(file, _BUNDLE_SIZE_MAX)
             if raw is not None:
-                with in_file(self.path / tiles.tile_path(tiles.ENTRIES, n, each)):
+                with in_file(file):
                     return tiles.parse_entries(raw, each)[:width]
         return None
 
@@ -174,7 +176,8 @@ def _read(file: Path, size_max: int) -> bytes | None:
     """Return the bytes of a file, nothing where there is none."""
     try:
         with file.open("rb") as opened:
-            raw = opened.read(size_max + 1)
+            # Not `size_max` at once: for a buffer of that size the system works longer than for what is read.
+            raw = opened.read(min(size_max, os.fstat(opened.fileno()).st_size) + 1)
     except FileNotFoundError:
         return None
     if len(raw) > size_max:

@@ -27,6 +27,7 @@ from infoexchange.node import (
     bulletin,
     cosigned,
     handover,
+    housekeeping,
     intake,
     pruning,
     reading,
@@ -289,6 +290,31 @@ class Node(Desk):
             ExchangeError: `BAD_SIGNATURE`, `DIRECTORY_ROLLBACK` or `LOG_FORK`, and what the payload is refused for.
         """
         return bulletin.decide_directory(self, raw)
+
+    def configured(self, settings: bytes, software: str) -> Job | None:
+        """Return the job that logs the settings in force, if they or the software are others than were last logged.
+
+        Args:
+            settings: SHA-256 of them.
+            software: Its version.
+        """
+        return housekeeping.configured(self, settings, software)
+
+    def peer_seen(self, checkpoint: Checkpoint) -> Job:
+        """Return the job that logs a neighbour's verified checkpoint; of one hour, the first is logged."""
+        return housekeeping.peer_seen(self, checkpoint)
+
+    def shown(self, request: bytes, detail: str) -> Job:
+        """Return the job that logs what the operator shows of this log, before it is shown.
+
+        Args:
+            request: 32 random bytes that name it; the same again gives the receipt of the first.
+            detail: What is shown, and to whom.
+
+        Raises:
+            MalformedError: `BAD_FIELD`.
+        """
+        return housekeeping.shown(self, request, detail)
 
     def adopt(self, directory: Directory) -> None:
         """Follow a directory version from now on; it is in the log already, and no other job is under way."""

@@ -120,9 +120,11 @@ class Desk:
         party = self.directory.listed(agency)
         return party.relay if party else ""
 
-    def change(self, routing: Routing, subject: Subject, digest: bytes, party: str = "") -> Change:
+    def change(
+        self, routing: Routing, subject: Subject, digest: bytes, party: str = "", *, operation: Operation | None = None
+    ) -> Change:
         """Return the change that logs one event, with fresh salts."""
-        entry = Entry.make(routing, subject, Operation(), entropy=self._entropy)
+        entry = Entry.make(routing, subject, operation, entropy=self._entropy)
         return Change(entry=entry, digest=digest, party=party, event=routing.event)
 
     def event(

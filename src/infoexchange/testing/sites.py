@@ -142,7 +142,17 @@ class Sites:
         Raises:
             UnavailableError: The program ended with an error; the error quotes its last line.
         """
-        words = ["export", "--config", str(self.config(relay)), "--to", str(folder), "--groups", "routing,message"]
+        words = [
+            "export",
+            "--config",
+            str(self.config(relay)),
+            "--to",
+            str(folder),
+            "--groups",
+            "routing,message",
+            "--for",
+            "a test",
+        ]
         command = [sys.executable, "-m", "infoexchange_relay", *words]
         done = subprocess.run(  # noqa: S603  our own program, our own arguments
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=environment()

@@ -6,6 +6,7 @@ the entry and the log's keys. The format's `extra` line is not authenticated; we
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,6 +20,9 @@ from infoexchange.tlog.text import parse_decimal, parse_hash, write_base64
 
 # Specification constants
 _HEADING = b"c2sp.org/tlog-proof@v1"
+
+# Implementation constants
+_CHECKPOINTS_MAX = 16  # parsed ones kept: entries that are fetched together share one for each log on the way
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class Proof:
             raise error(Reason.BAD_PROOF, field="proof", detail=f"more than {PATH_MAX} hashes")
         index = parse_decimal(number, field="proof.index")
         path = tuple(parse_hash(line, field="proof") for line in hash_lines)
-        checkpoint = Checkpoint.parse(note)
+        checkpoint = _checkpoint(note)
         if index >= checkpoint.size:
             raise error(Reason.BAD_PROOF, field="proof.index", detail=f"no entry {index} in {checkpoint.size}")
         return cls(raw, index, path, checkpoint)
@@ -99,6 +103,11 @@ class Proof:
         head = self.checkpoint
         merkle.verify_inclusion(merkle.leaf_hash(leaf), self.index, head.size, self.path, head.root)
         return head
+
+
+@functools.lru_cache(maxsize=_CHECKPOINTS_MAX)
+def _checkpoint(raw: bytes) -> Checkpoint:
+    return Checkpoint.parse(raw)
 
 
 def _raw(index: int, path: Sequence[bytes], checkpoint_raw: bytes) -> bytes:

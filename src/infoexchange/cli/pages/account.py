@@ -10,7 +10,17 @@ from infoexchange.cli.output import Table
 from infoexchange.cli.words import told
 from infoexchange.spans import Spans
 from infoexchange.states import Event
-from infoexchange.summary import OF_DIRECTORY, OF_ENDS, OF_KEYS, OF_RECALLS, Occurrence, Summary, Wait, Waits
+from infoexchange.summary import (
+    OF_DIRECTORY,
+    OF_ENDS,
+    OF_KEYS,
+    OF_RECALLS,
+    OF_SETTINGS,
+    Occurrence,
+    Summary,
+    Wait,
+    Waits,
+)
 from infoexchange.tlog import Checkpoint
 from infoexchange.verdict import Check, Report, Verdict
 
@@ -32,6 +42,7 @@ COUNTS = (
 LISTS: tuple[tuple[str, str, tuple[Event, ...]], ...] = (
     ("keys", "Keys and revocation lists published", OF_KEYS),
     ("directory", "Versions of the directory", OF_DIRECTORY),
+    ("settings", "Actions of the operator: settings and software", OF_SETTINGS),
     ("disclosures", "Disclosures", (Event.AUDIT_DISCLOSURE,)),
     ("recalls", "Recalls", OF_RECALLS),
     ("refusals", "Refusals", (Event.REFUSED,)),
@@ -107,6 +118,10 @@ def as_data(account: Account) -> dict[str, object]:
             name: _number(getattr(summary, name)) for name in ("counted", "outside", "undisclosed", "half", "backwards")
         },
         **{name: {key: _number(spans) for key, spans in counts(summary, name)} for name, _, _ in COUNTS},
+        "neighbours": {
+            name: {**_number(spans), "hours": len(summary.seen[name]), "of_hours": summary.hours}
+            for name, spans in sorted(summary.neighbours.items())
+        },
         "waits": {step: _waits(waits) for step, waits in summary.waits.items()},
         **{name: [_occurrence(o) for o in summary.listed(*events)] for name, _, events in LISTS},
     }
@@ -154,7 +169,10 @@ def sentence(occurrence: Occurrence) -> str:
         return f"keys of {said.sender}, or newer lists of revoked certificates with them"
     if said.event is Event.DIRECTORY_VERSION:
         return f"{said.this_relay} put a version of the directory in force"
-    return told(said)
+    operation = occurrence.operation
+    if operation and said.event is Event.CONFIG_CHANGE:
+        return f"{told(said)}: software {operation.software}, settings {operation.config.hex()[:16]}"
+    return told(said) + (f": {operation.detail}" if operation and operation.detail else "")
 
 
 def tables(account: Account) -> Iterator[str | Table]:
@@ -172,6 +190,12 @@ def tables(account: Account) -> Iterator[str | Table]:
         if rows:
             yield f"\n{heading}"
             yield Table((first, "number", "entries"), rows)
+    if summary.neighbours:
+        yield f"\nNeighbours whose checkpoints were seen, in {summary.hours} hours"
+        yield Table(
+            ("neighbour", "hours", "share", "entries"),
+            [(name, hours, share, spans.text(_RANGES_SHOWN)) for name, hours, share, spans in neighbours(summary)],
+        )
     timed = [row for step, waits in summary.waits.items() if (row := timing(step, waits))]
     if timed:
         yield "\nFrom acceptance by this relay, by its clock"
@@ -192,6 +216,15 @@ def places(summary: Summary) -> Sequence[tuple[str, Spans]]:
         ("record not disclosed", summary.undisclosed),
         ("record disclosed in part", summary.half),
     )
+
+
+def neighbours(summary: Summary) -> list[tuple[str, str, str, Spans]]:
+    """Return for each neighbour in how many hours, and in what share of them, its checkpoint was seen."""
+    found = []
+    for name, spans in sorted(summary.neighbours.items()):
+        seen = len(summary.seen[name])
+        found.append((name, str(seen), f"{100 * seen / summary.hours:.1f} %", spans))
+    return found
 
 
 def timing(step: str, waits: Waits) -> tuple[str, ...] | None:

@@ -55,6 +55,7 @@ def log_page(account: Account, commands: list[str]) -> bytes:
         ("entries", "Entries", _entries(summary)),
         ("messages", "Messages", _messages(summary)),
         ("times", "Times", _times(summary)),
+        ("neighbours", "Neighbours seen", _neighbours(summary)),
         ("events", "What deserves a look", _lists(summary)),
         ("again", "How to check this yourself", _again(account, commands)),
         ("words", "Words used here", facts(EVENTS.items())),
@@ -209,6 +210,17 @@ def _times(summary: Summary) -> list[Content]:
 def _histogram(waits: Waits) -> list[tuple[str, int]]:
     numbers = waits.distribution([bound for _, bound in _BOUNDS])
     return list(zip((*(label for label, _ in _BOUNDS), _LONGEST), numbers, strict=True))
+
+
+def _neighbours(summary: Summary) -> list[Content]:
+    intro = (
+        "Once in each hour this relay logs, for every neighbour that had it cosign a checkpoint in that hour, that "
+        "checkpoint. Where an hour is missing, the neighbour was not seen, or this relay did not run itself. "
+        f"From the first entry counted to the last these are {summary.hours} hours."
+    )
+    rows = [(name, hours, share, entries(spans)) for name, hours, share, spans in form.neighbours(summary)]
+    head = ("Neighbour", "Hours", "Share", "Entries in the log")
+    return [element("p", intro), table("In how many hours each was seen", head, rows, class_="numbers")]
 
 
 def _lists(summary: Summary) -> list[Content]:
