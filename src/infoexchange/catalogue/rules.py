@@ -247,14 +247,27 @@ def _walk(record: Any, plan: _Plan, path: str) -> Iterator[tuple[str, Any, _Plan
             yield from _walk(getattr(record, field.name), below, f"{path}{field.name}.")
 
 
+@functools.cache
+def _timed(descriptor: Any) -> tuple[tuple[Any, bool], ...]:
+    """Return the fields of a type that are points in time (True), or hold some further down (False)."""
+    found = []
+    for field in descriptor.fields:
+        if field.message_type and field.message_type.full_name == "google.protobuf.Timestamp":
+            found.append((field, True))
+        elif field.message_type and _timed(field.message_type):
+            found.append((field, False))
+    return tuple(found)
+
+
 def _times(record: Any, path: str) -> Iterator[Violation]:
     """Give every point in time that lies outside the years 1 to 9999, for which no calendar has a date."""
-    for field, value in record.ListFields():
-        if field.message_type is None:
+    for field, is_time in _timed(record.DESCRIPTOR):
+        if not field.is_repeated and not record.HasField(field.name):
             continue
+        value = getattr(record, field.name)
         for index, one in enumerate(value if field.is_repeated else (value,)):
             where = f"{path}{field.name}[{index}]" if field.is_repeated else f"{path}{field.name}"
-            if field.message_type.full_name != "google.protobuf.Timestamp":
+            if not is_time:
                 yield from _times(one, f"{where}.")
             elif not (_SECONDS_MIN <= one.seconds <= _SECONDS_MAX and 0 <= one.nanos < 1_000_000_000):
                 yield Violation(where, "timestamp", "outside the years 1 to 9999", _next_step(where, field))

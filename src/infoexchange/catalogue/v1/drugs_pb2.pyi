@@ -638,7 +638,7 @@ class DrugSeizureReport(_message.Message):
 
     @_builtins.property
     def consignment_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Numbers of waybills, bills of lading and parcels."""
+        """Numbers of waybills, bills of lading and parcels; they lead to their senders and recipients."""
 
     @_builtins.property
     def arrests(self) -> Global___ArrestCount:

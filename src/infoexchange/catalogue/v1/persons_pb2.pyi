@@ -526,6 +526,42 @@ class VictimCount(_message.Message):
 Global___VictimCount: _TypeAlias = VictimCount  # noqa: Y015
 
 @_typing.final
+class TipRole(_message.Message):
+    """What a suspect did in the process."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOCAL_ID_FIELD_NUMBER: _builtins.int
+    PERSON_REF_FIELD_NUMBER: _builtins.int
+    ROLES_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    local_id: _builtins.str
+    """Name of this record inside the message."""
+    person_ref: _builtins.str
+    """The person."""
+    description: _builtins.str
+    """What is known of it."""
+    @_builtins.property
+    def roles(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Code]:
+        """What the person did, for example from the list `htcds-role-in-process`."""
+
+    def __init__(
+        self,
+        *,
+        local_id: _builtins.str = ...,
+        person_ref: _builtins.str = ...,
+        roles: _abc.Iterable[_common_pb2.Code] | None = ...,
+        description: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "local_id", b"local_id", "person_ref", b"person_ref", "roles", b"roles"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TipRole: _TypeAlias = TipRole  # noqa: Y015
+
+@_typing.final
 class TipCaseNotice(_message.Message):
     """A case of trafficking or smuggling, told to those it may touch. Victims are counted, never named. Suggested mark:
     AMBER.
@@ -550,6 +586,7 @@ class TipCaseNotice(_message.Message):
     VESSELS_FIELD_NUMBER: _builtins.int
     VEHICLES_FIELD_NUMBER: _builtins.int
     MODUS_OPERANDI_FIELD_NUMBER: _builtins.int
+    SUSPECT_ROLES_FIELD_NUMBER: _builtins.int
     FUNDS_REFS_FIELD_NUMBER: _builtins.int
     ATTACHMENTS_FIELD_NUMBER: _builtins.int
     case_id: _builtins.str
@@ -613,6 +650,10 @@ class TipCaseNotice(_message.Message):
         """Vehicles."""
 
     @_builtins.property
+    def suspect_roles(self) -> _containers.RepeatedCompositeFieldContainer[Global___TipRole]:
+        """What each of them did."""
+
+    @_builtins.property
     def funds_refs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """File numbers of financial reports on the same case."""
 
@@ -640,12 +681,13 @@ class TipCaseNotice(_message.Message):
         vessels: _abc.Iterable[_common_pb2.Vessel] | None = ...,
         vehicles: _abc.Iterable[_common_pb2.Vehicle] | None = ...,
         modus_operandi: _builtins.str = ...,
+        suspect_roles: _abc.Iterable[Global___TipRole] | None = ...,
         funds_refs: _abc.Iterable[_builtins.str] | None = ...,
         attachments: _abc.Iterable[_common_pb2.AttachmentNote] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["forced_labour_industry", b"forced_labour_industry", "handling", b"handling", "victims", b"victims"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "case_id", b"case_id", "exploitation_text", b"exploitation_text", "forced_labour_industry", b"forced_labour_industry", "funds_refs", b"funds_refs", "handling", b"handling", "methods_of_control", b"methods_of_control", "methods_of_recruitment", b"methods_of_recruitment", "modus_operandi", b"modus_operandi", "offence", b"offence", "organisations", b"organisations", "platforms", b"platforms", "route", b"route", "stages", b"stages", "suspects", b"suspects", "types_of_exploitation", b"types_of_exploitation", "vehicles", b"vehicles", "vessels", b"vessels", "victims", b"victims"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "case_id", b"case_id", "exploitation_text", b"exploitation_text", "forced_labour_industry", b"forced_labour_industry", "funds_refs", b"funds_refs", "handling", b"handling", "methods_of_control", b"methods_of_control", "methods_of_recruitment", b"methods_of_recruitment", "modus_operandi", b"modus_operandi", "offence", b"offence", "organisations", b"organisations", "platforms", b"platforms", "route", b"route", "stages", b"stages", "suspect_roles", b"suspect_roles", "suspects", b"suspects", "types_of_exploitation", b"types_of_exploitation", "vehicles", b"vehicles", "vessels", b"vessels", "victims", b"victims"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -709,7 +751,7 @@ class VictimReferral(_message.Message):
     reason_text: _builtins.str
     """Why, in words; needed for OTHER."""
     guardian: _builtins.str
-    """Minor: function of the guardian; never a name."""
+    """Minor: function or pseudonym of the guardian; never a name."""
     best_interests_determination: _builtins.str
     """Minor: who determined the best interests, and what they are."""
     identity_follows: _builtins.bool
