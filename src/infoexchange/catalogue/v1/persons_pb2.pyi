@@ -723,6 +723,11 @@ class VictimReferral(_message.Message):
     GUARDIAN_FIELD_NUMBER: _builtins.int
     BEST_INTERESTS_DETERMINATION_FIELD_NUMBER: _builtins.int
     TYPES_OF_EXPLOITATION_FIELD_NUMBER: _builtins.int
+    METHODS_OF_RECRUITMENT_FIELD_NUMBER: _builtins.int
+    METHODS_OF_CONTROL_FIELD_NUMBER: _builtins.int
+    FORCED_LABOUR_INDUSTRY_FIELD_NUMBER: _builtins.int
+    TYPES_OF_SEXUAL_EXPLOITATION_FIELD_NUMBER: _builtins.int
+    STAGES_FIELD_NUMBER: _builtins.int
     IDENTITY_FOLLOWS_FIELD_NUMBER: _builtins.int
     CONTACT_FIELD_NUMBER: _builtins.int
     ATTACHMENTS_FIELD_NUMBER: _builtins.int
@@ -789,6 +794,26 @@ class VictimReferral(_message.Message):
         """Kinds of exploitation, for example from the list `tip-exploitation`."""
 
     @_builtins.property
+    def methods_of_recruitment(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Code]:
+        """How the victim was recruited, for example from the list `htcds-method-of-recruitment`."""
+
+    @_builtins.property
+    def methods_of_control(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Code]:
+        """How the victim was held, for example from the list `htcds-methods-of-control`."""
+
+    @_builtins.property
+    def forced_labour_industry(self) -> _common_pb2.Code:
+        """Industry, a section of ISIC Rev.4, for example from the list `isic-section`."""
+
+    @_builtins.property
+    def types_of_sexual_exploitation(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Code]:
+        """Finer kinds, for example from the list `htcds-sex-exploitation`."""
+
+    @_builtins.property
+    def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___TipStage]:
+        """What the victim went through: recruitment, transit, exploitation."""
+
+    @_builtins.property
     def contact(self) -> _common_pb2.ContactPoint:
         """Who can be asked."""
 
@@ -821,13 +846,18 @@ class VictimReferral(_message.Message):
         guardian: _builtins.str = ...,
         best_interests_determination: _builtins.str = ...,
         types_of_exploitation: _abc.Iterable[_common_pb2.Code] | None = ...,
+        methods_of_recruitment: _abc.Iterable[_common_pb2.Code] | None = ...,
+        methods_of_control: _abc.Iterable[_common_pb2.Code] | None = ...,
+        forced_labour_industry: _common_pb2.Code | None = ...,
+        types_of_sexual_exploitation: _abc.Iterable[_common_pb2.Code] | None = ...,
+        stages: _abc.Iterable[Global___TipStage] | None = ...,
         identity_follows: _builtins.bool | None = ...,
         contact: _common_pb2.ContactPoint | None = ...,
         attachments: _abc.Iterable[_common_pb2.AttachmentNote] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_citizenship_unknown", b"_citizenship_unknown", "_identity_follows", b"_identity_follows", "citizenship_unknown", b"citizenship_unknown", "consent", b"consent", "contact", b"contact", "handling", b"handling", "identity_follows", b"identity_follows", "referred_org", b"referred_org", "referring_org", b"referring_org"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_citizenship_unknown", b"_citizenship_unknown", "_identity_follows", b"_identity_follows", "citizenship_unknown", b"citizenship_unknown", "consent", b"consent", "contact", b"contact", "forced_labour_industry", b"forced_labour_industry", "handling", b"handling", "identity_follows", b"identity_follows", "referred_org", b"referred_org", "referring_org", b"referring_org"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_citizenship_unknown", b"_citizenship_unknown", "_identity_follows", b"_identity_follows", "age_band", b"age_band", "attachments", b"attachments", "best_interests_determination", b"best_interests_determination", "citizenship_unknown", b"citizenship_unknown", "citizenships", b"citizenships", "consent", b"consent", "contact", b"contact", "decided_by", b"decided_by", "decided_by_text", b"decided_by_text", "guardian", b"guardian", "handling", b"handling", "identity_follows", b"identity_follows", "immediate_needs", b"immediate_needs", "languages", b"languages", "needs_text", b"needs_text", "pseudonym", b"pseudonym", "reason", b"reason", "reason_text", b"reason_text", "referral_id", b"referral_id", "referred_org", b"referred_org", "referring_org", b"referring_org", "risk_assessment", b"risk_assessment", "sex", b"sex", "trafficking_status", b"trafficking_status", "types_of_exploitation", b"types_of_exploitation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_citizenship_unknown", b"_citizenship_unknown", "_identity_follows", b"_identity_follows", "age_band", b"age_band", "attachments", b"attachments", "best_interests_determination", b"best_interests_determination", "citizenship_unknown", b"citizenship_unknown", "citizenships", b"citizenships", "consent", b"consent", "contact", b"contact", "decided_by", b"decided_by", "decided_by_text", b"decided_by_text", "forced_labour_industry", b"forced_labour_industry", "guardian", b"guardian", "handling", b"handling", "identity_follows", b"identity_follows", "immediate_needs", b"immediate_needs", "languages", b"languages", "methods_of_control", b"methods_of_control", "methods_of_recruitment", b"methods_of_recruitment", "needs_text", b"needs_text", "pseudonym", b"pseudonym", "reason", b"reason", "reason_text", b"reason_text", "referral_id", b"referral_id", "referred_org", b"referred_org", "referring_org", b"referring_org", "risk_assessment", b"risk_assessment", "sex", b"sex", "stages", b"stages", "trafficking_status", b"trafficking_status", "types_of_exploitation", b"types_of_exploitation", "types_of_sexual_exploitation", b"types_of_sexual_exploitation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__citizenship_unknown: _TypeAlias = _typing.Literal["citizenship_unknown"]  # noqa: Y015
     _WhichOneofArgType__citizenship_unknown: _TypeAlias = _typing.Literal["_citizenship_unknown", b"_citizenship_unknown"]  # noqa: Y015
