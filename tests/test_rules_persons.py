@@ -27,6 +27,8 @@ BROKEN = [
     ("VictimReferral", lambda m: m.ClearField("best_interests_determination"),
      "best_interests_determination", "child protection"),
     ("VictimReferral", lambda m: m.consent.ClearField("given"), "consent.given", "true or false"),
+    ("VictimReferral", lambda m: m.consent.withdrawn_at.FromJsonString("2026-01-01T00:00:00Z"),
+     "consent.withdrawn_at", "2026"),
     ("VictimReferral", lambda m: setattr(m, "citizenship_unknown", False), "citizenships", "SG"),
     ("VictimReferral", lambda m: m.citizenships.append("SG"), "citizenships", "SG"),
     ("VictimReferral", lambda m: m.immediate_needs.append(9), "needs_text", ""),

@@ -756,7 +756,7 @@ class VictimReferral(_message.Message):
     reason_text: _builtins.str
     """Why, in words; needed for OTHER."""
     guardian: _builtins.str
-    """Minor: function or pseudonym of the guardian; never a name."""
+    """Minor: function of the guardian; never a name."""
     best_interests_determination: _builtins.str
     """Minor: who determined the best interests, and what they are."""
     identity_follows: _builtins.bool
