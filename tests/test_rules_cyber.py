@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
-from infoexchange.catalogue import Decimal, Refusal
+from infoexchange.catalogue import Decimal, Refusal, examples, rules
 from spoiling import accepted, refused
 
 BROKEN = [
@@ -65,3 +66,19 @@ def test_what_is_no_fault():
     accepted("DataPreservationRequest", lambda m: m.identifiers.add(local_id="i9", kind=5, value="490154203237518"))
     accepted("VulnerabilityAdvisory", lambda m: m.cvss_score.CopyFrom(Decimal(unscaled=10)))
     accepted("TakedownReply", lambda m: [setattr(m.results[0], "outcome", 5), m.refusal.CopyFrom(Refusal(code=1))])
+
+
+@pytest.mark.parametrize("outside", [{"seconds": -62135596801}, {"seconds": 253402300800}, {"nanos": -1}])
+@pytest.mark.parametrize(
+    ("name", "path", "time"),
+    [
+        ("DataPreservationRequest", "respond_by", lambda m: m.respond_by),
+        ("DataPreservationRequest", "handling.valid_until", lambda m: m.handling.valid_until),
+        ("DataPreservationRequest", "identifiers[0].seen_at.utc", lambda m: m.identifiers[0].seen_at.utc),
+        ("CyberIncidentReport", "indicators[1].first_seen", lambda m: m.indicators[1].first_seen),
+    ],
+)
+def test_a_time_without_a_date_is_named_wherever_it_stands(name, path, time, outside):
+    message = examples.message(name)
+    time(message).CopyFrom(Timestamp(**outside))
+    assert [(found.field, found.rule) for found in rules.violations(message)] == [(path, "timestamp")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from infoexchange.catalogue import Code, Decimal, Refusal, digits
+from infoexchange.catalogue import Code, Decimal, PartialDate, Refusal, digits
 from spoiling import accepted, refused
 
 NATIONAL = Code(system="example-schedules", version="2026", value="Schedule 1")
@@ -63,6 +63,8 @@ BROKEN = [
     ("PreExportNotification", lambda m: setattr(m.quantity.amount, "unscaled", 0), "quantity.amount", ""),
     ("PreExportNotification", lambda m: setattr(m, "expected_point_of_entry", "SG"),
      "expected_point_of_entry", "SGSIN"),
+    ("PreExportNotification", lambda m: m.expected_dispatch.CopyFrom(PartialDate(kind=4)),
+     "expected_dispatch.kind", "EXACT"),
     ("PreExportNotification", lambda m: m.ClearField("table"), "table", "ISSL_VOLUNTARY"),
     ("PreExportNotification", lambda m: m.ClearField("reply_by"), "reply_by", "2026"),
     ("PreExportReply", lambda m: m.ClearField("reason"), "reason", "licence"),

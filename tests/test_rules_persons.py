@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from catalogue_messages import person, request
-from infoexchange.catalogue import Organisation, examples, marks, rules
+from infoexchange.catalogue import Organisation, PartialDate, examples, marks, rules
 from spoiling import accepted, refused
 
 BROKEN = [
@@ -51,6 +51,7 @@ BROKEN = [
     ("TravelDocumentResult", lambda m: setattr(m, "result", 1), "date_of_loss", ""),
     ("TravelDocumentResult", lambda m: m.ClearField("request_ref"), "request_ref", "32-byte"),
     ("TipStatistics", lambda m: setattr(m.cells[0], "victims", 9), "cells[0].victims", "12"),
+    ("TipStatistics", lambda m: m.to_date.CopyFrom(PartialDate(kind=4)), "from_date.kind", "EXACT"),
     ("TipStatistics", lambda m: setattr(m.to_date, "year", 2024), "to_date", ""),
     ("TipStatistics", lambda m: [m.ClearField(name) for name in ("cells", "investigated", "prosecuted", "convicted")],
      "cells", ""),
