@@ -163,14 +163,22 @@ def test_every_digest_of_an_envelope_is_a_reference():
             if kind:
                 found[f"{cls.DESCRIPTOR.name}.{field.name}"] = OPTIONS.Reference.Name(kind)
     assert found == {
+        "ControlledDeliveryDecision.request_ref": "REFERENCE_ANSWER",
+        "ControlledDeliveryLegUpdate.request_ref": "REFERENCE_ANSWER",
         "Correction.corrects": "REFERENCE_OWN",
+        "DataPreservationReply.request_ref": "REFERENCE_ANSWER",
         "InformationResponse.request_ref": "REFERENCE_ANSWER",
         "OfficerAcknowledgement.of": "REFERENCE_ANSWER",
         "OnwardConsentDecision.information_ref": "REFERENCE_ANSWER",
         "OnwardConsentDecision.request_ref": "REFERENCE_ANSWER",
         "OnwardConsentRequest.information_ref": "REFERENCE_ANSWER",
+        "PreExportReply.request_ref": "REFERENCE_ANSWER",
         "Recall.recalls": "REFERENCE_OWN",
         "RecallConfirmation.confirms": "REFERENCE_ANSWER",
+        "ReferralUpdate.request_ref": "REFERENCE_ANSWER",
+        "SealedIdentity.for_message": "REFERENCE_ANSWER",
+        "TakedownReply.request_ref": "REFERENCE_ANSWER",
+        "TravelDocumentResult.request_ref": "REFERENCE_ANSWER",
     }
 
 

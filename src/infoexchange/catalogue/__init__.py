@@ -20,15 +20,29 @@ if TYPE_CHECKING:
     from infoexchange.catalogue.v1.common_pb2 import *  # noqa: F403
     from infoexchange.catalogue.v1.consent_pb2 import *  # noqa: F403
     from infoexchange.catalogue.v1.cyber_pb2 import *  # noqa: F403
+    from infoexchange.catalogue.v1.drugs_pb2 import *  # noqa: F403
     from infoexchange.catalogue.v1.exchange_pb2 import *  # noqa: F403
     from infoexchange.catalogue.v1.handling_pb2 import *  # noqa: F403
+    from infoexchange.catalogue.v1.identity_pb2 import *  # noqa: F403
     from infoexchange.catalogue.v1.maritime_pb2 import *  # noqa: F403
     from infoexchange.catalogue.v1.options_pb2 import *  # noqa: F403
+    from infoexchange.catalogue.v1.persons_pb2 import *  # noqa: F403
 
 PACKAGE = "infoexchange.catalogue.v1"
 
 # Searched in this order; what a file imports stands before it, so that a name never loads more than it must.
-MODULES = ("options", "common", "handling", "exchange", "consent", "maritime", "cyber")
+MODULES = (
+    "options",
+    "common",
+    "handling",
+    "exchange",
+    "consent",
+    "identity",
+    "drugs",
+    "persons",
+    "maritime",
+    "cyber",
+)
 
 
 def _module(name: str) -> Any:

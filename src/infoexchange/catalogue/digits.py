@@ -10,6 +10,9 @@ from itertools import cycle
 # First three digits of a ship's MMSI: smallest and largest country code of ITU-R M.585.
 MID_MIN, MID_MAX = 201, 775
 
+# Letters of a container number, ISO 6346: from 10 on, without the multiples of 11.
+_CONTAINER_VALUES = dict(zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", (n for n in range(10, 40) if n % 11), strict=False))
+
 _ICAO_VALUES = {c: i for i, c in enumerate("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ")} | {"<": 0}
 
 
@@ -32,6 +35,19 @@ def is_luhn(number: str) -> bool:
         doubled = int(digit) * (1 + place % 2)
         total += doubled - 9 if doubled > 9 else doubled
     return total % 10 == 0
+
+
+def is_cas(number: str) -> bool:
+    """Tell whether the last digit of a CAS number is right: weights 1, 2, 3 ... from the right, modulo 10."""
+    figures = number.replace("-", "")
+    total = sum(int(digit) * place for place, digit in enumerate(reversed(figures)))
+    return total % 10 == int(figures[-1])
+
+
+def is_container(number: str) -> bool:
+    """Tell whether the last digit of a container number is right: weights 1, 2, 4 ... over the rest, modulo 11."""
+    values = (_CONTAINER_VALUES[sign] if sign in _CONTAINER_VALUES else int(sign) for sign in number[:10])
+    return sum(value << place for place, value in enumerate(values)) % 11 % 10 == int(number[10])
 
 
 def is_mod97(number: str) -> bool:

@@ -2,12 +2,13 @@
 
 Most rules stand in the `.proto` files, where every language finds them; protovalidate reads them from there, and is
 loaded at first use because it costs 100 ms. Here stand only check digits and what a rule of one message cannot see:
-minors anywhere in a message, local references, values of code lists.
+minors and victims anywhere in a message, local references, values of code lists.
 """
 
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,7 +20,14 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 _ZONE_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789<")
+_CAS = re.compile(r"[0-9]{2,7}-[0-9]{2}-[0-9]")
+_CONTAINER = re.compile(r"[A-Z]{3}[UJZ][0-9]{7}")
 _TLP_AMBER_STRICT, _MINOR_NO, _NO_JUDICIAL_USE, _NO_ONWARD = 4, 2, 2, 3
+_PRESERVE_IMEI, _IMEI_LENGTH = 5, 15
+_VICTIM_ROLES = frozenset({4, 5})  # VICTIM, POSSIBLE_VICTIM
+_IDENTITY_FIELDS = ("names", "documents", "addresses", "phones")
+# The one type made to carry who a victim is; it has recipients of its own.
+_IDENTITY_TYPE = f"{PACKAGE}.SealedIdentity"
 
 
 # google.protobuf.Timestamp: 0001-01-01T00:00:00Z to 9999-12-31T23:59:59Z
@@ -161,6 +169,22 @@ def _document(record: Any) -> _Found:
         yield "mrz", "mrz.check_digit", "a check digit does not fit"
 
 
+def _substance(record: Any) -> _Found:
+    if _CAS.fullmatch(record.cas) and not digits.is_cas(record.cas):
+        yield "cas", "cas.check_digit", "the last digit does not fit the others"
+
+
+def _container(record: Any) -> _Found:
+    if _CONTAINER.fullmatch(record.number) and not digits.is_container(record.number):
+        yield "number", "number.check_digit", "the last digit does not fit the others"
+
+
+def _identifier(record: Any) -> _Found:
+    is_imei = record.kind == _PRESERVE_IMEI and len(record.value) == _IMEI_LENGTH and record.value.isdecimal()
+    if is_imei and not digits.is_luhn(record.value):
+        yield "value", "value.check_digit", "the last digit does not fit the others"
+
+
 def _code(record: Any) -> _Found:
     # A version this software does not have is no error: lists change per country and per year.
     if record.system in codes.names():
@@ -175,6 +199,10 @@ _TESTS: dict[str, Callable[[Any], _Found]] = {
     f"{PACKAGE}.Phone": _phone,
     f"{PACKAGE}.Organisation": _organisation,
     f"{PACKAGE}.IdentityDocument": _document,
+    f"{PACKAGE}.Substance": _substance,
+    f"{PACKAGE}.MixturePart": _substance,
+    f"{PACKAGE}.Container": _container,
+    f"{PACKAGE}.PreservationIdentifier": _identifier,
     f"{PACKAGE}.Code": _code,
 }
 
@@ -219,14 +247,27 @@ def _walk(record: Any, plan: _Plan, path: str) -> Iterator[tuple[str, Any, _Plan
             yield from _walk(getattr(record, field.name), below, f"{path}{field.name}.")
 
 
+@functools.cache
+def _timed(descriptor: Any) -> tuple[tuple[Any, bool], ...]:
+    """Return the fields of a type that are points in time (True), or hold some further down (False)."""
+    found = []
+    for field in descriptor.fields:
+        if field.message_type and field.message_type.full_name == "google.protobuf.Timestamp":
+            found.append((field, True))
+        elif field.message_type and _timed(field.message_type):
+            found.append((field, False))
+    return tuple(found)
+
+
 def _times(record: Any, path: str) -> Iterator[Violation]:
     """Give every point in time that lies outside the years 1 to 9999, for which no calendar has a date."""
-    for field, value in record.ListFields():
-        if field.message_type is None:
+    for field, is_time in _timed(record.DESCRIPTOR):
+        if not field.is_repeated and not record.HasField(field.name):
             continue
+        value = getattr(record, field.name)
         for index, one in enumerate(value if field.is_repeated else (value,)):
             where = f"{path}{field.name}[{index}]" if field.is_repeated else f"{path}{field.name}"
-            if field.message_type.full_name != "google.protobuf.Timestamp":
+            if not is_time:
                 yield from _times(one, f"{where}.")
             elif not (_SECONDS_MIN <= one.seconds <= _SECONDS_MAX and 0 <= one.nanos < 1_000_000_000):
                 yield Violation(where, "timestamp", "outside the years 1 to 9999", _next_step(where, field))
@@ -247,6 +288,8 @@ def _own(message: Any) -> Iterator[Violation]:
                 step = f"Give {path}local_id a value of its own."
                 yield Violation(f"{path}local_id", "local_id.unique", detail, step)
             ids.add(record.local_id)
+        if plan.is_person and record.role in _VICTIM_ROLES and message.DESCRIPTOR.full_name != _IDENTITY_TYPE:
+            yield from _named_victim(record, path)
         minor = minor or (plan.is_person and record.is_minor != _MINOR_NO)
         for field in plan.refs:
             value = getattr(record, field.name)
@@ -261,6 +304,14 @@ def _own(message: Any) -> Iterator[Violation]:
             yield Violation(where, "local_ref.known", detail, step)
     if minor:
         yield from _minors(message)
+
+
+def _named_victim(record: Any, path: str) -> Iterator[Violation]:
+    """Give what tells who a victim is, outside the message type made for it."""
+    for name in _IDENTITY_FIELDS:
+        if getattr(record, name):
+            step = f"Clear {path}{name}, set {path}pseudonym, and send a SealedIdentity to those who need to know."
+            yield Violation(f"{path}{name}", f"{name}.victim", "a victim travels by pseudonym", step)
 
 
 def _minors(message: Any) -> Iterator[Violation]:

@@ -1736,3 +1736,304 @@ class AttachmentNote(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__is_evidence) -> _WhichOneofReturnType__is_evidence | None: ...
 
 Global___AttachmentNote: _TypeAlias = AttachmentNote  # noqa: Y015
+
+@_typing.final
+class MixturePart(_message.Message):
+    """One part of a mixture."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CAS_FIELD_NUMBER: _builtins.int
+    SHARE_PCT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the substance."""
+    cas: _builtins.str
+    """CAS number, the last digit a check digit."""
+    @_builtins.property
+    def share_pct(self) -> Global___Decimal:
+        """Share of the whole, in per cent of the weight."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        cas: _builtins.str = ...,
+        share_pct: Global___Decimal | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["share_pct", b"share_pct"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cas", b"cas", "name", b"name", "share_pct", b"share_pct"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MixturePart: _TypeAlias = MixturePart  # noqa: Y015
+
+@_typing.final
+class Substance(_message.Message):
+    """A drug, a precursor or another chemical."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOCAL_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    CAS_FIELD_NUMBER: _builtins.int
+    INN_FIELD_NUMBER: _builtins.int
+    INCHIKEY_FIELD_NUMBER: _builtins.int
+    CONTROL_FIELD_NUMBER: _builtins.int
+    DRUG_CLASS_FIELD_NUMBER: _builtins.int
+    FORM_FIELD_NUMBER: _builtins.int
+    PURITY_PCT_FIELD_NUMBER: _builtins.int
+    MIXTURE_FIELD_NUMBER: _builtins.int
+    local_id: _builtins.str
+    """Name of this record inside the message."""
+    name: _builtins.str
+    """Name, as the source gives it."""
+    cas: _builtins.str
+    """CAS number, the last digit a check digit."""
+    inn: _builtins.str
+    """International nonproprietary name."""
+    inchikey: _builtins.str
+    """InChIKey of the structure."""
+    @_builtins.property
+    def control(self) -> Global___Code:
+        """How it is controlled, for example from the list `drug-control`."""
+
+    @_builtins.property
+    def drug_class(self) -> Global___Code:
+        """What kind of drug it is, for example from the list `drug-class`."""
+
+    @_builtins.property
+    def form(self) -> Global___Code:
+        """Physical form, for example from the list `misp-drug-form`."""
+
+    @_builtins.property
+    def purity_pct(self) -> Global___Decimal:
+        """Purity, in per cent of the weight."""
+
+    @_builtins.property
+    def mixture(self) -> _containers.RepeatedCompositeFieldContainer[Global___MixturePart]:
+        """What else is in it."""
+
+    def __init__(
+        self,
+        *,
+        local_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        cas: _builtins.str = ...,
+        inn: _builtins.str = ...,
+        inchikey: _builtins.str = ...,
+        control: Global___Code | None = ...,
+        drug_class: Global___Code | None = ...,
+        form: Global___Code | None = ...,
+        purity_pct: Global___Decimal | None = ...,
+        mixture: _abc.Iterable[Global___MixturePart] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["control", b"control", "drug_class", b"drug_class", "form", b"form", "purity_pct", b"purity_pct"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cas", b"cas", "control", b"control", "drug_class", b"drug_class", "form", b"form", "inchikey", b"inchikey", "inn", b"inn", "local_id", b"local_id", "mixture", b"mixture", "name", b"name", "purity_pct", b"purity_pct"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Substance: _TypeAlias = Substance  # noqa: Y015
+
+@_typing.final
+class Vehicle(_message.Message):
+    """A road vehicle."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOCAL_ID_FIELD_NUMBER: _builtins.int
+    PLATE_FIELD_NUMBER: _builtins.int
+    PLATE_COUNTRY_FIELD_NUMBER: _builtins.int
+    VIN_FIELD_NUMBER: _builtins.int
+    MAKE_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    COLOUR_FIELD_NUMBER: _builtins.int
+    ENGINE_NUMBER_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    local_id: _builtins.str
+    """Name of this record inside the message."""
+    plate: _builtins.str
+    """Number plate, as it reads."""
+    plate_country: _builtins.str
+    """Country of the plate, ISO 3166-1 alpha-2."""
+    vin: _builtins.str
+    """Vehicle identification number, ISO 3779: 17 characters without I, O and Q. Its ninth is a check digit in some
+    countries only, so none is checked.
+    """
+    make: _builtins.str
+    """Make."""
+    model: _builtins.str
+    """Model."""
+    colour: _builtins.str
+    """Colour."""
+    engine_number: _builtins.str
+    """Number of the engine."""
+    type: _builtins.str
+    """Kind of vehicle, in the source's words."""
+    description: _builtins.str
+    """How the vehicle can be recognised."""
+    def __init__(
+        self,
+        *,
+        local_id: _builtins.str = ...,
+        plate: _builtins.str = ...,
+        plate_country: _builtins.str = ...,
+        vin: _builtins.str = ...,
+        make: _builtins.str = ...,
+        model: _builtins.str = ...,
+        colour: _builtins.str = ...,
+        engine_number: _builtins.str = ...,
+        type: _builtins.str = ...,
+        description: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["colour", b"colour", "description", b"description", "engine_number", b"engine_number", "local_id", b"local_id", "make", b"make", "model", b"model", "plate", b"plate", "plate_country", b"plate_country", "type", b"type", "vin", b"vin"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Vehicle: _TypeAlias = Vehicle  # noqa: Y015
+
+@_typing.final
+class Container(_message.Message):
+    """A freight container."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOCAL_ID_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    SEAL_NUMBERS_FIELD_NUMBER: _builtins.int
+    SIZE_TYPE_FIELD_NUMBER: _builtins.int
+    local_id: _builtins.str
+    """Name of this record inside the message."""
+    number: _builtins.str
+    """Number, ISO 6346: owner, category U, J or Z, six digits and a check digit."""
+    size_type: _builtins.str
+    """Size and type, ISO 6346."""
+    @_builtins.property
+    def seal_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Numbers of the seals."""
+
+    def __init__(
+        self,
+        *,
+        local_id: _builtins.str = ...,
+        number: _builtins.str = ...,
+        seal_numbers: _abc.Iterable[_builtins.str] | None = ...,
+        size_type: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["local_id", b"local_id", "number", b"number", "seal_numbers", b"seal_numbers", "size_type", b"size_type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Container: _TypeAlias = Container  # noqa: Y015
+
+@_typing.final
+class ContactPoint(_message.Message):
+    """An office that can be asked, around the clock where the message says so. An office, never a private person."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFICE_FIELD_NUMBER: _builtins.int
+    PHONE_FIELD_NUMBER: _builtins.int
+    EMAIL_FIELD_NUMBER: _builtins.int
+    LANGUAGES_FIELD_NUMBER: _builtins.int
+    HOURS_FIELD_NUMBER: _builtins.int
+    office: _builtins.str
+    """The office."""
+    phone: _builtins.str
+    """Number in international form, E.164."""
+    email: _builtins.str
+    """E-mail address."""
+    hours: _builtins.str
+    """When it answers, with its time zone."""
+    @_builtins.property
+    def languages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Languages spoken there, BCP 47."""
+
+    def __init__(
+        self,
+        *,
+        office: _builtins.str = ...,
+        phone: _builtins.str = ...,
+        email: _builtins.str = ...,
+        languages: _abc.Iterable[_builtins.str] | None = ...,
+        hours: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["email", b"email", "hours", b"hours", "languages", b"languages", "office", b"office", "phone", b"phone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContactPoint: _TypeAlias = ContactPoint  # noqa: Y015
+
+@_typing.final
+class VictimConsent(_message.Message):
+    """What a victim agreed to, after the consent fields of HTCDS 2.0 and the guidance of IOM. Absent answers are not known."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GIVEN_FIELD_NUMBER: _builtins.int
+    INFORMED_PURPOSE_FIELD_NUMBER: _builtins.int
+    INFORMED_USE_FIELD_NUMBER: _builtins.int
+    RESEARCH_USE_FIELD_NUMBER: _builtins.int
+    GIVEN_AT_FIELD_NUMBER: _builtins.int
+    WITHDRAWN_AT_FIELD_NUMBER: _builtins.int
+    GUARDIAN_FIELD_NUMBER: _builtins.int
+    given: _builtins.bool
+    """Whether the victim agreed that the data are shared for this purpose."""
+    informed_purpose: _builtins.bool
+    """Whether the victim was told what the data are for."""
+    informed_use: _builtins.bool
+    """Whether the victim was told who will use them and how."""
+    research_use: _builtins.bool
+    """Whether the victim agreed to their use in research."""
+    guardian: _builtins.str
+    """Function of the guardian who agreed for a minor; never a name."""
+    @_builtins.property
+    def given_at(self) -> _timestamp_pb2.Timestamp:
+        """When the victim agreed."""
+
+    @_builtins.property
+    def withdrawn_at(self) -> _timestamp_pb2.Timestamp:
+        """When the victim took the agreement back; from then on it is none."""
+
+    def __init__(
+        self,
+        *,
+        given: _builtins.bool | None = ...,
+        informed_purpose: _builtins.bool | None = ...,
+        informed_use: _builtins.bool | None = ...,
+        research_use: _builtins.bool | None = ...,
+        given_at: _timestamp_pb2.Timestamp | None = ...,
+        withdrawn_at: _timestamp_pb2.Timestamp | None = ...,
+        guardian: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_given", b"_given", "_informed_purpose", b"_informed_purpose", "_informed_use", b"_informed_use", "_research_use", b"_research_use", "given", b"given", "given_at", b"given_at", "informed_purpose", b"informed_purpose", "informed_use", b"informed_use", "research_use", b"research_use", "withdrawn_at", b"withdrawn_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_given", b"_given", "_informed_purpose", b"_informed_purpose", "_informed_use", b"_informed_use", "_research_use", b"_research_use", "given", b"given", "given_at", b"given_at", "guardian", b"guardian", "informed_purpose", b"informed_purpose", "informed_use", b"informed_use", "research_use", b"research_use", "withdrawn_at", b"withdrawn_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__given: _TypeAlias = _typing.Literal["given"]  # noqa: Y015
+    _WhichOneofArgType__given: _TypeAlias = _typing.Literal["_given", b"_given"]  # noqa: Y015
+    _WhichOneofReturnType__informed_purpose: _TypeAlias = _typing.Literal["informed_purpose"]  # noqa: Y015
+    _WhichOneofArgType__informed_purpose: _TypeAlias = _typing.Literal["_informed_purpose", b"_informed_purpose"]  # noqa: Y015
+    _WhichOneofReturnType__informed_use: _TypeAlias = _typing.Literal["informed_use"]  # noqa: Y015
+    _WhichOneofArgType__informed_use: _TypeAlias = _typing.Literal["_informed_use", b"_informed_use"]  # noqa: Y015
+    _WhichOneofReturnType__research_use: _TypeAlias = _typing.Literal["research_use"]  # noqa: Y015
+    _WhichOneofArgType__research_use: _TypeAlias = _typing.Literal["_research_use", b"_research_use"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__given) -> _WhichOneofReturnType__given | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__informed_purpose) -> _WhichOneofReturnType__informed_purpose | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__informed_use) -> _WhichOneofReturnType__informed_use | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__research_use) -> _WhichOneofReturnType__research_use | None: ...
+
+Global___VictimConsent: _TypeAlias = VictimConsent  # noqa: Y015
