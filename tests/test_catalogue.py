@@ -164,13 +164,21 @@ def test_every_digest_of_an_envelope_is_a_reference():
                 found[f"{cls.DESCRIPTOR.name}.{field.name}"] = OPTIONS.Reference.Name(kind)
     assert found == {
         "Correction.corrects": "REFERENCE_OWN",
+        "ExerciseReport.inject_ref": "REFERENCE_ANSWER",
+        "Feedback.information_ref": "REFERENCE_ANSWER",
         "InformationResponse.request_ref": "REFERENCE_ANSWER",
         "OfficerAcknowledgement.of": "REFERENCE_ANSWER",
         "OnwardConsentDecision.information_ref": "REFERENCE_ANSWER",
         "OnwardConsentDecision.request_ref": "REFERENCE_ANSWER",
         "OnwardConsentRequest.information_ref": "REFERENCE_ANSWER",
+        "PersonnelExchange.proposal_ref": "REFERENCE_ANSWER",
         "Recall.recalls": "REFERENCE_OWN",
         "RecallConfirmation.confirms": "REFERENCE_ANSWER",
+        "ResourceMessage.answers_ref": "REFERENCE_ANSWER",
+        "ResourceMessage.changes_ref": "REFERENCE_OWN",
+        "StatusUpdate.information_ref": "REFERENCE_ANSWER",
+        "TrainingNomination.offer_ref": "REFERENCE_ANSWER",
+        "TrainingResult.nomination_ref": "REFERENCE_ANSWER",
     }
 
 

@@ -19,16 +19,32 @@ if TYPE_CHECKING:
     # What `__getattr__` gives at run time, for type checkers and editors.
     from infoexchange.catalogue.v1.common_pb2 import *  # noqa: F403
     from infoexchange.catalogue.v1.consent_pb2 import *  # noqa: F403
+    from infoexchange.catalogue.v1.cooperation_pb2 import *  # noqa: F403
     from infoexchange.catalogue.v1.cyber_pb2 import *  # noqa: F403
     from infoexchange.catalogue.v1.exchange_pb2 import *  # noqa: F403
     from infoexchange.catalogue.v1.handling_pb2 import *  # noqa: F403
     from infoexchange.catalogue.v1.maritime_pb2 import *  # noqa: F403
+    from infoexchange.catalogue.v1.mineaction_pb2 import *  # noqa: F403
+    from infoexchange.catalogue.v1.notices_pb2 import *  # noqa: F403
     from infoexchange.catalogue.v1.options_pb2 import *  # noqa: F403
+    from infoexchange.catalogue.v1.registry_pb2 import *  # noqa: F403
 
 PACKAGE = "infoexchange.catalogue.v1"
 
 # Searched in this order; what a file imports stands before it, so that a name never loads more than it must.
-MODULES = ("options", "common", "handling", "exchange", "consent", "maritime", "cyber")
+MODULES = (
+    "options",
+    "common",
+    "handling",
+    "exchange",
+    "consent",
+    "notices",
+    "maritime",
+    "cyber",
+    "registry",
+    "mineaction",
+    "cooperation",
+)
 
 
 def _module(name: str) -> Any:

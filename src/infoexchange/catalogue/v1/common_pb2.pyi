@@ -1736,3 +1736,92 @@ class AttachmentNote(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__is_evidence) -> _WhichOneofReturnType__is_evidence | None: ...
 
 Global___AttachmentNote: _TypeAlias = AttachmentNote  # noqa: Y015
+
+@_typing.final
+class DateRange(_message.Message):
+    """A period in days, or less finely known. Both days belong to it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def start(self) -> Global___PartialDate:
+        """The first day."""
+
+    @_builtins.property
+    def end(self) -> Global___PartialDate:
+        """The last day; absent where it is open."""
+
+    def __init__(
+        self,
+        *,
+        start: Global___PartialDate | None = ...,
+        end: Global___PartialDate | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DateRange: _TypeAlias = DateRange  # noqa: Y015
+
+@_typing.final
+class VictimConsent(_message.Message):
+    """What a victim agreed to. A guardian decides for a minor."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GIVEN_FIELD_NUMBER: _builtins.int
+    INFORMED_PURPOSE_FIELD_NUMBER: _builtins.int
+    INFORMED_USE_FIELD_NUMBER: _builtins.int
+    RESEARCH_USE_FIELD_NUMBER: _builtins.int
+    WITHDRAWN_AT_FIELD_NUMBER: _builtins.int
+    GUARDIAN_FIELD_NUMBER: _builtins.int
+    given: _builtins.bool
+    """Whether consent was given to this exchange."""
+    informed_purpose: _builtins.bool
+    """Whether the victim was told what it is for; absent when not known."""
+    informed_use: _builtins.bool
+    """Whether the victim was told who will use it and how; absent when not known."""
+    research_use: _builtins.bool
+    """Whether it may be used for research; absent when not asked."""
+    guardian: _builtins.str
+    """Pseudonym of the guardian who decided."""
+    @_builtins.property
+    def withdrawn_at(self) -> Global___Instant:
+        """When the consent was withdrawn."""
+
+    def __init__(
+        self,
+        *,
+        given: _builtins.bool | None = ...,
+        informed_purpose: _builtins.bool | None = ...,
+        informed_use: _builtins.bool | None = ...,
+        research_use: _builtins.bool | None = ...,
+        withdrawn_at: Global___Instant | None = ...,
+        guardian: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_given", b"_given", "_informed_purpose", b"_informed_purpose", "_informed_use", b"_informed_use", "_research_use", b"_research_use", "given", b"given", "informed_purpose", b"informed_purpose", "informed_use", b"informed_use", "research_use", b"research_use", "withdrawn_at", b"withdrawn_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_given", b"_given", "_informed_purpose", b"_informed_purpose", "_informed_use", b"_informed_use", "_research_use", b"_research_use", "given", b"given", "guardian", b"guardian", "informed_purpose", b"informed_purpose", "informed_use", b"informed_use", "research_use", b"research_use", "withdrawn_at", b"withdrawn_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__given: _TypeAlias = _typing.Literal["given"]  # noqa: Y015
+    _WhichOneofArgType__given: _TypeAlias = _typing.Literal["_given", b"_given"]  # noqa: Y015
+    _WhichOneofReturnType__informed_purpose: _TypeAlias = _typing.Literal["informed_purpose"]  # noqa: Y015
+    _WhichOneofArgType__informed_purpose: _TypeAlias = _typing.Literal["_informed_purpose", b"_informed_purpose"]  # noqa: Y015
+    _WhichOneofReturnType__informed_use: _TypeAlias = _typing.Literal["informed_use"]  # noqa: Y015
+    _WhichOneofArgType__informed_use: _TypeAlias = _typing.Literal["_informed_use", b"_informed_use"]  # noqa: Y015
+    _WhichOneofReturnType__research_use: _TypeAlias = _typing.Literal["research_use"]  # noqa: Y015
+    _WhichOneofArgType__research_use: _TypeAlias = _typing.Literal["_research_use", b"_research_use"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__given) -> _WhichOneofReturnType__given | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__informed_purpose) -> _WhichOneofReturnType__informed_purpose | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__informed_use) -> _WhichOneofReturnType__informed_use | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__research_use) -> _WhichOneofReturnType__research_use | None: ...
+
+Global___VictimConsent: _TypeAlias = VictimConsent  # noqa: Y015
