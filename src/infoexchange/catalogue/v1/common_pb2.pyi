@@ -1768,8 +1768,48 @@ class DateRange(_message.Message):
 Global___DateRange: _TypeAlias = DateRange  # noqa: Y015
 
 @_typing.final
+class ContactPoint(_message.Message):
+    """An office that can be asked, around the clock where the message says so. An office, never a private person."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFICE_FIELD_NUMBER: _builtins.int
+    PHONE_FIELD_NUMBER: _builtins.int
+    EMAIL_FIELD_NUMBER: _builtins.int
+    LANGUAGES_FIELD_NUMBER: _builtins.int
+    HOURS_FIELD_NUMBER: _builtins.int
+    office: _builtins.str
+    """The office."""
+    phone: _builtins.str
+    """Number in international form, E.164."""
+    email: _builtins.str
+    """E-mail address."""
+    hours: _builtins.str
+    """When it answers, with its time zone."""
+    @_builtins.property
+    def languages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Languages spoken there, BCP 47."""
+
+    def __init__(
+        self,
+        *,
+        office: _builtins.str = ...,
+        phone: _builtins.str = ...,
+        email: _builtins.str = ...,
+        languages: _abc.Iterable[_builtins.str] | None = ...,
+        hours: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["email", b"email", "hours", b"hours", "languages", b"languages", "office", b"office", "phone", b"phone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContactPoint: _TypeAlias = ContactPoint  # noqa: Y015
+
+@_typing.final
 class VictimConsent(_message.Message):
-    """What a victim agreed to. A guardian decides for a minor."""
+    """What a victim agreed to, after the consent fields of HTCDS 2.0 and the guidance of IOM. Absent answers are not known."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1777,21 +1817,26 @@ class VictimConsent(_message.Message):
     INFORMED_PURPOSE_FIELD_NUMBER: _builtins.int
     INFORMED_USE_FIELD_NUMBER: _builtins.int
     RESEARCH_USE_FIELD_NUMBER: _builtins.int
+    GIVEN_AT_FIELD_NUMBER: _builtins.int
     WITHDRAWN_AT_FIELD_NUMBER: _builtins.int
     GUARDIAN_FIELD_NUMBER: _builtins.int
     given: _builtins.bool
-    """Whether consent was given to this exchange."""
+    """Whether the victim agreed that the data are shared for this purpose."""
     informed_purpose: _builtins.bool
-    """Whether the victim was told what it is for; absent when not known."""
+    """Whether the victim was told what the data are for."""
     informed_use: _builtins.bool
-    """Whether the victim was told who will use it and how; absent when not known."""
+    """Whether the victim was told who will use them and how."""
     research_use: _builtins.bool
-    """Whether it may be used for research; absent when not asked."""
+    """Whether the victim agreed to their use in research."""
     guardian: _builtins.str
-    """Pseudonym of the guardian who decided."""
+    """Function of the guardian who agreed for a minor; never a name."""
     @_builtins.property
-    def withdrawn_at(self) -> Global___Instant:
-        """When the consent was withdrawn."""
+    def given_at(self) -> _timestamp_pb2.Timestamp:
+        """When the victim agreed."""
+
+    @_builtins.property
+    def withdrawn_at(self) -> _timestamp_pb2.Timestamp:
+        """When the victim took the agreement back; from then on it is none."""
 
     def __init__(
         self,
@@ -1800,12 +1845,13 @@ class VictimConsent(_message.Message):
         informed_purpose: _builtins.bool | None = ...,
         informed_use: _builtins.bool | None = ...,
         research_use: _builtins.bool | None = ...,
-        withdrawn_at: Global___Instant | None = ...,
+        given_at: _timestamp_pb2.Timestamp | None = ...,
+        withdrawn_at: _timestamp_pb2.Timestamp | None = ...,
         guardian: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_given", b"_given", "_informed_purpose", b"_informed_purpose", "_informed_use", b"_informed_use", "_research_use", b"_research_use", "given", b"given", "informed_purpose", b"informed_purpose", "informed_use", b"informed_use", "research_use", b"research_use", "withdrawn_at", b"withdrawn_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_given", b"_given", "_informed_purpose", b"_informed_purpose", "_informed_use", b"_informed_use", "_research_use", b"_research_use", "given", b"given", "given_at", b"given_at", "informed_purpose", b"informed_purpose", "informed_use", b"informed_use", "research_use", b"research_use", "withdrawn_at", b"withdrawn_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_given", b"_given", "_informed_purpose", b"_informed_purpose", "_informed_use", b"_informed_use", "_research_use", b"_research_use", "given", b"given", "guardian", b"guardian", "informed_purpose", b"informed_purpose", "informed_use", b"informed_use", "research_use", b"research_use", "withdrawn_at", b"withdrawn_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_given", b"_given", "_informed_purpose", b"_informed_purpose", "_informed_use", b"_informed_use", "_research_use", b"_research_use", "given", b"given", "given_at", b"given_at", "guardian", b"guardian", "informed_purpose", b"informed_purpose", "informed_use", b"informed_use", "research_use", b"research_use", "withdrawn_at", b"withdrawn_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__given: _TypeAlias = _typing.Literal["given"]  # noqa: Y015
     _WhichOneofArgType__given: _TypeAlias = _typing.Literal["_given", b"_given"]  # noqa: Y015

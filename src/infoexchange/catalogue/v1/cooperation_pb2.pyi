@@ -756,8 +756,6 @@ class TrainingOffer(_message.Message):
     """Who may come."""
     host: _builtins.str
     """The body that holds it."""
-    contact: _builtins.str
-    """Whom to ask."""
     @_builtins.property
     def handling(self) -> _handling_pb2.Handling:
         """The marks."""
@@ -787,6 +785,10 @@ class TrainingOffer(_message.Message):
         """Until when officers may be nominated."""
 
     @_builtins.property
+    def contact(self) -> _common_pb2.ContactPoint:
+        """Whom to ask."""
+
+    @_builtins.property
     def attachments(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.AttachmentNote]:
         """What the attachments are."""
 
@@ -808,10 +810,10 @@ class TrainingOffer(_message.Message):
         langs: _abc.Iterable[_builtins.str] | None = ...,
         host: _builtins.str = ...,
         nominate_by: _timestamp_pb2.Timestamp | None = ...,
-        contact: _builtins.str = ...,
+        contact: _common_pb2.ContactPoint | None = ...,
         attachments: _abc.Iterable[_common_pb2.AttachmentNote] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_online", b"_online", "cost", b"cost", "handling", b"handling", "nominate_by", b"nominate_by", "online", b"online", "period", b"period", "place", b"place"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_online", b"_online", "contact", b"contact", "cost", b"cost", "handling", b"handling", "nominate_by", b"nominate_by", "online", b"online", "period", b"period", "place", b"place"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = _typing.Literal["_online", b"_online", "attachments", b"attachments", "contact", b"contact", "cost", b"cost", "cost_text", b"cost_text", "course_id", b"course_id", "domains", b"domains", "eligibility", b"eligibility", "handling", b"handling", "host", b"host", "langs", b"langs", "level", b"level", "nominate_by", b"nominate_by", "online", b"online", "period", b"period", "place", b"place", "seats", b"seats", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
@@ -975,8 +977,6 @@ class PersonnelExchange(_message.Message):
     """What the post is for."""
     immunities_note: _builtins.str
     """What the bodies say about privileges and immunities."""
-    contact: _builtins.str
-    """Whom to ask."""
     explanation: _builtins.str
     """Why a proposal is declined."""
     @_builtins.property
@@ -986,6 +986,10 @@ class PersonnelExchange(_message.Message):
     @_builtins.property
     def period(self) -> _common_pb2.DateRange:
         """From when until when."""
+
+    @_builtins.property
+    def contact(self) -> _common_pb2.ContactPoint:
+        """Whom to ask."""
 
     def __init__(
         self,
@@ -1000,10 +1004,10 @@ class PersonnelExchange(_message.Message):
         period: _common_pb2.DateRange | None = ...,
         duties: _builtins.str = ...,
         immunities_note: _builtins.str = ...,
-        contact: _builtins.str = ...,
+        contact: _common_pb2.ContactPoint | None = ...,
         explanation: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["handling", b"handling", "period", b"period"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["contact", b"contact", "handling", b"handling", "period", b"period"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = _typing.Literal["contact", b"contact", "duties", b"duties", "exchange_id", b"exchange_id", "explanation", b"explanation", "handling", b"handling", "immunities_note", b"immunities_note", "period", b"period", "post", b"post", "proposal_ref", b"proposal_ref", "receiving_body", b"receiving_body", "sending_body", b"sending_body", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
@@ -1572,8 +1576,6 @@ class EquipmentTechniqueNote(_message.Message):
     """What it cannot do."""
     export_restrictions: _builtins.str
     """Restrictions on its export."""
-    contact: _builtins.str
-    """Whom to ask."""
     @_builtins.property
     def handling(self) -> _handling_pb2.Handling:
         """The marks."""
@@ -1589,6 +1591,10 @@ class EquipmentTechniqueNote(_message.Message):
     @_builtins.property
     def availability(self) -> _containers.RepeatedScalarFieldContainer[Global___Availability.ValueType]:
         """How others can have it."""
+
+    @_builtins.property
+    def contact(self) -> _common_pb2.ContactPoint:
+        """Whom to ask."""
 
     @_builtins.property
     def attachments(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.AttachmentNote]:
@@ -1609,10 +1615,10 @@ class EquipmentTechniqueNote(_message.Message):
         limits: _builtins.str = ...,
         availability: _abc.Iterable[Global___Availability.ValueType] | None = ...,
         export_restrictions: _builtins.str = ...,
-        contact: _builtins.str = ...,
+        contact: _common_pb2.ContactPoint | None = ...,
         attachments: _abc.Iterable[_common_pb2.AttachmentNote] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["handling", b"handling"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["contact", b"contact", "handling", b"handling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "availability", b"availability", "capability", b"capability", "category", b"category", "category_text", b"category_text", "contact", b"contact", "domains", b"domains", "export_restrictions", b"export_restrictions", "handling", b"handling", "limits", b"limits", "note_id", b"note_id", "specification", b"specification", "tested_by", b"tested_by", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...

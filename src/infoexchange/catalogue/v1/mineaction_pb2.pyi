@@ -2433,8 +2433,6 @@ class ResourceMessage(_message.Message):
     """Conditions."""
     explanation: _builtins.str
     """Why; for a disposition, where the resources are and in what state."""
-    contact: _builtins.str
-    """Whom to ask."""
     @_builtins.property
     def handling(self) -> _handling_pb2.Handling:
         """The marks."""
@@ -2442,6 +2440,10 @@ class ResourceMessage(_message.Message):
     @_builtins.property
     def resources(self) -> _containers.RepeatedCompositeFieldContainer[Global___Resource]:
         """The resources."""
+
+    @_builtins.property
+    def contact(self) -> _common_pb2.ContactPoint:
+        """Whom to ask."""
 
     @_builtins.property
     def attachments(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.AttachmentNote]:
@@ -2458,10 +2460,10 @@ class ResourceMessage(_message.Message):
         resources: _abc.Iterable[Global___Resource] | None = ...,
         conditions: _builtins.str = ...,
         explanation: _builtins.str = ...,
-        contact: _builtins.str = ...,
+        contact: _common_pb2.ContactPoint | None = ...,
         attachments: _abc.Iterable[_common_pb2.AttachmentNote] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["handling", b"handling"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["contact", b"contact", "handling", b"handling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = _typing.Literal["answers_ref", b"answers_ref", "attachments", b"attachments", "changes_ref", b"changes_ref", "conditions", b"conditions", "contact", b"contact", "explanation", b"explanation", "handling", b"handling", "kind", b"kind", "resources", b"resources", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...

@@ -334,8 +334,6 @@ class Alert(_message.Message):
     """What recipients should do, in words."""
     lang: _builtins.str
     """Language of the texts, BCP 47."""
-    contact: _builtins.str
-    """Whom to ask."""
     @_builtins.property
     def handling(self) -> _handling_pb2.Handling:
         """The marks."""
@@ -357,6 +355,10 @@ class Alert(_message.Message):
         """When the event is expected to begin."""
 
     @_builtins.property
+    def contact(self) -> _common_pb2.ContactPoint:
+        """Whom to ask."""
+
+    @_builtins.property
     def attachments(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.AttachmentNote]:
         """What the attachments are."""
 
@@ -374,10 +376,10 @@ class Alert(_message.Message):
         areas: _abc.Iterable[Global___AlertArea] | None = ...,
         starts_at: _timestamp_pb2.Timestamp | None = ...,
         lang: _builtins.str = ...,
-        contact: _builtins.str = ...,
+        contact: _common_pb2.ContactPoint | None = ...,
         attachments: _abc.Iterable[_common_pb2.AttachmentNote] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["handling", b"handling", "starts_at", b"starts_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["contact", b"contact", "handling", b"handling", "starts_at", b"starts_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = _typing.Literal["areas", b"areas", "attachments", b"attachments", "categories", b"categories", "category_text", b"category_text", "contact", b"contact", "description", b"description", "event", b"event", "handling", b"handling", "headline", b"headline", "instruction", b"instruction", "lang", b"lang", "response_types", b"response_types", "starts_at", b"starts_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
