@@ -126,6 +126,8 @@ def test_the_twelve_states():
     rows = [row for row in codes.load("bodies").rows.values() if row["kind"] == "state"]
     assert len(rows) == 12
     assert {row["currency"] for row in rows} == CURRENCIES
+    # Each state's currency has its own number, but for the one that uses another's.
+    assert {row["value"] for row in rows if row["currency_numeric"] != row["numeric"]} == {"STATE:TL"}
     numbers = {row["value"].removeprefix("STATE:"): (row["alpha3"], row["numeric"]) for row in rows}
     assert numbers["KH"] == ("KHM", "116")
     assert numbers["TL"] == ("TLS", "626")
