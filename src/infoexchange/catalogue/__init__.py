@@ -19,14 +19,18 @@ if TYPE_CHECKING:
     # What `__getattr__` gives at run time, for type checkers and editors.
     from infoexchange.catalogue.v1.common_pb2 import *  # noqa: F403
     from infoexchange.catalogue.v1.consent_pb2 import *  # noqa: F403
+    from infoexchange.catalogue.v1.cooperation_pb2 import *  # noqa: F403
     from infoexchange.catalogue.v1.cyber_pb2 import *  # noqa: F403
     from infoexchange.catalogue.v1.drugs_pb2 import *  # noqa: F403
     from infoexchange.catalogue.v1.exchange_pb2 import *  # noqa: F403
     from infoexchange.catalogue.v1.handling_pb2 import *  # noqa: F403
     from infoexchange.catalogue.v1.identity_pb2 import *  # noqa: F403
     from infoexchange.catalogue.v1.maritime_pb2 import *  # noqa: F403
+    from infoexchange.catalogue.v1.mineaction_pb2 import *  # noqa: F403
+    from infoexchange.catalogue.v1.notices_pb2 import *  # noqa: F403
     from infoexchange.catalogue.v1.options_pb2 import *  # noqa: F403
     from infoexchange.catalogue.v1.persons_pb2 import *  # noqa: F403
+    from infoexchange.catalogue.v1.registry_pb2 import *  # noqa: F403
 
 PACKAGE = "infoexchange.catalogue.v1"
 
@@ -42,6 +46,10 @@ MODULES = (
     "persons",
     "maritime",
     "cyber",
+    "notices",
+    "registry",
+    "mineaction",
+    "cooperation",
 )
 
 

@@ -1934,6 +1934,36 @@ class Container(_message.Message):
 Global___Container: _TypeAlias = Container  # noqa: Y015
 
 @_typing.final
+class DateRange(_message.Message):
+    """A period in days, or less finely known. Both days belong to it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def start(self) -> Global___PartialDate:
+        """The first day."""
+
+    @_builtins.property
+    def end(self) -> Global___PartialDate:
+        """The last day; absent where it is open."""
+
+    def __init__(
+        self,
+        *,
+        start: Global___PartialDate | None = ...,
+        end: Global___PartialDate | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DateRange: _TypeAlias = DateRange  # noqa: Y015
+
+@_typing.final
 class ContactPoint(_message.Message):
     """An office that can be asked, around the clock where the message says so. An office, never a private person."""
 
