@@ -202,9 +202,9 @@ def test_machine_readable_zone():
     low += digits.icao_digit(low[0:10] + low[13:20] + low[21:43])
     lines = ["P<UTOEXAMPLE<<PERSON".ljust(44, "<"), low]
     assert len(body) == 41
-    assert digits.is_passport_zone(lines)
-    assert not digits.is_passport_zone([lines[0], low[:20] + "M" + low[21:43] + str((int(low[43]) + 1) % 10)])
-    assert digits.is_passport_zone(["another zone"])
+    assert digits.is_machine_readable_zone(lines)
+    assert not digits.is_machine_readable_zone([lines[0], low[:20] + "M" + low[21:43] + str((int(low[43]) + 1) % 10)])
+    assert digits.is_machine_readable_zone(["another zone"])
 
 
 def test_zero_degrees_is_a_place():

@@ -55,17 +55,38 @@ def is_mod97(number: str) -> bool:
     return int("".join(str(int(character, 36)) for character in number)) % 97 == 1
 
 
+def is_iban(number: str) -> bool:
+    """Tell whether the check digits of an IBAN, third and fourth of it, are right (ISO 13616, ISO 7064 mod 97-10)."""
+    # 00, 01 and 99 give the same remainder as 97, 98 and 02, and are never issued.
+    return number[2:4] not in {"00", "01", "99"} and is_mod97(number[4:] + number[:4])
+
+
 def icao_digit(text: str) -> str:
     """Return the check digit of ICAO 9303: weights 7, 3, 1 in turn, modulo 10."""
     pairs = zip(text, cycle((7, 3, 1)), strict=False)
     return str(sum(_ICAO_VALUES[character] * weight for character, weight in pairs) % 10)
 
 
-def is_passport_zone(lines: list[str]) -> bool:
-    """Tell whether the check digits of a passport's two-line zone (TD3) hold; other zones pass unchecked."""
-    if len(lines) != 2 or any(len(line) != 44 for line in lines):
+def is_machine_readable_zone(lines: list[str]) -> bool:
+    """Tell whether the check digits of a document's zone hold (ICAO 9303: TD1, TD2, TD3 and visas).
+
+    Lines of another shape pass unchecked.
+    """
+    shape = [len(line) for line in lines]
+    if shape == [30] * 3:  # cards: the number stands in the first line, the dates in the second
+        high, low = lines[0][5:], lines[1]
+        parts = [(high[:9], high[9]), (low[:6], low[6]), (low[8:14], low[14])]
+        whole = high + low[:7] + low[8:15] + low[18:29]
+    elif shape in ([36] * 2, [44] * 2):
+        low = lines[1]
+        parts = [(low[:9], low[9]), (low[13:19], low[19]), (low[21:27], low[27])]
+        whole = low[:10] + low[13:20] + low[21:-1]
+    else:
         return True
-    low = lines[1]
-    parts = ((low[0:9], low[9]), (low[13:19], low[19]), (low[21:27], low[27]))
-    whole = low[0:10] + low[13:20] + low[21:43]
-    return all(icao_digit(text) == digit for text, digit in parts) and icao_digit(whole) == low[43]
+    is_visa = lines[0].startswith("V")  # has no digit over the whole
+    if shape != [44] * 2:
+        # The number goes on among the optional data where it is too long; its place says so.
+        parts = [(text, digit) for text, digit in parts if digit != "<"]
+    elif not is_visa and low[42] != "<":
+        parts.append((low[28:42], low[42]))
+    return all(icao_digit(text) == digit for text, digit in parts + ([] if is_visa else [(whole, low[-1])]))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _ZONE_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789<")
 _CAS = re.compile(r"[0-9]{2,7}-[0-9]{2}-[0-9]")
 _CONTAINER = re.compile(r"[A-Z]{3}[UJZ][0-9]{7}")
+_IBAN = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}")
 _TLP_AMBER_STRICT, _MINOR_NO, _NO_JUDICIAL_USE, _NO_ONWARD = 4, 2, 2, 3
 _PRESERVE_IMEI, _IMEI_LENGTH = 5, 15
 _VICTIM_ROLES = frozenset({4, 5})  # VICTIM, POSSIBLE_VICTIM
@@ -58,8 +59,12 @@ def check(message: Message) -> None:
         raise violation.as_error()
 
 
+# What a newer sender may know and this software not: never a reason to lose a message.
+_NEWER = frozenset({"enum.defined_only", "currency.in_list"})
+
+
 def check_received(message: Message) -> None:
-    """Accept a message that may be used: as `check`, but a newer sender's enum values pass outside the marks.
+    """Accept a message that may be used: as `check`, but a newer sender's values and currencies pass outside the marks.
 
     An unknown value in Handling is refused, because nobody can honour a mark they do not know.
 
@@ -67,7 +72,7 @@ def check_received(message: Message) -> None:
         RefusedError: `RULE_BROKEN`, as `check`.
     """
     for violation in violations(message):
-        if violation.rule == "enum.defined_only" and violation.field.partition(".")[0] != "handling":
+        if violation.rule in _NEWER and violation.field.partition(".")[0] != "handling":
             continue
         raise violation.as_error()
 
@@ -100,19 +105,20 @@ def _from_protovalidate(message: Message, raw: Any) -> Violation:
         path += f".{element.field_name}" + (f"[{index.value}]" if index is not None and index.field == "index" else "")
     if raw.rule is None or not raw.rule.elements:
         path += "." + raw.rule_id.rpartition(".")[0]
-    path = path.lstrip(".")
+    path = path.strip(".")
     descriptor = _field_at(message.DESCRIPTOR, path)
     return Violation(path, raw.rule_id, raw.message, _next_step(path, descriptor))
 
 
 def _field_at(descriptor: Any, path: str) -> Any:
-    """Return the descriptor of the field a path ends in, or None."""
-    field = None
-    for name in path.split("."):
+    """Return the descriptor of the field, or of the choice between fields, a path ends in; or None."""
+    field: Any = None
+    for part in path.split("."):
         if descriptor is None:
             return None
-        field = descriptor.fields_by_name.get(name.partition("[")[0])
-        descriptor = field.message_type if field else None
+        name = part.partition("[")[0]
+        field = descriptor.fields_by_name.get(name) or descriptor.oneofs_by_name.get(name)
+        descriptor = getattr(field, "message_type", None)
     return field
 
 
@@ -120,6 +126,8 @@ def _next_step(path: str, field: Any) -> str:
     """Say what would be right, from the field's own example, its enum or its type."""
     if field is None:
         return f"Correct {path} and send again."
+    if hasattr(field, "fields"):
+        return f"Set one of {', '.join(choice.name for choice in field.fields)}."
     example = field.GetOptions().Extensions[_options().example]
     if example:
         return f"Set {path}, for example: {example}."
@@ -165,7 +173,7 @@ def _organisation(record: Any) -> _Found:
 
 def _document(record: Any) -> _Found:
     lines = list(record.mrz)
-    if all(set(line) <= _ZONE_CHARACTERS for line in lines) and not digits.is_passport_zone(lines):
+    if all(set(line) <= _ZONE_CHARACTERS for line in lines) and not digits.is_machine_readable_zone(lines):
         yield "mrz", "mrz.check_digit", "a check digit does not fit"
 
 
@@ -183,6 +191,17 @@ def _identifier(record: Any) -> _Found:
     is_imei = record.kind == _PRESERVE_IMEI and len(record.value) == _IMEI_LENGTH and record.value.isdecimal()
     if is_imei and not digits.is_luhn(record.value):
         yield "value", "value.check_digit", "the last digit does not fit the others"
+
+
+def _account(record: Any) -> _Found:
+    if _IBAN.fullmatch(record.iban) and not digits.is_iban(record.iban):
+        yield "iban", "iban.check_digit", "the two digits after the country do not fit the others"
+    yield from _currency(record)
+
+
+def _currency(record: Any) -> _Found:
+    if record.currency and codes.load("iso-4217").find(record.currency) is None:
+        yield "currency", "currency.in_list", "ISO 4217 has no such currency"
 
 
 def _code(record: Any) -> _Found:
@@ -203,6 +222,8 @@ _TESTS: dict[str, Callable[[Any], _Found]] = {
     f"{PACKAGE}.MixturePart": _substance,
     f"{PACKAGE}.Container": _container,
     f"{PACKAGE}.PreservationIdentifier": _identifier,
+    f"{PACKAGE}.FinancialAccount": _account,
+    f"{PACKAGE}.Money": _currency,
     f"{PACKAGE}.Code": _code,
 }
 
