@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import subprocess
 import sys
@@ -163,18 +164,24 @@ def test_every_digest_of_an_envelope_is_a_reference():
             if kind:
                 found[f"{cls.DESCRIPTOR.name}.{field.name}"] = OPTIONS.Reference.Name(kind)
     assert found == {
+        "AssetTraceReply.request_ref": "REFERENCE_ANSWER",
         "ControlledDeliveryDecision.request_ref": "REFERENCE_ANSWER",
         "ControlledDeliveryLegUpdate.request_ref": "REFERENCE_ANSWER",
         "Correction.corrects": "REFERENCE_OWN",
         "DataPreservationReply.request_ref": "REFERENCE_ANSWER",
         "ExerciseReport.inject_ref": "REFERENCE_ANSWER",
         "Feedback.information_ref": "REFERENCE_ANSWER",
+        "FirearmTraceResponse.request_ref": "REFERENCE_ANSWER",
+        "FiuResponse.request_ref": "REFERENCE_ANSWER",
         "InformationResponse.request_ref": "REFERENCE_ANSWER",
+        "MlaStatus.request_ref": "REFERENCE_ANSWER",
         "OfficerAcknowledgement.of": "REFERENCE_ANSWER",
         "OnwardConsentDecision.information_ref": "REFERENCE_ANSWER",
         "OnwardConsentDecision.request_ref": "REFERENCE_ANSWER",
         "OnwardConsentRequest.information_ref": "REFERENCE_ANSWER",
+        "PersonNoticeResponse.notice_ref": "REFERENCE_ANSWER",
         "PersonnelExchange.proposal_ref": "REFERENCE_ANSWER",
+        "PostponementReply.request_ref": "REFERENCE_ANSWER",
         "PreExportReply.request_ref": "REFERENCE_ANSWER",
         "Recall.recalls": "REFERENCE_OWN",
         "RecallConfirmation.confirms": "REFERENCE_ANSWER",
@@ -183,6 +190,7 @@ def test_every_digest_of_an_envelope_is_a_reference():
         "ResourceMessage.changes_ref": "REFERENCE_OWN",
         "SealedIdentity.for_message": "REFERENCE_ANSWER",
         "StatusUpdate.information_ref": "REFERENCE_ANSWER",
+        "StopPaymentStatus.request_ref": "REFERENCE_ANSWER",
         "TakedownReply.request_ref": "REFERENCE_ANSWER",
         "TrainingNomination.offer_ref": "REFERENCE_ANSWER",
         "TrainingResult.nomination_ref": "REFERENCE_ANSWER",
@@ -247,6 +255,7 @@ def values_of(field):
     return any_of(field.message_type)
 
 
+@functools.cache
 def any_of(descriptor):
     """Any message of a type, as arguments for it; one field of a oneof at most."""
     plain = [

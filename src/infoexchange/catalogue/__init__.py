@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     # What `__getattr__` gives at run time, for type checkers and editors.
+    from infoexchange.catalogue.v1.arms_pb2 import *  # noqa: F403
     from infoexchange.catalogue.v1.common_pb2 import *  # noqa: F403
     from infoexchange.catalogue.v1.consent_pb2 import *  # noqa: F403
     from infoexchange.catalogue.v1.cooperation_pb2 import *  # noqa: F403
     from infoexchange.catalogue.v1.cyber_pb2 import *  # noqa: F403
     from infoexchange.catalogue.v1.drugs_pb2 import *  # noqa: F403
+    from infoexchange.catalogue.v1.economic_pb2 import *  # noqa: F403
     from infoexchange.catalogue.v1.exchange_pb2 import *  # noqa: F403
+    from infoexchange.catalogue.v1.finance_pb2 import *  # noqa: F403
     from infoexchange.catalogue.v1.handling_pb2 import *  # noqa: F403
     from infoexchange.catalogue.v1.identity_pb2 import *  # noqa: F403
     from infoexchange.catalogue.v1.maritime_pb2 import *  # noqa: F403
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from infoexchange.catalogue.v1.options_pb2 import *  # noqa: F403
     from infoexchange.catalogue.v1.persons_pb2 import *  # noqa: F403
     from infoexchange.catalogue.v1.registry_pb2 import *  # noqa: F403
+    from infoexchange.catalogue.v1.terrorism_pb2 import *  # noqa: F403
 
 PACKAGE = "infoexchange.catalogue.v1"
 
@@ -45,6 +49,10 @@ MODULES = (
     "drugs",
     "persons",
     "maritime",
+    "terrorism",
+    "arms",
+    "finance",
+    "economic",
     "cyber",
     "notices",
     "registry",

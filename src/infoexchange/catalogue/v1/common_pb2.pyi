@@ -680,6 +680,46 @@ PATTERN_TYPE_OTHER: PatternType.ValueType  # 7
 """Another language, named in `pattern_type_text`."""
 Global___PatternType: _TypeAlias = PatternType  # noqa: Y015
 
+class _SerialStatus:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SerialStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SerialStatus.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SERIAL_STATUS_UNSPECIFIED: _SerialStatus.ValueType  # 0
+    """Not stated."""
+    SERIAL_STATUS_PRESENT: _SerialStatus.ValueType  # 1
+    """It can be read."""
+    SERIAL_STATUS_OBLITERATED: _SerialStatus.ValueType  # 2
+    """It was removed and cannot be read."""
+    SERIAL_STATUS_RECOVERED: _SerialStatus.ValueType  # 3
+    """It was removed and made readable again."""
+    SERIAL_STATUS_NONE: _SerialStatus.ValueType  # 4
+    """There never was one."""
+    SERIAL_STATUS_PARTIAL: _SerialStatus.ValueType  # 5
+    """Only a part can be read."""
+    SERIAL_STATUS_DUPLICATE: _SerialStatus.ValueType  # 6
+    """Another firearm has the same."""
+
+class SerialStatus(_SerialStatus, metaclass=_SerialStatusEnumTypeWrapper):
+    """What the serial number of a firearm looks like."""
+
+SERIAL_STATUS_UNSPECIFIED: SerialStatus.ValueType  # 0
+"""Not stated."""
+SERIAL_STATUS_PRESENT: SerialStatus.ValueType  # 1
+"""It can be read."""
+SERIAL_STATUS_OBLITERATED: SerialStatus.ValueType  # 2
+"""It was removed and cannot be read."""
+SERIAL_STATUS_RECOVERED: SerialStatus.ValueType  # 3
+"""It was removed and made readable again."""
+SERIAL_STATUS_NONE: SerialStatus.ValueType  # 4
+"""There never was one."""
+SERIAL_STATUS_PARTIAL: SerialStatus.ValueType  # 5
+"""Only a part can be read."""
+SERIAL_STATUS_DUPLICATE: SerialStatus.ValueType  # 6
+"""Another firearm has the same."""
+Global___SerialStatus: _TypeAlias = SerialStatus  # noqa: Y015
+
 @_typing.final
 class PartialDate(_message.Message):
     """A date of which parts may be missing."""
@@ -2067,3 +2107,323 @@ class VictimConsent(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__research_use) -> _WhichOneofReturnType__research_use | None: ...
 
 Global___VictimConsent: _TypeAlias = VictimConsent  # noqa: Y015
+
+@_typing.final
+class FirearmMark(_message.Message):
+    """A mark on a firearm, as the International Tracing Instrument asks for them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    PHOTO_ID_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """The mark, character by character."""
+    position: _builtins.str
+    """Where on the firearm it stands."""
+    photo_id: _builtins.str
+    """Id of the attachment that shows it."""
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        position: _builtins.str = ...,
+        photo_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["photo_id", b"photo_id", "position", b"position", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FirearmMark: _TypeAlias = FirearmMark  # noqa: Y015
+
+@_typing.final
+class ImportMark(_message.Message):
+    """The mark of the country a firearm was imported to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTRY_FIELD_NUMBER: _builtins.int
+    YEAR_FIELD_NUMBER: _builtins.int
+    country: _builtins.str
+    """Country, ISO 3166-1 alpha-2."""
+    year: _builtins.int
+    """Year of the import; absent when not known."""
+    def __init__(
+        self,
+        *,
+        country: _builtins.str = ...,
+        year: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_year", b"_year", "year", b"year"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_year", b"_year", "country", b"country", "year", b"year"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__year: _TypeAlias = _typing.Literal["year"]  # noqa: Y015
+    _WhichOneofArgType__year: _TypeAlias = _typing.Literal["_year", b"_year"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__year) -> _WhichOneofReturnType__year | None: ...
+
+Global___ImportMark: _TypeAlias = ImportMark  # noqa: Y015
+
+@_typing.final
+class Firearm(_message.Message):
+    """A firearm or a light weapon, with what a register finds it by. Source: International Tracing Instrument, paragraph 8."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOCAL_ID_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    MAKE_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    CALIBRE_FIELD_NUMBER: _builtins.int
+    SERIAL_FIELD_NUMBER: _builtins.int
+    SERIAL_STATUS_FIELD_NUMBER: _builtins.int
+    MARKS_FIELD_NUMBER: _builtins.int
+    COUNTRY_OF_MANUFACTURE_FIELD_NUMBER: _builtins.int
+    YEAR_OF_MANUFACTURE_FIELD_NUMBER: _builtins.int
+    IMPORT_MARKS_FIELD_NUMBER: _builtins.int
+    PHOTO_IDS_FIELD_NUMBER: _builtins.int
+    local_id: _builtins.str
+    """Name of this record inside the message."""
+    make: _builtins.str
+    """Manufacturer."""
+    model: _builtins.str
+    """Model."""
+    calibre: _builtins.str
+    """Calibre, as marked or measured."""
+    serial: _builtins.str
+    """Serial number, character by character."""
+    serial_status: Global___SerialStatus.ValueType
+    """What the serial number looks like."""
+    country_of_manufacture: _builtins.str
+    """Country of manufacture, ISO 3166-1 alpha-2."""
+    year_of_manufacture: _builtins.int
+    """Year of manufacture; absent when not known."""
+    @_builtins.property
+    def type(self) -> Global___Code:
+        """Kind, list `firearm-type`."""
+
+    @_builtins.property
+    def marks(self) -> _containers.RepeatedCompositeFieldContainer[Global___FirearmMark]:
+        """Every mark, the serial number's included."""
+
+    @_builtins.property
+    def import_marks(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImportMark]:
+        """Marks of the countries it was imported to."""
+
+    @_builtins.property
+    def photo_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of the attachments that show it."""
+
+    def __init__(
+        self,
+        *,
+        local_id: _builtins.str = ...,
+        type: Global___Code | None = ...,
+        make: _builtins.str = ...,
+        model: _builtins.str = ...,
+        calibre: _builtins.str = ...,
+        serial: _builtins.str = ...,
+        serial_status: Global___SerialStatus.ValueType = ...,
+        marks: _abc.Iterable[Global___FirearmMark] | None = ...,
+        country_of_manufacture: _builtins.str = ...,
+        year_of_manufacture: _builtins.int | None = ...,
+        import_marks: _abc.Iterable[Global___ImportMark] | None = ...,
+        photo_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_year_of_manufacture", b"_year_of_manufacture", "type", b"type", "year_of_manufacture", b"year_of_manufacture"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_year_of_manufacture", b"_year_of_manufacture", "calibre", b"calibre", "country_of_manufacture", b"country_of_manufacture", "import_marks", b"import_marks", "local_id", b"local_id", "make", b"make", "marks", b"marks", "model", b"model", "photo_ids", b"photo_ids", "serial", b"serial", "serial_status", b"serial_status", "type", b"type", "year_of_manufacture", b"year_of_manufacture"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__year_of_manufacture: _TypeAlias = _typing.Literal["year_of_manufacture"]  # noqa: Y015
+    _WhichOneofArgType__year_of_manufacture: _TypeAlias = _typing.Literal["_year_of_manufacture", b"_year_of_manufacture"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__year_of_manufacture) -> _WhichOneofReturnType__year_of_manufacture | None: ...
+
+Global___Firearm: _TypeAlias = Firearm  # noqa: Y015
+
+@_typing.final
+class FinancialAccount(_message.Message):
+    """An account at a bank or another institution. Many states use no IBAN: number and institution are the main path."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOCAL_ID_FIELD_NUMBER: _builtins.int
+    IBAN_FIELD_NUMBER: _builtins.int
+    ACCOUNT_NO_FIELD_NUMBER: _builtins.int
+    INSTITUTION_CODE_FIELD_NUMBER: _builtins.int
+    INSTITUTION_NAME_FIELD_NUMBER: _builtins.int
+    BIC_FIELD_NUMBER: _builtins.int
+    HOLDER_NAME_FIELD_NUMBER: _builtins.int
+    HOLDER_REF_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    OPENED_FIELD_NUMBER: _builtins.int
+    CLOSED_FIELD_NUMBER: _builtins.int
+    BALANCE_FIELD_NUMBER: _builtins.int
+    COUNTRY_FIELD_NUMBER: _builtins.int
+    local_id: _builtins.str
+    """Name of this record inside the message."""
+    iban: _builtins.str
+    """International bank account number, without spaces: two check digits after the country."""
+    account_no: _builtins.str
+    """Number of the account, as the institution writes it."""
+    institution_code: _builtins.str
+    """Code of the institution in its country."""
+    institution_name: _builtins.str
+    """Name of the institution."""
+    bic: _builtins.str
+    """Business identifier code of the institution, ISO 9362."""
+    holder_name: _builtins.str
+    """Name the account is held under. Empty where the holder is a victim."""
+    holder_ref: _builtins.str
+    """Holder: a record of the same message."""
+    currency: _builtins.str
+    """Currency, ISO 4217."""
+    country: _builtins.str
+    """Country of the institution, ISO 3166-1 alpha-2."""
+    @_builtins.property
+    def status(self) -> Global___Code:
+        """Standing, for example list `goaml-account-status`."""
+
+    @_builtins.property
+    def opened(self) -> Global___PartialDate:
+        """Day it was opened."""
+
+    @_builtins.property
+    def closed(self) -> Global___PartialDate:
+        """Day it was closed."""
+
+    @_builtins.property
+    def balance(self) -> Global___Money:
+        """Balance."""
+
+    def __init__(
+        self,
+        *,
+        local_id: _builtins.str = ...,
+        iban: _builtins.str = ...,
+        account_no: _builtins.str = ...,
+        institution_code: _builtins.str = ...,
+        institution_name: _builtins.str = ...,
+        bic: _builtins.str = ...,
+        holder_name: _builtins.str = ...,
+        holder_ref: _builtins.str = ...,
+        currency: _builtins.str = ...,
+        status: Global___Code | None = ...,
+        opened: Global___PartialDate | None = ...,
+        closed: Global___PartialDate | None = ...,
+        balance: Global___Money | None = ...,
+        country: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "closed", b"closed", "opened", b"opened", "status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_no", b"account_no", "balance", b"balance", "bic", b"bic", "closed", b"closed", "country", b"country", "currency", b"currency", "holder_name", b"holder_name", "holder_ref", b"holder_ref", "iban", b"iban", "institution_code", b"institution_code", "institution_name", b"institution_name", "local_id", b"local_id", "opened", b"opened", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FinancialAccount: _TypeAlias = FinancialAccount  # noqa: Y015
+
+@_typing.final
+class CryptoAddress(_message.Message):
+    """An address on a chain of blocks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOCAL_ID_FIELD_NUMBER: _builtins.int
+    CHAIN_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    SERVICE_PROVIDER_FIELD_NUMBER: _builtins.int
+    HOLDER_REF_FIELD_NUMBER: _builtins.int
+    TX_HASHES_FIELD_NUMBER: _builtins.int
+    FIRST_SEEN_FIELD_NUMBER: _builtins.int
+    LAST_SEEN_FIELD_NUMBER: _builtins.int
+    local_id: _builtins.str
+    """Name of this record inside the message."""
+    address: _builtins.str
+    """The address, as the chain writes it."""
+    service_provider: _builtins.str
+    """Service that holds it for its owner, if any."""
+    holder_ref: _builtins.str
+    """Holder: a record of the same message."""
+    @_builtins.property
+    def chain(self) -> Global___Code:
+        """The chain, list `crypto-chain`."""
+
+    @_builtins.property
+    def tx_hashes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Transactions it was seen in."""
+
+    @_builtins.property
+    def first_seen(self) -> _timestamp_pb2.Timestamp:
+        """When it was first seen, UTC."""
+
+    @_builtins.property
+    def last_seen(self) -> _timestamp_pb2.Timestamp:
+        """When it was last seen, UTC."""
+
+    def __init__(
+        self,
+        *,
+        local_id: _builtins.str = ...,
+        chain: Global___Code | None = ...,
+        address: _builtins.str = ...,
+        service_provider: _builtins.str = ...,
+        holder_ref: _builtins.str = ...,
+        tx_hashes: _abc.Iterable[_builtins.str] | None = ...,
+        first_seen: _timestamp_pb2.Timestamp | None = ...,
+        last_seen: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "first_seen", b"first_seen", "last_seen", b"last_seen"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "chain", b"chain", "first_seen", b"first_seen", "holder_ref", b"holder_ref", "last_seen", b"last_seen", "local_id", b"local_id", "service_provider", b"service_provider", "tx_hashes", b"tx_hashes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CryptoAddress: _TypeAlias = CryptoAddress  # noqa: Y015
+
+@_typing.final
+class Aircraft(_message.Message):
+    """An aircraft."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOCAL_ID_FIELD_NUMBER: _builtins.int
+    REGISTRATION_FIELD_NUMBER: _builtins.int
+    ICAO24_FIELD_NUMBER: _builtins.int
+    SERIAL_NUMBER_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    OPERATOR_REF_FIELD_NUMBER: _builtins.int
+    REGISTRY_COUNTRY_FIELD_NUMBER: _builtins.int
+    local_id: _builtins.str
+    """Name of this record inside the message."""
+    registration: _builtins.str
+    """Registration marks."""
+    icao24: _builtins.str
+    """Address of the transponder: 24 bits in hexadecimal."""
+    serial_number: _builtins.str
+    """The manufacturer's serial number."""
+    type: _builtins.str
+    """Kind, in the source's words."""
+    operator_ref: _builtins.str
+    """Operator: a record of the same message."""
+    registry_country: _builtins.str
+    """Country of the register, ISO 3166-1 alpha-2."""
+    def __init__(
+        self,
+        *,
+        local_id: _builtins.str = ...,
+        registration: _builtins.str = ...,
+        icao24: _builtins.str = ...,
+        serial_number: _builtins.str = ...,
+        type: _builtins.str = ...,
+        operator_ref: _builtins.str = ...,
+        registry_country: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["icao24", b"icao24", "local_id", b"local_id", "operator_ref", b"operator_ref", "registration", b"registration", "registry_country", b"registry_country", "serial_number", b"serial_number", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Aircraft: _TypeAlias = Aircraft  # noqa: Y015
