@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 BUILD = ROOT / "build" / "fuzz"
 # Instrumented code is slower: what takes long there is asked again without, and only then is a finding.
 _INSTRUMENTED = ("infoexchange", "infoexchange_relay")
-_GRACE_SECONDS = 600  # for making the world and for the last input, beside other work
+_GRACE_SECONDS = 600.0  # to start with every module instrumented, on a machine that is busy with others
 _FUZZER = (
     "-print_final_stats=1",
     "-rss_limit_mb=2048",
