@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from infoexchange import suites
 from infoexchange.testing import Exchange
 from infoexchange.testing.national import EXAMPLE
 
+# A shell that starts tests in the background has interrupts ignored, and the programs under test would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # As a program of that nation would: when it starts, before any suite is used.
 suites.register(EXAMPLE)
 EVERY_SUITE = (*suites.SUITES.values(), EXAMPLE)

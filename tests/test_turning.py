@@ -207,7 +207,8 @@ def test_what_was_on_its_way_goes_on_in_the_next_log(relays: Relays, tmp_path: P
     capsys.readouterr()
     for log in ((), ("--log", origin)):
         to = tmp_path / f"log{len(log)}"
-        assert infoexchange_relay("export", "--config", toml, "--to", to, "--groups", "routing,message", *log) == 0
+        shown = ("--groups", "routing,message", "--for", "the court of the exercise")
+        assert infoexchange_relay("export", "--config", toml, "--to", to, *shown, *log) == 0
         capsys.readouterr()
         assert infoexchange("audit", "verify-log", to, "--roots", roots, "--json") == 0
         checks = {check["name"]: check["verdict"] for check in json.loads(capsys.readouterr().out)["checks"]}
