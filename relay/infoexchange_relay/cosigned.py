@@ -34,6 +34,7 @@ class Cosigned:
         self._file = file
         self._metrics = metrics
         self._said = False
+        self._settled: set[int] = set()  # closed logs, by their places, that a quorum is known to have cosigned
         self._lock = threading.Lock()  # both of the following come from threads of their own
         self._newest: Checkpoint | None = None
         self._further: dict[str, tuple[bytes, Sequence[Signature]]] = {}
@@ -123,8 +124,11 @@ class Cosigned:
         """Return the closed logs of whose last checkpoint no quorum has been heard yet."""
         found = []
         for log in self._node.ledger.closed:
+            if log.base in self._settled:
+                continue
             try:
                 self._check(log.checkpoint)
+                self._settled.add(log.base)
             except ExchangeError:
                 found.append(log)
         return found
