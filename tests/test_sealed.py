@@ -136,6 +136,110 @@ def test_a_hostile_file_cannot_exhaust_the_machine(monkeypatch: pytest.MonkeyPat
     COST.check("cost")
 
 
+GIB = 2**20  # in KiB
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"memory_kib": 8},
+        {"memory_kib": 16, "lanes": 2},
+        {"memory_kib": 128, "lanes": 16},
+        {"memory_kib": GIB, "passes": 4, "lanes": 16},
+        {"memory_kib": GIB // 4, "passes": 16},
+    ],
+)
+def test_costs_at_the_limits_of_the_specification(values: dict[str, int]) -> None:
+    file = SealedFile.parse(changed(**values))
+    named = {"memory_kib": 64, "passes": 1, "lanes": 1} | values
+    assert file.cost == Cost(named["memory_kib"] * 1024, named["passes"], named["lanes"])
+    assert json.loads(Seal(file.salt, file.cost, bytes(32)).seal(SECRET)).items() >= named.items()
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"memory_kib": 7}, Reason.BAD_FIELD),
+        ({"memory_kib": 15, "lanes": 2}, Reason.BAD_FIELD),
+        ({"memory_kib": 127, "lanes": 16}, Reason.BAD_FIELD),
+        ({"memory_kib": 0, "lanes": 0}, Reason.BAD_FIELD),
+        ({"lanes": 0}, Reason.BAD_FIELD),
+        ({"passes": 0}, Reason.BAD_FIELD),
+        ({"memory_kib": -64}, Reason.BAD_FIELD),
+        ({"memory_kib": GIB + 1}, Reason.TOO_LARGE),
+        ({"passes": 17}, Reason.TOO_LARGE),
+        ({"memory_kib": 1024, "lanes": 17}, Reason.TOO_LARGE),
+        ({"memory_kib": GIB, "passes": 5}, Reason.TOO_LARGE),
+        ({"memory_kib": GIB // 4 + 1, "passes": 16}, Reason.TOO_LARGE),
+    ],
+)
+def test_costs_beyond_the_limits_of_the_specification(values: dict[str, int], reason: Reason) -> None:
+    with pytest.raises(ExchangeError) as caught:
+        SealedFile.parse(changed(**values))
+    assert (caught.value.reason, caught.value.field) == (reason, "key file")
+
+
+def test_memory_is_whole_kibibytes() -> None:
+    Cost(memory=9 * 1024, passes=1, lanes=1).check("cost")
+    for odd in (1, 512, 1023):
+        assert reason_of(Cost(memory=8 * 1024 + odd, passes=1, lanes=1).check, "cost") is Reason.BAD_FIELD
+
+
+def test_a_new_seal_costs_what_the_specification_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, object] = {}
+
+    class Quick:
+        def __init__(self, **named: object) -> None:
+            asked.update(named)
+
+        def derive(self, text: bytes) -> bytes:
+            asked["text"] = text
+            return bytes(32)
+
+    monkeypatch.setattr(sealed, "Argon2id", Quick)
+    seal = Seal.make(PASSPHRASE, entropy=bytes)
+    assert (seal.salt, seal.cost) == (bytes(16), Cost(256 * 1024 * 1024, 3, 4))
+    costs = {"iterations": 3, "lanes": 4, "memory_cost": 256 * 1024}
+    assert asked == {"salt": bytes(16), "length": 32, "text": PASSPHRASE.encode(), **costs}
+    with pytest.raises(ExchangeError) as caught:
+        Seal.make(PASSPHRASE, cost=Cost(memory=1024, passes=1, lanes=1))
+    assert (caught.value.reason, caught.value.field) == (Reason.BAD_FIELD, "cost")
+
+
+def test_a_salt_has_sixteen_bytes() -> None:
+    for size in (0, 15, 17, 32):
+        salt = base64.b64encode(bytes(size)).decode()
+        assert reason_of(SealedFile.parse, changed(salt=salt)) is Reason.MALFORMED
+    value = json.loads(RAW)
+    for name in ("salt", "sealed"):
+        assert len(base64.b64decode(value[name])) > 15
+        for spoilt in (f"{value[name]}\n", f" {value[name]}", f"!{value[name]}", value[name][:-1]):
+            assert reason_of(SealedFile.parse, changed(**{name: spoilt})) is Reason.MALFORMED
+
+
+@pytest.mark.parametrize("name", ["form", "salt", "memory_kib", "passes", "lanes", "sealed"])
+def test_a_sealed_file_has_all_its_parts_and_no_other(name: str) -> None:
+    value = json.loads(RAW)
+    assert reason_of(SealedFile.parse, json.dumps({k: v for k, v in value.items() if k != name}).encode()) is (
+        Reason.MALFORMED
+    )
+    renamed = {k if k != name else f"{name}s": v for k, v in value.items()}
+    assert reason_of(SealedFile.parse, json.dumps(renamed).encode()) is Reason.MALFORMED
+
+
+@pytest.mark.parametrize("raw", [b"null", b"7", b"[]", b'"form"', b"true", b"\xff", json.dumps([FORM]).encode()])
+def test_other_json_is_no_sealed_file(raw: bytes) -> None:
+    assert reason_of(SealedFile.parse, raw) is Reason.MALFORMED
+
+
+def test_a_seal_of_another_salt_or_cost_opens_nothing() -> None:
+    file = SealedFile.parse(RAW)
+    key = SEAL._key
+    for seal in (Seal(bytes(16), CHEAP, key), Seal(SEAL.salt, Cost(CHEAP.memory, 2, 1), key)):
+        assert reason_of(file.open_with, seal) is Reason.BAD_CIPHERTEXT
+    assert file.open_with(Seal(SEAL.salt, CHEAP, key)) == SECRET
+
+
 def test_too_little_memory_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(**_: object) -> None:
         raise MemoryError

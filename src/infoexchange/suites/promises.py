@@ -5,6 +5,7 @@ A scheme that forgot one refusal would make every check that rests on it worthle
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 
 from infoexchange.errors import ExchangeError, Reason, error
@@ -25,7 +26,8 @@ def check_promises(suite: Suite) -> None:
     Raises:
         RefusedError: `SUITE_NOT_ACCEPTED`, naming the promise that is broken.
     """
-    for promise, kept in (*_signing(suite), *_sealing(suite)):
+    # One after the other: a later one rests on those before it, as bits are flipped in what has a size.
+    for promise, kept in itertools.chain(_signing(suite), _sealing(suite)):
         if not kept():
             raise error(
                 Reason.SUITE_NOT_ACCEPTED,
