@@ -188,6 +188,8 @@ def test_the_wrapper_is_not_malleable(shared_exchange: Exchange) -> None:
         (envelope.raw[:-1], Reason.MALFORMED),
         (b"", Reason.BAD_FIELD),
         (bytes(2 * 1024 * 1024), Reason.TOO_LARGE),
+        (bytes(1536 * 1024 + 1), Reason.TOO_LARGE),
+        (bytes(1536 * 1024), Reason.MALFORMED),
         (envelope.raw + b"\x2a\x01x", Reason.BAD_FIELD),
     ):
         with pytest.raises(ExchangeError) as caught:

@@ -116,6 +116,27 @@ def test_nothing_is_added_once_suites_are_in_use() -> None:
     assert not suites.knows(0x0100)
 
 
+def test_even_a_question_that_finds_nothing_is_a_use() -> None:
+    for use in (lambda r: r.usable(9), lambda r: r.knows(9), lambda r: r.usable(1)):
+        registry = Registry({})
+        use(registry)
+        assert "too late" in refused(Reason.NOT_PERMITTED, registry.register, national()).detail
+    registry = Registry({})
+    problem = refused(Reason.SUITE_NOT_ACCEPTED, registry.suite_named, "HYBRID")
+    assert "no suite 'HYBRID'" in problem.detail
+    refused(Reason.NOT_PERMITTED, registry.register, national())
+    for number in (0, 0x00FF, 0x0200):
+        refused(Reason.BAD_FIELD, Registry({}).register, national(number))
+        assert refused(Reason.SUITE_NOT_ACCEPTED, registry.suite_of, number).detail.startswith("there is no suite")
+    for number in (0x0100, 0x01FF):
+        assert "national" in refused(Reason.SUITE_NOT_ACCEPTED, registry.suite_of, number).detail
+
+
+def test_the_names_of_the_specification_give_its_numbers() -> None:
+    for number, name in enumerate(("CLASSICAL", "HYBRID", "HYBRID-KEM", "NIST-HIGH"), 1):
+        assert suites.suite_named(name).number == number
+
+
 class Accepting(ExampleSigning):
     def verify(self, public: bytes, message: bytes, signature: bytes) -> None:
         return

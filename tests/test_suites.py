@@ -23,6 +23,8 @@ from conftest import EVERY_SUITE
 from infoexchange import dsse, suites
 from infoexchange.errors import ExchangeError, Reason
 from infoexchange.suites import Suite
+from infoexchange.suites.ecdsa import EcdsaP384, load_point, point_of
+from infoexchange.suites.mldsa import MLDSA44, MLDSA65, MLDSA87
 
 ROOT = Path(__file__).resolve().parent.parent
 SUITE_PARAMS = pytest.mark.parametrize("suite", EVERY_SUITE, ids=lambda s: s.name)
@@ -322,6 +324,54 @@ def test_mldsa_has_the_context_of_its_use() -> None:
     refused(Reason.BAD_SIGNATURE, suites.verify_mldsa44, public, b"n", suites.sign_mldsa44(secret, message))
     refused(Reason.BAD_CERTIFICATE, suites.verify_mldsa44, public[1:], message, b"")
     refused(Reason.BAD_CERTIFICATE, suites.verify_mldsa65, public, message, b"")
+
+
+def test_signatures_have_the_lengths_of_the_standard() -> None:
+    for kind, size in ((MLDSA44, 2420), (MLDSA65, 3309), (MLDSA87, 4627)):
+        assert kind.signature_size == len(kind.signer(bytes(32), None)(b"m")) == size
+        public = kind.public(bytes(32))
+        kind.check_key(public)
+        for wrong in (b"", public[:-1], public + b"\x00"):
+            problem = refused(Reason.BAD_CERTIFICATE, kind.check_key, wrong)
+            assert problem.detail == f"an ML-DSA-{kind.level} key has {len(public)} bytes"
+
+
+# Keys that are sealed to, and points
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "size"),
+    [(1, "X25519", 32), (2, "X-Wing", 1216), (3, "X-Wing", 1216), (4, "MLKEM1024-P384", 1665)],
+)
+def test_keys_to_seal_to_have_their_length(number: int, name: str, size: int) -> None:
+    suite = suites.suite_of(number)
+    public = suite.opening_public(bytes(suite.opening_secret_size))
+    suite.check_opening_key(public)
+    assert len(public) == size
+    for wrong in (b"", public[:-1], public + b"\x00"):
+        problem = refused(Reason.BAD_CERTIFICATE, suite.check_opening_key, wrong)
+        assert problem.detail == f"a key of {name} has {size} bytes"
+    assert b"".join(suite.sealing.parts(public)) == public
+    assert [len(part) for part in suite.sealing.parts(public)] == {1: [32], 4: [1568, 97]}.get(number, [1184, 32])
+
+
+def test_a_point_has_one_encoding() -> None:
+    good = EcdsaP384().public(bytes(56))
+    assert point_of(load_point(good)) == good
+    assert (len(good), good[0]) == (97, 4)
+    parity = bytes([2 + good[-1] % 2])
+    for wrong in (
+        b"",
+        good[:-1],
+        good + b"\x00",
+        parity + good[1:49],
+        bytes([6 + good[-1] % 2]) + good[1:],
+        parity + good[1:],
+    ):
+        problem = refused(Reason.BAD_CERTIFICATE, load_point, wrong)
+        assert "uncompressed point of 97 bytes" in problem.detail
+    off = refused(Reason.BAD_CERTIFICATE, load_point, good[:-1] + bytes([good[-1] ^ 1]))
+    assert off.detail == "not a point of P-384"
 
 
 # PAE

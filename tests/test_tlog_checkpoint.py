@@ -314,7 +314,49 @@ def test_impossible_lengths(length):
 
 
 def test_a_time_needs_room():
-    refused(Reason.MALFORMED, timestamp, Signature("w.example", b"1234", b"x" * 8))
+    for size in (0, 7, 8):
+        refused(Reason.MALFORMED, timestamp, Signature("w.example", b"1234", b"x" * size))
+    for time in (1, 2, 256, 2**63 - 1):
+        assert timestamp(Signature("w.example", b"1234", struct.pack(">Q", time) + b"x")) == time
+    for time in (0, 2**63, 2**64 - 1):
+        refused(Reason.BAD_FIELD, timestamp, Signature("w.example", b"1234", struct.pack(">Q", time) + b"x"))
+
+
+def test_times_begin_after_1970():
+    first = datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
+    assert Checkpoint.sign(ORIGIN, 300, ROOT, LOG[1:], now=first).signed_at == 1
+    with pytest.raises(ValueError, match="1970"):
+        Checkpoint.sign(ORIGIN, 300, ROOT, LOG[1:], now=first - timedelta(seconds=1))
+
+
+def test_a_checkpoint_was_signed_when_its_log_says():
+    plain = Checkpoint.sign(ORIGIN, 300, ROOT, LOG[:1], now=NOW)
+    assert plain.signed_at == 0
+    assert CHECKPOINT.signed_at == SECONDS
+    later = [Cosignature.sign(CHECKPOINT, one, now=NOW + timedelta(minutes=1)).signature for one in WITNESS]
+    assert CHECKPOINT.with_signatures(later).signed_at == SECONDS
+    assert plain.with_signatures(later).signed_at == 0
+    again = [CHECKPOINT.signed_by(LOG[1], now=NOW + timedelta(minutes=n)) for n in (-1, 2, 1)]
+    assert CHECKPOINT.with_signatures(again).signed_at == SECONDS + 120
+    for size, signed_at in ((64, 0), (65, 7)):  # whatever has room for a time
+        line = Signature(ORIGIN, b"1234", struct.pack(">Q", 7) + b"x" * (size - 8))
+        assert plain.with_signatures([line]).signed_at == signed_at
+
+
+def test_names_of_255_bytes_are_the_longest_in_an_mldsa_cosignature():
+    longest = ("n" * 255, "é" * 127 + "n")
+    for name in longest:
+        encoded = name.encode()
+        key = VerifierKey(name, MLDSA, KEYS[1].public)
+        head = b"subtree/v1\n\0" + (b"\xff" + encoded + struct.pack(">Q", 7)) + (b"\xff" + encoded + bytes(8))
+        assert signed_message(key, 7, name, 300, ROOT) == head + struct.pack(">Q", 300) + ROOT
+        assert signed_message(KEYS[1], 7, name, 300, ROOT).endswith(struct.pack(">Q", 300) + ROOT)
+    assert signed_message(VerifierKey("n", MLDSA, KEYS[1].public), 7, "o", 300, ROOT)[12:14] == b"\1n"
+    for name in ("n" * 256, "é" * 128, "é" * 255):
+        refused(Reason.BAD_FIELD, signed_message, KEYS[1], 7, name, 300, ROOT)
+        refused(Reason.BAD_FIELD, signed_message, VerifierKey(name, MLDSA, KEYS[1].public), 7, ORIGIN, 300, ROOT)
+        assert name.encode() in signed_message(WITNESS_KEYS[0], 7, name, 300, ROOT)
+    refused(Reason.BAD_FIELD, signed_message, KEYS[1], 7, "", 300, ROOT)
 
 
 @pytest.mark.parametrize("raw", [b"", b"\n", COSIGNED.raw])

@@ -5,7 +5,7 @@ import hashlib
 
 import pytest
 
-from infoexchange.errors import MalformedError, Reason, UntrustedError
+from infoexchange.errors import ExchangeError, MalformedError, Reason, UntrustedError
 from infoexchange.tlog import merkle
 
 COUNT = 260  # more than one tile of 256, so that the same sizes test both layers
@@ -247,6 +247,31 @@ def test_a_flipped_bit_in_any_proof_is_refused():
                 changed[index] ^= 1
                 bad = [*proof[:place], bytes(changed), *proof[place + 1 :]]
                 refuses(merkle.verify_consistency, index, naive_root(0, index), size, root, bad)
+
+
+def test_an_empty_proof_is_named():
+    for size1, size2 in ((3, 7), (4, 7), (1, 2)):
+        with pytest.raises(ExchangeError) as caught:
+            merkle.verify_consistency(size1, LEAVES[0], size2, LEAVES[1], [])
+        assert (caught.value.reason, caught.value.field) == (Reason.BAD_PROOF, "proof")
+        assert "empty" in caught.value.detail
+
+
+def test_proofs_in_the_largest_tree():
+    """2^63-1 leaves, of which nobody looks at more than the subtrees that a proof is made of."""
+    size, alike = 2**63 - 1, lambda start, height: bytes(32)
+    assert len(merkle.inclusion_path(0, size, alike)) == 63
+    assert len(merkle.inclusion_path(size - 1, size, alike)) == 62
+    assert merkle.consistency_path(size, size, alike) == merkle.prefix_path(size, size, alike) == []
+    for make in (merkle.consistency_path, merkle.prefix_path):
+        path = make(1, size, alike)
+        assert len(path) == 63 + (make is merkle.prefix_path)
+    assert len(merkle.prefix_roots(1, size, path)) == 2
+    for make in (merkle.inclusion_path, merkle.consistency_path, merkle.prefix_path):
+        for numbers in ((1, size + 1), (-1, size), (size + 1, size)):
+            with pytest.raises(MalformedError) as caught:
+                make(*numbers, alike)
+            assert caught.value.reason is Reason.BAD_FIELD
 
 
 def test_an_empty_path_proves_a_tree_of_one():

@@ -76,6 +76,32 @@ def test_key_id_is_that_of_the_specification():
         assert VerifierKey.parse(str(key)) == key
 
 
+def test_the_numbers_of_the_types_are_those_of_the_specification():
+    for number, seed, public_size in ((1, "x", 32), (4, "x", 32), (6, "x", 1312)):
+        key = signer("a.example/log", seed, KeyType(number)).key
+        assert (key.type, len(key.public)) == (number, public_size)
+        data = bytes([number]) + key.public
+        assert str(key) == f"a.example/log+{key.id.hex()}+{base64.b64encode(data).decode()}"
+        assert VerifierKey.make("a.example/log", number, key.public) == key
+    assert [*KeyType] == [1, 4, 6]
+
+
+@pytest.mark.parametrize("char", ["!", "\x7f", "\u00a1", "\ud7ff", "\ue000", "\U0010ffff"])
+def test_a_name_may_have_any_other_character(char):
+    for name in (char, f"a{char}", f"{char}a"):
+        key = VerifierKey(name, KeyType.ED25519, ALICE.key.public)
+        assert VerifierKey.parse(str(key)) == key
+        line = Signature(name, key.id, b"x")
+        assert Signature.parse(line.raw) == line
+
+
+@pytest.mark.parametrize("number", [0x2B, 0x20, 0, 0x1F, 0x0A, 0xA0, 0x2029, 0xD800, 0xDBFF, 0xDFFF], ids=hex)
+def test_no_name_has_these_characters(number):
+    for name in (chr(number), f"a{chr(number)}", f"{chr(number)}a"):
+        refused(Reason.MALFORMED, VerifierKey, name, KeyType.ED25519, ALICE.key.public)
+    refused(Reason.MALFORMED, VerifierKey, "", KeyType.ED25519, ALICE.key.public)
+
+
 def vkey(name="alice.example/1", key_type=1, public=ALICE.key.public, key_id=None):
     data = bytes([key_type]) + public
     key_id = key_id or hashlib.sha256(name.encode() + b"\n" + data).hexdigest()[:8]
@@ -185,6 +211,25 @@ def test_cosigner_keys_sign_no_plain_notes():
         refused(Reason.BAD_FIELD, note.verify, [other.key])
 
 
+@pytest.mark.parametrize(("key_type", "size"), [(1, 64), (4, 64), (6, 2420)])
+def test_a_line_is_made_of_a_whole_signature_and_a_whole_time(key_type, size):
+    key = signer("a.example", "a", KeyType(key_type)).key
+    room = 0 if key_type == 1 else 8
+    line = Signature.make(NoteSigner(key, lambda message: b"s" * size), b"m", b"t" * room)
+    assert (line.name, line.key_id, line.blob) == ("a.example", key.id, b"t" * room + b"s" * size)
+    for made, prefix in ((size - 1, room), (size + 1, room), (size, room + 1), (size, room - 1 if room else 8)):
+        with pytest.raises(ValueError, match="does not fit"):
+            Signature.make(NoteSigner(key, lambda message, made=made: b"s" * made), b"m", b"t" * prefix)
+    with pytest.raises(ExchangeError) as caught:
+        line.verify(key, lambda key, line: b"m")
+    assert caught.value.reason is Reason.BAD_SIGNATURE
+    for length in (room + size - 1, room + size + 1):
+        with pytest.raises(ExchangeError) as caught:
+            Signature(key.name, key.id, b"x" * length).verify(key, lambda key, line: b"m")
+        assert (caught.value.reason, caught.value.field) == (Reason.BAD_SIGNATURE, "note")
+        assert "length" in caught.value.detail
+
+
 def test_a_signer_that_gives_something_else_is_a_programming_error():
     with pytest.raises(ValueError, match="does not fit"):
         Note.sign(TEXT, [NoteSigner(ALICE.key, lambda message: b"x" * 63)])
@@ -257,6 +302,10 @@ def line(base=JOINED, name=b"alice.example/1", dash=DASH, end=b"\n"):
         (line(base=b"AAAAAAB="), Reason.NOT_CANONICAL),
         (line(base=b"-_AAAAA="), Reason.MALFORMED),
         (line(base=b"AAAAAA=="), Reason.MALFORMED),
+        (b"X\n\n" + ALICE_LINE, None),
+        (b" \n\n" + ALICE_LINE, None),
+        (b"\n\n\n\n" + ALICE_LINE, Reason.MALFORMED),
+        (b"a b\x20\x7f\n\n" + ALICE_LINE, None),
         (BASE + lines(64), None),
         (BASE + lines(65), Reason.TOO_LARGE),
         (b"x" * (256 * 1024 - 28) + b"\n\n" + lines(1), None),

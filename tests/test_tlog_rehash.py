@@ -59,6 +59,17 @@ def test_whole_tiles_have_their_numbers_on_every_level() -> None:
     assert [(tile.level, tile.n, tile.width) for tile, _ in tree.partial()] == [(0, 256, 64), (2, 0, 1)]
 
 
+def test_there_is_an_edge_for_every_level_of_the_largest_tree() -> None:
+    levels: set[int] = set()
+
+    def read(level: int, _: int) -> bytes:
+        levels.add(level)
+        return bytes(32 * 256)
+
+    tiles.root(merkle.SIZE_MAX, read)
+    assert levels == set(range(len(Rehash()._edge)))
+
+
 def test_little_is_kept() -> None:
     """However many leaves there were: less than one tile of each level."""
     tree = Rehash()

@@ -138,6 +138,43 @@ def test_a_stored_tile_that_is_short_or_not_whole_is_refused(stored):
     refused(Reason.MALFORMED, tiles.extend, 100, LEAVES[:1], lambda level, n: stored)
 
 
+def test_the_largest_tree():
+    """2^63-1 leaves, all alike: of each level one tile is read."""
+    levels = []
+
+    def read(level, n):
+        levels.append(level)
+        return bytes(32 * 256)
+
+    size = 2**63 - 1
+    assert len(tiles.root(size, read)) == 32
+    assert sorted(levels) == list(range(8))
+    changed, _ = tiles.extend(size - 1, [bytes(32)], read)
+    assert list(changed) == [(0, (size - 1) >> 8)]
+    assert len(tiles.inclusion_proof(size - 1, size, read)) == 62
+    for call in (tiles.root, lambda size, read: tiles.extend(size, [], read)):
+        for wrong in (-1, size + 1):
+            refused(Reason.BAD_FIELD, call, wrong, read)
+    refused(Reason.BAD_FIELD, tiles.extend, size - 1, [bytes(32)] * 2, read)
+
+
+@pytest.mark.parametrize("width", [0, 257, -1])
+def test_a_width_that_no_tile_has(width):
+    refused(Reason.BAD_FIELD, tiles.parse_tile, b"x" * (32 * max(width, 0)), width)
+    refused(Reason.BAD_FIELD, tiles.parse_entries, b"\0\0" * max(width, 0), width)
+
+
+def test_one_proof_after_another_reads_each_tile_once():
+    stored, _ = grown([COUNT])
+    read = []
+    prove = tiles.prover(COUNT, lambda level, n: read.append((level, n)) or stored[level, n])
+    for index in (0, 7, COUNT - 1):
+        assert prove(index) == tiles.inclusion_proof(index, COUNT, reader(stored))
+    assert len(read) == len(set(read))
+    proof = tiles.prefix_path(6, 13, reader(stored))
+    assert merkle.prefix_roots(6, 13, proof) == (merkle.root(LEAVES[:6]), merkle.root(LEAVES[:13]))
+
+
 def test_refused_sizes_and_hashes():
     read = reader(grown([10])[0])
     refused(Reason.BAD_FIELD, tiles.extend, merkle.SIZE_MAX, LEAVES[:1], read)
@@ -156,6 +193,7 @@ PATHS = {
     "tile/2/x001/000.p/1": (2, 1000, 1),
     "tile/entries/x273/112.p/112": (tiles.ENTRIES, 273_112, 112),
     "tile/0/999": (0, 999, 256),
+    "tile/0/x009/x223/x372/x036/x854/x775/807": (0, 2**63 - 1, 256),
 }
 
 
@@ -209,6 +247,10 @@ def test_names(path):
         "tile/data/000",
         "tile/0/" + "x999/" * 6 + "999",
         "tile/0/" + "x999/" * 400 + "999",
+        "tile/0/" + "x999/" * 2000 + "999",
+        "tile/0/x009/x223/x372/x036/x854/x775/808",
+        "tile/0/001.p/002.p/3",
+        "tile/001.p/3",
     ],
 )
 def test_refused_names(path):
@@ -227,7 +269,15 @@ def test_refused_tiles(raw, width):
         tiles.parse_tile(raw, width)
 
 
-@pytest.mark.parametrize("entries", [[b""], [b"a", b"", b"bc"], [b"x" * 65_535], [b"e"] * 256])
+@pytest.mark.parametrize(
+    "entries",
+    [
+        *([b""], [b"a", b"", b"bc"], [b"x" * 65_535], [b"e"] * 256, [b""] * 256, [b"", b"a"], [b"a", b""]),
+        *([b"ab", b"cd", b"ef"], [b"ab", b"cd", b"e"], [b"\0\1", b"\0\1", b"\0\1"], [b"x" * 256, b"y" * 256]),
+        *([b"x" * 256, b"y" * 256, b""], [b"x" * 258, b"y" * 514]),
+    ],
+    ids=lambda entries: f"{len(entries)}-{len(entries[0])}-{len(entries[-1])}",
+)
 def test_entry_bundles(entries):
     assert tiles.parse_entries(tiles.write_entries(entries), len(entries)) == entries
 
@@ -245,6 +295,16 @@ def test_entry_bundles(entries):
         (b"\0\1a", 2),
         (b"\0\1a", 0),
         (b"\0\0" * 257, 257),
+        (b"\0\1a\0\1", 2),
+        (b"\0\1a\0\1bc", 2),
+        (b"\0\1a\0\2b", 2),
+        (b"\0\1a\0\2a", 2),
+        (b"\0\1a\1\1b", 2),
+        (b"\0\1\0\1", 2),
+        (b"\0\1a\0", 2),
+        (b"\0\0\0\1", 2),
+        (b"\0\0\0", 2),
+        (b"\1\0" + b"x" * 255, 1),
     ],
 )
 def test_refused_entry_bundles(raw, width):

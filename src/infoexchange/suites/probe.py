@@ -65,8 +65,8 @@ def _signs_mldsa(kind: mldsa.MlDsa, context: bytes | None) -> bool:
 
 
 def _encrypts() -> bool:
-    key = cipher.derive(_CONTENT_KEY, b"probe\x00", b"")
-    return cipher.decrypt_body(key, b"", cipher.encrypt_body(key, b"", _MESSAGE)) == _MESSAGE
+    key = cipher.derive(_CONTENT_KEY, _MESSAGE, _MESSAGE)
+    return cipher.decrypt_body(key, _MESSAGE, cipher.encrypt_body(key, _MESSAGE, _MESSAGE)) == _MESSAGE
 
 
 def _signs(suite: Suite) -> bool:

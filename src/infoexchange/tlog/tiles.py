@@ -181,7 +181,7 @@ def parse_entries(raw: bytes, width: int) -> list[bytes]:
     entries, at = [], 0
     for _ in range(width):
         end = at + 2 + int.from_bytes(raw[at : at + 2], "big")
-        if at + 2 > len(raw) or end > len(raw):
+        if end > len(raw):
             raise error(Reason.MALFORMED, field="entries", detail="the bundle ends within an entry")
         entries.append(raw[at + 2 : end])
         at = end
@@ -232,7 +232,7 @@ def _hashes(raw: bytes, start: int, end: int) -> list[bytes]:
 
 def _number(digits: str) -> int:
     """Return the number; foreign digits and signs do not survive the comparison with the written path."""
-    if not digits.isascii() or not digits.isdigit() or len(digits) > 3 * LEVEL_MAX:
+    if not digits.isascii() or not digits.isdigit():
         raise ValueError(len(digits))
     return int(digits)
 

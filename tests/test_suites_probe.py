@@ -1,0 +1,95 @@
+"""Probe: whatever fails on this machine is named, whether it raises or only gives a wrong result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from cryptography.hazmat.backends.openssl import backend
+
+from infoexchange.errors import Reason
+from infoexchange.suites import Registry, Unwrap, cipher, ed25519, mldsa
+from infoexchange.suites.probe import Missing, try_ground, try_suite
+from test_suites import refused
+from test_suites_promises import Sealing, Signing, broken, raising, suite
+
+
+def missing(call: Callable[..., object], *args: object) -> str:
+    with pytest.raises(Missing) as caught:
+        call(*args)
+    end = f" with {backend.openssl_version_text()}"
+    assert str(caught.value).endswith(end)
+    return str(caught.value).removesuffix(end)
+
+
+def wrong(_scheme: Sealing, _secret: bytes) -> Unwrap:
+    return lambda wrapped, info: bytes(32)
+
+
+FAILS = "which fails (ValueError)"
+FAULTS = {
+    "verifying": (broken(Signing, verify=raising), FAILS),
+    "accepting a signing key": (broken(Signing, check_key=raising), FAILS),
+    "signing": (broken(Signing, signer=raising), FAILS),
+    "accepting a key to seal to": (broken(Sealing, check_key=raising), FAILS),
+    "opening": (broken(Sealing, opener=raising), FAILS),
+    "opening to something else": (broken(Sealing, opener=wrong), "which gives a wrong result"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_half_that_does_not_work_is_named(name: str) -> None:
+    scheme, words = FAULTS[name]
+    scheme.name = "This half"
+    flawed = suite(scheme) if isinstance(scheme, Signing) else suite(None, scheme)
+    assert missing(try_suite, flawed) == f"This half, {words}"
+    registry = Registry({flawed.number: flawed})
+    for _ in range(2):
+        problem = refused(Reason.SUITE_NOT_ACCEPTED, registry.suite_of, flawed.number)
+        assert problem.detail.startswith(f"TOY needs This half, {words} with ")
+        assert problem.next_step.endswith("--only-binary :all: 'cryptography>=50.0.2'")
+
+
+def test_a_suite_that_works_is_tried_with_what_it_makes_itself() -> None:
+    signing, sealing = Signing(), Sealing()
+    try_suite(suite(signing, sealing))
+    secret = bytes(signing.secret_size)
+    assert {*signing.secrets, *sealing.secrets} == {secret}
+    (key,), (public, message, signature) = signing.asked
+    assert (key, public, signature) == (public, signing.public(secret), signing.signature(public, message))
+    [(wrapped, (public, info, content_key))] = sealing.made.items()
+    assert sealing.asked == [(public,), (secret, wrapped, info)]
+    assert (public, content_key) == (sealing.public(secret), bytes(range(32)))
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "name", "words"),
+    [
+        (ed25519, "sign_ed25519", "Ed25519", "fails (UntrustedError)"),
+        (cipher, "encrypt_body", "Cobblestone-256", "fails (UntrustedError)"),
+        (cipher, "decrypt_body", "Cobblestone-256", "gives a wrong result"),
+    ],
+)
+def test_the_ground_that_gives_something_else_is_named(
+    monkeypatch: pytest.MonkeyPatch, module: object, function: str, name: str, words: str
+) -> None:
+    monkeypatch.setattr(module, function, lambda *_: bytes(64))
+    assert missing(try_ground) == f"{name}, which {words}"
+
+
+@pytest.mark.parametrize("level", [44, 65])
+def test_the_signature_that_does_not_hold_is_named(monkeypatch: pytest.MonkeyPatch, level: int) -> None:
+    asked: list[tuple[int, bytes | None]] = []
+
+    def verify(kind: mldsa.MlDsa, _public: bytes, _message: bytes, _signature: bytes, context: bytes | None) -> None:
+        asked.append((kind.level, context))
+        if kind.level == level:
+            raise ValueError
+
+    monkeypatch.setattr(mldsa.MlDsa, "verify", verify)
+    assert missing(try_ground) == f"ML-DSA-{level}, which fails (ValueError)"
+    assert asked == [(44, None), (65, b"infoexchange/v1")][: 1 + (level == 65)]
+
+
+def test_this_machine_has_the_ground() -> None:
+    try_ground()
