@@ -148,6 +148,8 @@ NEUTRAL_POINT = (1).to_bytes(32, "little")
         (GOOD_KEY + "\n", Reason.MALFORMED),
         (GOOD_KEY + "=", Reason.MALFORMED),
         (GOOD_KEY[:-1] + "\u0131", Reason.MALFORMED),
+        (GOOD_KEY + "\ud800", Reason.MALFORMED),
+        ("alice.example/1+" + ALICE.key.id.hex() + "+", Reason.MALFORMED),
         (GOOD_KEY.replace(ENCODED, ""), Reason.MALFORMED),
         (GOOD_KEY.replace(ENCODED, ENCODED.replace("+", "-").replace("/", "_") + "-A=="), Reason.MALFORMED),
     ],

@@ -305,6 +305,8 @@ def test_entry_bundles(entries):
         (b"\0\0\0\1", 2),
         (b"\0\0\0", 2),
         (b"\1\0" + b"x" * 255, 1),
+        (b"\0\0\0\0\0\1", 2),
+        (b"\0\0\1\0\0\1", 2),
     ],
 )
 def test_refused_entry_bundles(raw, width):
