@@ -14,8 +14,8 @@ import pytest
 from infoexchange import suites
 from infoexchange.dsse import TYPE_KEYBUNDLE, pae
 from infoexchange.errors import Reason
-from infoexchange.keys import EpochKeys, Identity, IdentityKey, key_id
-from infoexchange.suites import HYBRID_KEM
+from infoexchange.keys import EpochKeys, Identity, IdentityKey, KeyUsage, key_id
+from infoexchange.suites import CLASSICAL, HYBRID_KEM, NIST_HIGH
 from test_suites import refused
 
 NAME = "desk.oncb.th.example"
@@ -222,3 +222,17 @@ def test_keys_are_whole_or_none_that_sign_are_left() -> None:
         for kind in ("signing", "opening"):
             spoilt = {at: replace(key, secret=bytes(size)) for at, key in getattr(keys, kind).items()}
             assert not replace(keys, **{kind: spoilt}).is_whole
+
+
+def test_what_is_there_is_named_where_a_key_is_missing() -> None:
+    keys = EpochKeys.make(7, suites=(HYBRID_KEM, CLASSICAL))
+    for call in (lambda: keys.signer(NIST_HIGH, KeyUsage.MANIFEST), lambda: keys.opener(NIST_HIGH)):
+        problem = refused(Reason.SUITE_NOT_ACCEPTED, call)
+        assert "NIST-HIGH is not" in problem.detail
+        assert "epoch 7" in problem.detail
+        step = "Use one of CLASSICAL, HYBRID-KEM, or have keys for NIST-HIGH made for the next epoch."
+        assert problem.next_step == step
+    assert keys.signer(CLASSICAL, KeyUsage.ATTESTATION) is keys.signing[1, KeyUsage.ATTESTATION]
+    assert keys.opener(HYBRID_KEM) is keys.opening[3]
+    assert [int(usage) for usage in KeyUsage] == [1, 2, 3]
+    assert key_id(b"abc") == "ba7816bf8f01cfea"
