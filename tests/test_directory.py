@@ -208,6 +208,14 @@ def resigned(community: Community, listing: Listing) -> Directory:
     return Directory.parse(Directory.sign(listing.payload, community.root_keys), roots=community.roots)
 
 
+def test_the_same_version_signed_by_others_changes_nothing(community: Community) -> None:
+    directory = community.directory
+    again = Directory.sign(directory.listing.payload, community.root_keys[1:3])
+    assert again != directory.raw
+    assert directory.succeed(again) is directory
+    assert directory.succeed(directory.raw) is directory
+
+
 def test_membership_has_a_beginning_and_an_end(community: Community) -> None:
     start, end = NOW + DAY, NOW + 2 * DAY
     listing = changed_party(community.directory.listing, SENDER, member_from=start, member_to=end)

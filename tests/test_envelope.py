@@ -197,6 +197,45 @@ def test_the_wrapper_is_not_malleable(shared_exchange: Exchange) -> None:
         assert caught.value.reason is reason
 
 
+def test_a_body_of_1026_kib_is_the_longest(shared_exchange: Exchange) -> None:
+    envelope = seal(shared_exchange, header_for(shared_exchange))
+    longest = Envelope.parse(rewrapped(envelope, body=bytes(1026 * 1024)))
+    assert len(longest.body) == 1026 * 1024
+    with pytest.raises(ExchangeError) as caught:
+        Envelope.parse(rewrapped(envelope, body=bytes(1026 * 1024 + 1)))
+    assert (caught.value.reason, caught.value.field) == (Reason.TOO_LARGE, "envelope.body")
+
+
+def test_clocks_may_differ_by_five_minutes(shared_exchange: Exchange) -> None:
+    now = shared_exchange.clock()
+    envelope = seal(shared_exchange, header_for(shared_exchange, expires_at=now + timedelta(hours=1)))
+    assert envelope.expires_at == envelope.header.expires_at == now + timedelta(hours=1)
+    bundle = shared_exchange.community.members[SENDER].bundle
+    skew, tick = timedelta(minutes=5), timedelta(milliseconds=1)
+    for at in (now - skew, now, envelope.expires_at + skew):
+        assert envelope.verify(shared_exchange.directory, bundle, now=at).name == SENDER
+    for at, reason in ((now - skew - tick, Reason.NOT_YET_VALID), (envelope.expires_at + skew + tick, Reason.EXPIRED)):
+        with pytest.raises(ExchangeError) as caught:
+            envelope.verify(shared_exchange.directory, bundle, now=at)
+        assert caught.value.reason is reason
+
+
+def test_what_is_enclosed_is_sealed_with_the_envelopes_key(shared_exchange: Exchange) -> None:
+    given: list[tuple[bytes, bytes]] = []
+
+    def enclose(content_key: bytes, header_digest: bytes) -> tuple[()]:
+        given.append((content_key, header_digest))
+        return ()
+
+    member = shared_exchange.community.members
+    header, keys = header_for(shared_exchange), member[SENDER].identity.epochs[0]
+    content, bundles = Content.make(SCHEMA, b""), [member[RECIPIENT].bundle]
+    envelope = Envelope.seal(content, header, bundles, keys, enclose=enclose)
+    [(content_key, header_digest)] = given
+    assert header_digest == envelope.manifest.header_digest
+    assert envelope.read(content_key) == open_as(shared_exchange, envelope, RECIPIENT)
+
+
 @pytest.mark.parametrize("length", [CONTENT_SIZE_MAX + 1, 2**28, 2**62])
 def test_too_much_is_refused_before_it_is_padded(length: int) -> None:
     with pytest.raises(ExchangeError) as caught:

@@ -310,8 +310,8 @@ def line(base=JOINED, name=b"alice.example/1", dash=DASH, end=b"\n"):
         (b"a b\x20\x7f\n\n" + ALICE_LINE, None),
         (BASE + lines(64), None),
         (BASE + lines(65), Reason.TOO_LARGE),
-        (b"x" * (256 * 1024 - 28) + b"\n\n" + lines(1), None),
-        (b"x" * (256 * 1024) + b"\n\n" + lines(1), Reason.TOO_LARGE),
+        (b"x" * (256 * 1024 - 26) + b"\n\n" + lines(1), None),
+        (b"x" * (256 * 1024 - 25) + b"\n\n" + lines(1), Reason.TOO_LARGE),
     ],
 )
 def test_forms_of_notes(raw, reason):
