@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.backends.openssl import backend
 
 from infoexchange.errors import Reason
-from infoexchange.suites import Registry, Unwrap, cipher, ed25519, mldsa
+from infoexchange.suites import SUITES, Registry, Unwrap, cipher, ecdsa, ed25519, kem, mldsa
 from infoexchange.suites.probe import Missing, try_ground, try_suite
 from test_suites import refused
 from test_suites_promises import Sealing, Signing, broken, raising, suite
@@ -89,6 +89,20 @@ def test_the_signature_that_does_not_hold_is_named(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(mldsa.MlDsa, "verify", verify)
     assert missing(try_ground) == f"ML-DSA-{level}, which fails (ValueError)"
     assert asked == [(44, None), (65, b"infoexchange/v1")][: 1 + (level == 65)]
+
+
+def test_every_half_of_every_suite_has_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(kem.Kem, "opener", raising)
+        names = ("X25519", "X-Wing", "X-Wing", "MLKEM1024-P384")
+        for number, name in enumerate(names, 1):
+            assert missing(try_suite, SUITES[number]) == f"{name}, {FAILS}"
+    monkeypatch.setattr(ed25519.Ed25519, "verify", raising)
+    monkeypatch.setattr(ecdsa.EcdsaP384, "verify", raising)
+    names = ("Ed25519", "id-MLDSA65-Ed25519-SHA512", "Ed25519", "id-MLDSA87-ECDSA-P384-SHA512")
+    for number, name in enumerate(names, 1):
+        assert missing(try_suite, SUITES[number]) == f"{name}, {FAILS}"
+    assert (ed25519.Ed25519().name, ecdsa.EcdsaP384().name) == ("Ed25519", "ECDSA P-384")
 
 
 def test_this_machine_has_the_ground() -> None:
