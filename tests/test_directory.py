@@ -229,6 +229,26 @@ def test_membership_has_a_beginning_and_an_end(community: Community) -> None:
         assert reason_of(directory.party, name, at=NOW) is Reason.UNKNOWN_PARTY
 
 
+def test_a_party_takes_part_while_both_it_and_its_nation_do(community: Community) -> None:
+    """The contents alone, without signatures."""
+    at = NOW + 2 * DAY
+    for nation_to, party_to, takes_part in (
+        (None, None, True),
+        (at, at, True),
+        (at - DAY, None, False),
+        (None, at - DAY, False),
+        (at - DAY, at - DAY, False),
+    ):
+        listing = changed_party(community.directory.listing, SENDER, member_to=party_to)
+        nations = tuple(replace(n, member_to=nation_to) if n.code == "th" else n for n in listing.nations)
+        directory = Directory(replace(listing, nations=nations), community.directory._dsse, ())
+        if takes_part:
+            assert directory.party(SENDER, at=at).name == SENDER
+        else:
+            assert reason_of(directory.party, SENDER, at=at) is Reason.UNKNOWN_PARTY
+        assert directory.party(RECIPIENT, at=at).name == RECIPIENT
+
+
 def test_a_nation_that_leaves_takes_its_parties_along(community: Community) -> None:
     listing = community.directory.listing
     nations = tuple(replace(n, member_to=NOW + DAY) if n.code == "th" else n for n in listing.nations)
