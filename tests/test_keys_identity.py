@@ -236,3 +236,16 @@ def test_what_is_there_is_named_where_a_key_is_missing() -> None:
     assert keys.opener(HYBRID_KEM) is keys.opening[3]
     assert [int(usage) for usage in KeyUsage] == [1, 2, 3]
     assert key_id(b"abc") == "ba7816bf8f01cfea"
+
+
+def test_a_key_is_drawn_once_though_its_suite_is_offered_and_closing() -> None:
+    asked: list[int] = []
+
+    def entropy(count: int) -> bytes:
+        asked.append(count)
+        return bytes([len(asked)]) * count
+
+    keys = EpochKeys.make(2, suites=(HYBRID_KEM,), closing=(HYBRID_KEM, CLASSICAL), entropy=entropy)
+    assert asked == [32] * 6  # three to sign, one only to acknowledge, one to open, one for epoch KEKs
+    assert {*keys.signing} == {(3, 1), (3, 2), (3, 3), (1, 2)}
+    assert keys.wrapping == bytes([6]) * 32
