@@ -136,7 +136,7 @@ class SealedFile:
             salt, ciphertext = (base64.b64decode(value[name], validate=True) for name in ("salt", "sealed"))
             if len(salt) != SALT_SIZE:
                 raise ValueError
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise error(
                 Reason.MALFORMED,
                 field="key file",
