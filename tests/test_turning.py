@@ -199,6 +199,8 @@ def test_what_was_on_its_way_goes_on_in_the_next_log(relays: Relays, tmp_path: P
     policy = policy_for(two, TH)
     until(lambda: not cosigned_problem(policy, node.ledger.closed[0].checkpoint))
     until(lambda: node.ledger.cosigned_size == node.ledger.size)
+    relays.stop("th")  # what they log goes where the commands print
+    relays.stop("vn")
     # Both are exported, and an auditor passes each; the genesis of one is tied to the end of the other.
     toml = tmp_path / "relay.toml"
     toml.write_text("".join(f"{key} = {json.dumps(str(value))}\n" for key, value in settings(relays).items()))

@@ -51,13 +51,13 @@ def _asked() -> frozenset[str]:
 
 def tests(name: str) -> list[str]:
     """Return the test files that speak of a message."""
-    return [file for file, text in _texts() if re.search(rf"\b{name}\b", text)]
+    return [file for file, words in _words() if name in words]
 
 
 @functools.cache
-def _texts() -> list[tuple[str, str]]:
+def _words() -> list[tuple[str, frozenset[str]]]:
     files = sorted((ROOT / "tests").glob("test_*.py"))
-    return [(file.name, file.read_text(encoding="utf-8")) for file in files]
+    return [(file.name, frozenset(re.findall(r"\w+", file.read_text(encoding="utf-8")))) for file in files]
 
 
 def rows() -> Iterator[tuple[str, str, str, str, str]]:
