@@ -19,8 +19,8 @@ VENV  ?= .venv
 PROTO ?= .venv-proto
 FLOOR ?= .venv-floors
 BIN   := $(VENV)/bin
-# Two workers: enough to halve the time, few enough for a small machine.
-PYTEST := -m pytest -q -n 2
+# Three workers on two cores: while some wait for relays and disks, others work; few enough for a small machine.
+PYTEST := -m pytest -q -n 3
 
 .PHONY: baseline demo test check lint generate fresh image floors bench pages fuzz histories large long-log mutants \
         python clean

@@ -12,7 +12,7 @@ from infoexchange.verdict import Verdict
 from lies import ATTACKS, Campaign, faults
 from region import LIARS_MAX, NATIONS, OTHERS, QUORUM, National, Region
 
-HISTORIES = 80  # half of them with every line up; `make histories` runs ten thousand
+HISTORIES = 32  # half of them with every line up; `make histories` runs ten thousand
 
 
 def test_the_region_is_that_of_the_rule() -> None:

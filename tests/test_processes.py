@@ -111,7 +111,7 @@ def test_killed_relays_lose_nothing_and_deliver_nothing_twice(sites: Sites) -> N
         for thread in threads:
             thread.start()
         try:
-            for _ in range(3):
+            for _ in range(2):
                 for relay in RELAYS:
                     time.sleep(rng.uniform(0.3, 1.2))
                     sites.kill(relay)

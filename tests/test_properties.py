@@ -63,7 +63,7 @@ from test_envelope import header_for, seal
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 
 QUICK = settings(
-    max_examples=40, deadline=None, derandomize=False, print_blob=True, suppress_health_check=list(HealthCheck)
+    max_examples=15, deadline=None, derandomize=False, print_blob=True, suppress_health_check=list(HealthCheck)
 )
 KEY_FILES = ("Identity", "LogKeys", "WitnessKeys")
 

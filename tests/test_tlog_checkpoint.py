@@ -344,11 +344,9 @@ def test_a_checkpoint_was_signed_when_its_log_says():
 
 
 def test_names_of_255_bytes_are_the_longest_in_an_mldsa_cosignature():
-    longest = ("n" * 255, "é" * 127 + "n")
-    for name in longest:
-        encoded = name.encode()
-        key = VerifierKey(name, MLDSA, KEYS[1].public)
-        head = b"subtree/v1\n\0" + (b"\xff" + encoded + struct.pack(">Q", 7)) + (b"\xff" + encoded + bytes(8))
+    for name in ("n" * 255, "é" * 127 + "n"):
+        key, said = VerifierKey(name, MLDSA, KEYS[1].public), b"\xff" + name.encode()
+        head = b"subtree/v1\n\0" + said + struct.pack(">Q", 7) + said + bytes(8)
         assert signed_message(key, 7, name, 300, ROOT) == head + struct.pack(">Q", 300) + ROOT
         assert signed_message(KEYS[1], 7, name, 300, ROOT).endswith(struct.pack(">Q", 300) + ROOT)
     assert signed_message(VerifierKey("n", MLDSA, KEYS[1].public), 7, "o", 300, ROOT)[12:14] == b"\1n"
@@ -375,7 +373,7 @@ def answer(raw, keys):
     return checkpoint.origin, checkpoint.size, checkpoint.root
 
 
-@pytest.mark.parametrize(("keys", "step"), [(KEYS[:1], 7), (KEYS, 41)], ids=["one", "both"])
+@pytest.mark.parametrize(("keys", "step"), [(KEYS[:1], 17), (KEYS, 83)], ids=["one", "both"])
 def test_a_flipped_bit_never_changes_the_answer(keys, step):
     seed = random.randrange(step)
     print("first bit", seed)
@@ -390,9 +388,8 @@ def test_a_flipped_bit_never_changes_the_answer(keys, step):
 def test_a_flipped_bit_in_a_cosignature_is_refused_or_no_cosignature():
     seed = random.randrange(61)
     print("first bit", seed)
-    raw = COSIGNED.raw
-    for place in range(seed, len(raw) * 8, 61):
-        changed = bytearray(raw)
+    for place in range(seed, len(COSIGNED.raw) * 8, 61):
+        changed = bytearray(COSIGNED.raw)
         changed[place // 8] ^= 1 << place % 8
         try:
             checkpoint = Checkpoint.parse(bytes(changed))
