@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import secrets
-import socket
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -25,6 +24,7 @@ from infoexchange.ports import Notice
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event, OpStatus, Precedence
 from infoexchange.testing import Community
+from infoexchange.testing.sites import free_ports
 from infoexchange.transport import RemoteRelay, open_channel, utc_now
 from infoexchange_relay.config import Config
 from infoexchange_relay.serve import running
@@ -187,15 +187,6 @@ class Relays:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
-
-
-def free_ports(count):
-    """Return ports that nobody listens on just now, all different."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 def raised(call):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -21,8 +22,9 @@ from infoexchange.home.files import write_file, write_new
 from infoexchange.testing.community import Community
 
 # Implementation constants
-_READY_SECONDS = 30.0  # a relay is ready within two on an idle machine
-_STOP_SECONDS = 20.0
+_READY_SECONDS = 90.0  # a relay is ready within two on an idle machine
+_STOP_SECONDS = 60.0
+_PORTS = range(10_000, 32_000)
 _CONFIG = """\
 name = "{name}"
 listen = "{address}"
@@ -55,7 +57,7 @@ class Sites:
     @classmethod
     def make(cls, folder: Path, agencies: Mapping[str, Sequence[str]], *, now: datetime) -> Sites:
         """Write the folders of a new community; arguments as `Community.make`."""
-        addresses = dict(zip(agencies, _free_addresses(len(agencies)), strict=True))
+        addresses = dict(zip(agencies, (f"127.0.0.1:{port}" for port in free_ports(len(agencies))), strict=True))
         community = Community.make(agencies, now=now, addresses=addresses)
         sites = cls(folder, community)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -212,13 +214,19 @@ def _uninterrupted() -> Iterator[None]:
             signal.raise_signal(signal.SIGINT)
 
 
-def _free_addresses(count: int) -> list[str]:
-    """Return loopback addresses whose ports nobody uses now; held together, so that all differ."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+def free_ports(count: int) -> list[int]:
+    """Return ports of this machine that nobody uses now, all different.
+
+    They lie below those that systems give to outgoing connections: one of these could take a port while its relay is
+    down. They are drawn, so that programs that do the same at once rarely meet.
+    """
+    found: list[int] = []
+    while len(found) < count:
+        port = secrets.choice(_PORTS)
+        with socket.socket() as one, contextlib.suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            found += [port] if port not in found else []
+    return found
 
 
 def environment() -> dict[str, str]:
