@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import zlib
 from collections.abc import Callable
 
 import pytest
@@ -24,7 +25,7 @@ def test_the_region_is_that_of_the_rule() -> None:
 def test_every_attack_is_noticed_by_every_honest_auditor(
     attack: Callable[[National, Region], None], liars: int
 ) -> None:
-    seed = random.randrange(2**32)
+    seed = zlib.crc32(f"{attack.__name__} {liars}".encode())  # the same in each run; others: `make histories`
     silent = bool(seed % 2)
     print("seed", seed, "silent", silent)
     assert faults(Campaign(attack, liars, seed, silent).run()) == []
