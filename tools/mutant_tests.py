@@ -45,6 +45,7 @@ _FILE_SECONDS = (
     6  # of the processor for each test file: to load it, to collect a thousand tests and to make their world
 )
 _TEST_SECONDS = 0.05  # of the processor for each test, however short: what pytest does around it
+PATIENCE = 4  # times as long for a run that was ended: a busy machine is slow, a loop without end stays one
 _LOADED = "\x00loaded"  # the lines that run when a module is loaded
 
 
@@ -225,22 +226,25 @@ class Running:
         return Outcome(killed, by or "loading" if killed else "", seconds)
 
 
-def start(module: str, code: CodeType | None, tests: Sequence[Test]) -> Running:
-    """Start a run of tests, in their order, with another code for a module; with none, as it is."""
+def start(module: str, code: CodeType | None, tests: Sequence[Test], patience: int = 1) -> Running:
+    """Start a run of tests, in their order, with another code for a module; with none, as it is.
+
+    `patience` times as long may it take as the tests took when they were measured, with what loading needs.
+    """
     reading, writing = os.pipe()
     allowed = sum(test.seconds for test in tests)
     loading = _SECONDS_MIN + _FILE_SECONDS * len({test.file for test in tests}) + _TEST_SECONDS * len(tests)
     process = os.fork()
     if process == 0:
         os.close(reading)
-        _become_child(int(loading + 4 * allowed))
+        _become_child(patience * int(loading + 4 * allowed))
         try:
             ended = _run(module, code, tests, writing)
         except BaseException:  # noqa: BLE001  a fault may raise anything while the library is loaded
             ended = 1
         os._exit(ended)
     os.close(writing)
-    return Running(process, reading, time.perf_counter() + 60 + 20 * (loading + allowed))
+    return Running(process, reading, time.perf_counter() + patience * (60 + 20 * (loading + allowed)))
 
 
 def _run(module: str, code: CodeType | None, tests: Sequence[Test], writing: int) -> int:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import functools
 import hashlib
 import json
 import os
@@ -23,17 +22,17 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import CodeType
 
-from mutant_tests import ROOT, SOURCE, TESTS, Outcome, Running, Test, preload, start, tests_of
+from mutant_selection import PACKAGE, Selection
+from mutant_tests import PATIENCE, ROOT, TESTS, Outcome, Running, Test, preload, start, tests_of
 from mutations import Mutation, mutated, mutations
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-PACKAGE = SOURCE / "infoexchange"
 BUILD = ROOT / "build" / "mutants"
 LISTED = TESTS / "mutants.txt"
 # The code that decides whether something may be believed; a folder stands for the modules in it.
@@ -50,9 +49,7 @@ _FORMATS = (
     "properties", "published", "quorum", "recipients", "registry", "rotation", "sealed", "succession", "suites", "tlog",
     "vectors", "wire", "withdrawal", "watch", "witness",
 )  # fmt: skip
-_SECONDS_MAX = 2.0  # a test that takes longer is none of a line
 _OTHERS_MAX = 3  # test files besides the likely ones: those with the quickest tests; each takes seconds to load
-_TOTAL_MAX = 4.0  # seconds of tests for one mutation; what only a later one would notice has no test of its own
 
 
 @dataclass(frozen=True)
@@ -116,61 +113,6 @@ def listed(text: str) -> dict[str, str]:
     return found
 
 
-class Selection:
-    """Which tests can notice a mutation: those that run its line, the quickest first."""
-
-    def __init__(self, tests: Iterable[Test]) -> None:
-        self._tests = sorted((t for t in tests if t.seconds <= _SECONDS_MAX), key=lambda test: test.seconds)
-
-    def of(self, path: Path, mutation: Mutation) -> list[Test]:
-        """Return the tests, in the order in which they run."""
-        file = str(path.relative_to(SOURCE))
-        if not mutation.name:
-            exact = self._running({file: frozenset({mutation.line})})
-            # A line of a statement over several lines may not count as run itself.
-            return exact or self._running({file: frozenset(range(mutation.body[0], mutation.body[1] + 1))})
-        return self._running(_uses(mutation.name)) or self._running({file: frozenset(range(1, 10**6))})
-
-    def of_all(self, work: Iterable[tuple[str, Path, Mutation]]) -> list[Test]:
-        """Return the tests of any of these mutations."""
-        needed = {test.name for _, path, mutation in work for test in self.of(path, mutation)}
-        return [test for test in self._tests if test.name in needed]
-
-    def _running(self, lines: Mapping[str, frozenset[int]]) -> list[Test]:
-        found, total = [], 0.0
-        for test in self._tests:
-            if any(not lines[file].isdisjoint(test.lines.get(file, ())) for file in lines):
-                total += test.seconds
-                if total > _TOTAL_MAX:
-                    break
-                found.append(test)
-        return found
-
-
-@functools.cache
-def _uses(name: str) -> dict[str, frozenset[int]]:
-    """Return the lines inside functions that speak of a name, by file, directly or through another constant."""
-    found: dict[str, set[int]] = {}
-    for path, tree in _parsed().items():
-        for function in ast.walk(tree):
-            if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-                continue
-            for node in ast.walk(function):
-                said = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
-                if said == name or (isinstance(node, ast.keyword) and node.arg == name):
-                    found.setdefault(path, set()).add(node.lineno if hasattr(node, "lineno") else node.value.lineno)
-    return {path: frozenset(lines) for path, lines in found.items()}
-
-
-@functools.cache
-def _parsed() -> dict[str, ast.Module]:
-    return {
-        str(path.relative_to(SOURCE)): ast.parse(path.read_text(encoding="utf-8"))
-        for path in sorted(PACKAGE.rglob("*.py"))
-        if not path.name.endswith("_pb2.py")
-    }
-
-
 @dataclass
 class _Asked:
     """A mutation whose tests run, some of which may wait until the first have ended."""
@@ -182,10 +124,21 @@ class _Asked:
     tests: int
     run: Running | None = None
     seconds: float = 0.0
+    now: list[Test] = field(default_factory=list)
+    patience: int = 1
 
     def go_on(self) -> int:
         """Start the next tests; return the process in which they run."""
-        self.run = start(f"infoexchange.{self.module}", self.code, self.waiting.pop(0))
+        self.now, self.patience = self.waiting.pop(0), 1
+        return self._start()
+
+    def once_more(self) -> int:
+        """Start the same tests with more time: ended by the clock is not yet noticed."""
+        self.patience = PATIENCE
+        return self._start()
+
+    def _start(self) -> int:
+        self.run = start(f"infoexchange.{self.module}", self.code, self.now, self.patience)
         return self.run.process
 
 
@@ -217,6 +170,9 @@ def results(work: Sequence[tuple[str, Path, Mutation]], selection: Selection, pr
         assert asked.run is not None
         outcome = asked.run.outcome(status, usage)
         asked.seconds += outcome.seconds
+        if outcome.by == "timeout" and asked.patience == 1:
+            running[asked.once_more()] = asked
+            continue
         if not outcome.killed and asked.waiting:
             running[asked.go_on()] = asked
             continue
