@@ -230,6 +230,7 @@ class Auditor:
     known: dict[str, Known] = field(default_factory=dict)
     found: list[tuple[str, Check]] = field(default_factory=list)
     proofs: dict[bytes, Misbehaviour] = field(default_factory=dict)
+    refused: dict[str, tuple[Checkpoint, ...]] = field(default_factory=dict)
 
     def look(self, relay: National, others: Mapping[str, bytes] | None = None, odds: float = 0.0) -> Sight:
         sight = self.watch.look(relay.name, Line(relay, self.name, odds), self.known.get(relay.name, Known()), others)
@@ -238,12 +239,14 @@ class Auditor:
             relay.asked[self.name] = sight.known.newest.size
         self.found += [(relay.name, c) for c in sight.report.checks if c.verdict is not Verdict.TOTAL_PASSED]
         self.proofs |= {proof.raw: proof for proof in sight.proofs}
+        self.refused[relay.name] = sight.refused
         return sight
 
-    def file(self, relay: str) -> bytes:
-        """The checkpoint file that this auditor hands to others."""
+    def files(self, relay: str) -> dict[str, bytes]:
+        """The checkpoint files that this auditor hands to others."""
         newest = self.known[relay].newest if relay in self.known else None
-        return newest.raw if newest else b""
+        found = {self.name: newest.raw} if newest else {}
+        return found | {f"{self.name}, refused, {c.size}": c.raw for c in self.refused.get(relay, ())}
 
 
 class Region:
@@ -289,5 +292,6 @@ class Region:
         origin = LOG_KEYS[relay.name].origin
         found = {n.name: n.remembered(origin) for n in self.nations.values() if n is not relay}
         if swap:
-            found |= {other.name: other.file(relay.name) for other in self.auditors if other is not auditor}
+            for other in self.auditors:
+                found |= other.files(relay.name) if other is not auditor else {}
         return {name: raw for name, raw in found.items() if raw}

@@ -102,6 +102,11 @@ def test_a_file_of_another_auditor_that_contradicts_becomes_a_proof(sites, watch
     proof = Misbehaviour.parse(Path(path).read_bytes())
     proof.verify(sites.community.log_keys[NAME].verifier_keys)
     assert proof.kind is Kind.SAME_SIZE
+    # What the relay showed was not taken for good, and is there for others to be compared with.
+    refused = next(log["refused"] for log in data["relays"] if log["relay"] == NAME)
+    assert refused
+    assert all(Path(name).name.startswith("refused-") for name in refused)
+    assert findings(watch("--compare", *refused, folder=tmp_path / "third")[1]) == {}
     # The same again: the proof that is there stays.
     before = Path(path).read_bytes()
     file.write_bytes(forged(sites, data, bytes(31) + b"\x01"))
@@ -282,6 +287,15 @@ def test_a_damaged_file_is_named(tmp_path, name: str, content: bytes, reason: Re
         sightings.read(list(forked.LOG.verifier_keys))
     assert caught.value.reason is reason
     assert name in caught.value.field
+
+
+def test_what_was_refused_is_kept_and_is_not_known(tmp_path) -> None:
+    sightings, checkpoints = Sightings(tmp_path), [forked.signed(size) for size in range(1, 67)]
+    files = [sightings.refuse(checkpoint) for checkpoint in checkpoints]
+    assert files[64:] == [None, None]
+    assert [file.read_bytes() for file in files[:64]] == [checkpoint.raw for checkpoint in checkpoints[:64]]
+    assert sightings.refuse(checkpoints[0]) == files[0]
+    assert sightings.read(list(forked.LOG.verifier_keys)) == Known()
 
 
 def test_one_proof_of_each_kind_is_kept_for_each_party(tmp_path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 import histories
 from infoexchange.verdict import Verdict
-from lies import ATTACKS, Campaign, faults
+from lies import ATTACKS, Campaign, faults, fork
 from region import LIARS_MAX, NATIONS, OTHERS, QUORUM, National, Region
 
 HISTORIES = 32  # half of them with every line up; `make histories` runs ten thousand
@@ -29,6 +29,13 @@ def test_every_attack_is_noticed_by_every_honest_auditor(
     silent = bool(seed % 2)
     print("seed", seed, "silent", silent)
     assert faults(Campaign(attack, liars, seed, silent).run()) == []
+
+
+def test_what_only_a_refused_checkpoint_shows_is_noticed_too() -> None:
+    """One auditor is shown what all honest witnesses are, and learns of the rest from what others refused."""
+    campaign = Campaign(fork, 3, seed=1196554885, silent=True).run()
+    assert {relay.views["alpha"] for relay in campaign.attackers} == {0, 1}
+    assert faults(campaign) == []
 
 
 @pytest.mark.parametrize("part", range(4))

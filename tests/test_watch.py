@@ -253,6 +253,28 @@ def test_a_log_rewritten_proves_itself_and_those_who_cosigned_both(place: Place)
     by_name[LOG_KEYS[NAME].name].verify(LOG_KEYS[NAME].verifier_keys)
     by_name[liar.name].verify(liar.verifier_keys)
     assert sight.known is kept
+    assert [checkpoint.root for checkpoint in sight.refused] == [
+        forged.root,
+        Checkpoint.parse(place.history.cosigned).root,
+    ]
+
+
+def test_what_one_auditor_refused_shows_the_fork_to_another(place: Place) -> None:
+    """The relay answers nothing that is not asked as it expects, and shows one of them the history of all witnesses."""
+    alpha, bravo = place.region.auditors
+    bravo.watch.clock = alpha.watch.clock
+    for auditor in (alpha, bravo):
+        assert auditor.look(place.relay).refused == ()
+    place.relay.histories.append(place.history.copy())
+    place.relay.views, place.relay.silent = {"bravo": 1}, True
+    place.grow(3)
+    place.relay.histories[1].grow(place.rng, 2)
+    place.pass_time()
+    assert open_or_failed(place.look()) == {}
+    bravo.look(place.relay, place.region.others(place.relay, bravo, swap=False))
+    assert {check.reason for _, check in bravo.found} >= {"log_fork"}
+    others = place.region.others(place.relay, alpha, swap=True)
+    assert open_or_failed(place.look(others)) == {"same as bravo, refused, 7": is_open("overloaded")}
 
 
 def test_hashes_that_are_withheld_or_wrong(place: Place) -> None:

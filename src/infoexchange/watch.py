@@ -81,12 +81,15 @@ class Sight:
         report: The findings: failed is what nobody honest does, indeterminate what may have an innocent reason.
         known: What to keep; as it was before if the log did not prove that it only grew.
         proofs: Against the log, and against witnesses that cosigned both sides.
+        refused: Checkpoints that the log has signed and that were not taken into `known`: to be handed to other
+            auditors, who may have been shown what they contradict.
     """
 
     relay: str
     report: Report
     known: Known
     proofs: tuple[Misbehaviour, ...]
+    refused: tuple[Checkpoint, ...] = ()
 
 
 class Watch:
@@ -204,10 +207,11 @@ class _Look:
         for name, raw in others.items():
             check(f"same as {name}", functools.partial(self._same, raw))
         report = self._exam.report()
+        shown = tuple(dict.fromkeys(note for note in (self._newest, self._cosigned) if note))
         # What somebody else spoilt must not keep this log from being followed; what is wrong must.
         if grew and self._newest and report.verdict is not Verdict.TOTAL_FAILED:
-            known = self._remembered(self._newest)
-        return Sight(self._relay, report, known, tuple(self._proofs.values()))
+            known, shown = self._remembered(self._newest), ()
+        return Sight(self._relay, report, known, tuple(self._proofs.values()), shown)
 
     def _signed(self) -> str:
         """The newest checkpoint is one of this log, and not of the future."""

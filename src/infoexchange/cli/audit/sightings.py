@@ -1,6 +1,7 @@
 """Sightings: the folder in which an auditor keeps the checkpoints it was shown, and the proofs that came of them.
 
-One folder for each log, with a C2SP note for each size, so that any of them can be handed to another auditor.
+One folder for each log, with a C2SP note for each size, so that any of them can be handed to another auditor; those
+that were refused too, for another auditor may have been shown what they contradict.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from infoexchange.misbehaviour import Misbehaviour
-    from infoexchange.tlog import VerifierKey
+    from infoexchange.tlog import Checkpoint, VerifierKey
     from infoexchange.watch import Known
 
 _STATE = "state.json"
 _NOTE = ".checkpoint"
+_REFUSED = "refused-"
+_REFUSED_MAX = 64  # of each log: a relay that lies at each look would fill the disk
 _AGAIN = "Move it away: the log is then looked at as if for the first time."
 
 
@@ -79,6 +82,20 @@ class Sightings:
     def newest(self, origin: str) -> Path | None:
         """Return the file of the largest tree kept of a log."""
         return next(reversed(list(_notes(self._of(origin)))), None)
+
+    def refuse(self, checkpoint: Checkpoint) -> Path | None:
+        """Keep a checkpoint that did not fit, beside those that did; return its file, or nothing if there are enough."""
+        from infoexchange.home.files import write_file
+
+        folder = self._of(checkpoint.origin)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        digest = sha256(checkpoint.note.text).hexdigest()[:12]
+        file = folder / f"{_REFUSED}{checkpoint.size}-{digest}{_NOTE}"
+        if not file.exists():
+            if len(list(folder.glob(f"{_REFUSED}*"))) >= _REFUSED_MAX:
+                return None
+            write_file(file, checkpoint.raw)
+        return file
 
     def prove(self, proof: Misbehaviour) -> Path:
         """Write a proof, unless there is one of its kind against the same party; return its file."""

@@ -186,12 +186,13 @@ def _show(sights: Sequence[Sight], sightings: Sightings, out: Output) -> int:
     logs, proofs, codes = [], [], {PASSED}
     for sight in sights:
         files = [str(sightings.prove(proof)) for proof in sight.proofs]
+        refused = [str(file) for file in map(sightings.refuse, sight.refused) if file]
         newest = sightings.newest(sight.known.newest.origin) if sight.known.newest else None
         checks = [{"name": c.name, "verdict": c.verdict.word, "reason": c.reason, "detail": c.detail}
                   for c in sight.report.checks]  # fmt: skip
         logs.append(
             {"relay": sight.relay, "verdict": sight.report.verdict.word, "checks": checks}
-            | {"kept": str(newest or ""), "proofs": files}
+            | {"kept": str(newest or ""), "proofs": files, "refused": refused}
         )
         codes.add(sight.report.verdict.value)
         proofs += files
