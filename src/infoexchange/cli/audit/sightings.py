@@ -84,7 +84,7 @@ class Sightings:
         return next(reversed(list(_notes(self._of(origin)))), None)
 
     def refuse(self, checkpoint: Checkpoint) -> Path | None:
-        """Keep a checkpoint that did not fit, beside those that did; return its file, or nothing if there are enough."""
+        """Keep a checkpoint that did not fit beside those that did; return its file, or None if there are enough."""
         from infoexchange.home.files import write_file
 
         folder = self._of(checkpoint.origin)
