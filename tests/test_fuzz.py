@@ -102,7 +102,7 @@ NAMES = (
     "relay registration", "relay configuration", "relay address", "certificate", "leaf certificate", "revocation list",
     "PEM certificates", "TimeStamp", "TimeStamp, verified", "Authorities", "CA certificate file", "CA key file",
     "TLS key file",
-    "signing request", "STIX bundle", "table of attacks",
+    "signing request", "STIX bundle", "table of attacks", "XML",
     "message as JSON", "code list", "Attestation", "Approval", "statement, of an approval", "Disclosure",
     "Disclosure, verified", "LogRecord", "RecordsPruned", "bundle of records", "Submission", "HTTP request head",
     "HTTP reply",

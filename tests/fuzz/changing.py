@@ -10,6 +10,7 @@ import json
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
+from xml.etree import ElementTree as ET
 
 from google.protobuf.message import DecodeError, Message
 
@@ -269,3 +270,39 @@ def lines(raw: bytes, others: Sequence[bytes], rng: random.Random) -> bytes:
             words[word] = rng.choice((*INTERESTING, b"", many, words[word] + b"A"))
             found[place] = separator.join(words)
     return b"\n".join(found)
+
+
+def elements(raw: bytes, others: Sequence[bytes], rng: random.Random) -> bytes:
+    """Return XML with one or a few elements emptied, doubled, moved, renamed or given another text."""
+    try:
+        root = ET.fromstring(raw)
+    except ET.ParseError:
+        root = ET.fromstring(rng.choice(others))
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        found = list(root.iter())
+        one, other = rng.choice(found), rng.choice(found)
+        kind = rng.randrange(9)
+        if kind == 0:
+            one.clear()
+        elif kind == 1 and len(one):
+            one.remove(rng.choice(list(one)))
+        elif kind == 2 and len(one):
+            child = rng.choice(list(one))
+            one.extend([child] * _copies(len(ET.tostring(child)), rng, COPIES[:9]))
+        elif kind == 3:
+            one.tag = rng.choice((other.tag, "x", "{urn:x}" + str(one.tag).rpartition("}")[2]))
+        elif kind == 4:
+            one.set(rng.choice(("x", *other.attrib)), rng.choice(TEXTS))
+        elif kind == 5 and one not in other.iter():
+            one.append(other)
+        elif kind == 6:
+            child = one
+            for _ in range(rng.choice((3, 64, 65))):
+                child = ET.SubElement(child, str(other.tag))
+        else:
+            text = one.text or ""
+            place = rng.randrange(len(text) + 1)
+            word = rng.choice((*TEXTS, "2026-02-30", "-0.5", "1" * 30, "EXACT", "ZZ"))
+            one.text = rng.choice((word, text[:place] + word + text[place:], text[place:]))
+    made: bytes = ET.tostring(root, encoding=rng.choice(("utf-8", "utf-8", "utf-8", "utf-16", "us-ascii")))
+    return made

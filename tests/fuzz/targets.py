@@ -19,7 +19,7 @@ import submitted
 from fuzz import changing, key_files, mending
 from fuzz.target import SIZE_MAX, Target, message_of, of, qualified
 from fuzz.world import RECIPIENT, SENDER, World
-from infoexchange import catalogue, certificates, delivery, hsm, wire
+from infoexchange import catalogue, certificates, delivery, hsm, markup, wire
 from infoexchange.acknowledgement import Acknowledgement
 from infoexchange.audit import GROUPS, Operation, Routing, Subject
 from infoexchange.bridges import stix, tables
@@ -317,6 +317,14 @@ def _requests(world: World) -> Sequence[bytes]:
     return certificates.identity_requests(identity.name, identity.key)
 
 
+_XML = b"""<?xml version="1.0" encoding="UTF-8"?>
+<list xmlns="urn:example:list" xmlns:e="urn:example:extra" made="2026-02-01">
+ <entry number="1" e:kind="a"><name>Example &amp; Sons</name><e:note>x</e:note></entry>
+ <entry number="2"><name><![CDATA[<Example>]]></name><!-- none --><empty/></entry>
+</list>
+"""
+
+
 def _foreign(world: World) -> list[Target]:
     """Formats of others, and messages as JSON."""
     written = json.loads(text.to_json(officer_acknowledgement()))
@@ -331,6 +339,7 @@ def _foreign(world: World) -> list[Target]:
             read=functools.partial(_bridged, stix, world)),
         of("table of attacks", tables.read, [examples.read("piracy.csv")], change=changing.lines,
             read=functools.partial(_bridged, tables, world)),
+        of("XML", markup.parse, [_XML], change=changing.elements, read=lambda raw: list(markup.parse(raw).unread())),
         of("message as JSON", text.from_json, [json.dumps(written).encode()], change=changing.tree, read=message),
         of("code list", codes.parse, [listed], change=changing.lines,
             read=lambda raw: codes.parse(_decoded(raw).splitlines())),
