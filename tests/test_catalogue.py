@@ -195,6 +195,7 @@ def test_every_digest_of_an_envelope_is_a_reference():
         "TrainingNomination.offer_ref": "REFERENCE_ANSWER",
         "TrainingResult.nomination_ref": "REFERENCE_ANSWER",
         "TravelDocumentResult.request_ref": "REFERENCE_ANSWER",
+        "VesselSighting.notice_ref": "REFERENCE_ANSWER",
     }
 
 

@@ -45,7 +45,7 @@ def flow(name: str) -> str:
 def _asked() -> frozenset[str]:
     """Return the messages of which a reply exists: a request by its name, or one with a counterpart."""
     names = (cls.DESCRIPTOR.name for cls in catalogue.schemas().values())
-    asking = re.compile(r"Request|Check$|Referral$|Offer$|Nomination$|Notification$|Inject$")
+    asking = re.compile(r"Request|Check$|Referral$|Offer$|Nomination$|Notification$|Inject$|OfInterest$")
     return frozenset(name for name in names if asking.search(name))
 
 
