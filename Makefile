@@ -7,6 +7,7 @@
 #   make floors    the tests on the lowest allowed versions of the dependencies
 #   make bench     measurements, when there are any
 #   make pages     the pages of reports in this machine's Chromium: requests, accessibility, print
+#   make attacks   every attack of docs/attacks.md in every suite; `make test` tries each in two
 #   make fuzz      every reader of outside bytes, SECONDS=60 each; TARGET=Envelope for one
 #   make mutants   faults put into the code that verifies: does a test notice? MODULE=wire for one
 #   make histories campaigns of lying relays, and COUNT=10000 honest histories: is anybody accused wrongly?
@@ -20,10 +21,11 @@ PROTO ?= .venv-proto
 FLOOR ?= .venv-floors
 BIN   := $(VENV)/bin
 # Three workers on two cores: while some wait for relays and disks, others work; few enough for a small machine.
-PYTEST := -m pytest -q -n 3
+# A file stays with one worker, so that the relays of its tests are started once.
+PYTEST := -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: baseline demo test check lint generate fresh image floors bench pages fuzz histories large long-log mutants \
-        python clean
+.PHONY: attacks baseline demo test check lint generate fresh image floors bench pages fuzz histories large long-log \
+        mutants python clean
 .DEFAULT_GOAL := test
 
 # Environments. VENV/.ok runs the demo, VENV/.dev adds what tests and checks need, PROTO holds the code generator alone,
@@ -81,6 +83,9 @@ test: $(VENV)/.dev
 
 pages: $(VENV)/.browser
 	$(BIN)/python -m pytest -q -rs tests/browser
+
+attacks: $(VENV)/.dev
+	INFOEXCHANGE_ATTACKS_IN_EVERY_SUITE=1 $(BIN)/python -m pytest -q -n 2 tests/test_attacks.py
 
 floors: $(FLOOR)/.ok
 	$(FLOOR)/bin/python $(PYTEST)

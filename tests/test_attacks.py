@@ -1,9 +1,14 @@
-"""Every attack of the table, in every suite: whoever meets it gives the answer that the table says."""
+"""Every attack of the table: whoever meets it gives the answer that the table says.
+
+In the default suite and in one of the others, in turn; `make attacks` shows each attack to all suites.
+"""
 
 from __future__ import annotations
 
 import functools
+import os
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 
@@ -12,9 +17,10 @@ from attacks.scene import Scene, answer_of
 from attacks.table import HARMLESS, LIMITS, PASSES, Adversary, Attack, Judge, Kind, Note
 from conftest import EVERY_SUITE
 from infoexchange.errors import Reason
-from infoexchange.suites import Suite
+from infoexchange.suites import DEFAULT_SUITE, Suite
 
 ATTACKS = catalog.every()
+EVERYWHERE = bool(os.environ.get("INFOEXCHANGE_ATTACKS_IN_EVERY_SUITE"))
 
 
 @functools.cache
@@ -22,13 +28,21 @@ def scene_of(suite: Suite) -> Scene:
     return Scene(suite)
 
 
-@pytest.fixture(params=EVERY_SUITE, ids=lambda suite: suite.name)
-def scene(request: pytest.FixtureRequest) -> Scene:
-    return scene_of(request.param)
+def in_suites(cases: Sequence[Attack | Note]) -> pytest.MarkDecorator:
+    """Each case in the suites that it is tried in."""
+    others = [suite for suite in EVERY_SUITE if suite is not DEFAULT_SUITE]
+    pairs = [
+        (suite, case)
+        for suite in EVERY_SUITE
+        for place, case in enumerate(cases)
+        if EVERYWHERE or suite in (DEFAULT_SUITE, others[place % len(others)])
+    ]
+    return pytest.mark.parametrize("suite, case", pairs, ids=[f"{suite.name}-{case.name}" for suite, case in pairs])
 
 
-@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
-def test_an_attack_gets_the_answer_of_the_table(scene: Scene, attack: Attack) -> None:
+@in_suites(ATTACKS)
+def test_an_attack_gets_the_answer_of_the_table(suite: Suite, case: Attack) -> None:
+    scene, attack = scene_of(suite), case
     sizes = {name: node.ledger.size for name, node in scene.fresh.items()}
     for kind in attack.kinds:
         shown = attack.act(scene, scene.letters[kind])
@@ -39,10 +53,11 @@ def test_an_attack_gets_the_answer_of_the_table(scene: Scene, attack: Attack) ->
     assert scene.exchange.clock() == scene.now
 
 
-@pytest.mark.parametrize("note", [*HARMLESS, *LIMITS], ids=lambda note: note.name)
-def test_what_is_not_refused_is_as_the_page_says(scene: Scene, note: Note) -> None:
-    for kind in note.kinds:
-        note.check(scene, scene.letters[kind])
+@in_suites([*HARMLESS, *LIMITS])
+def test_what_is_not_refused_is_as_the_page_says(suite: Suite, case: Note) -> None:
+    scene = scene_of(suite)
+    for kind in case.kinds:
+        case.check(scene, scene.letters[kind])
 
 
 def test_there_are_enough_and_each_is_one() -> None:
