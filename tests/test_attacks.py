@@ -37,7 +37,7 @@ def in_suites(cases: Sequence[Attack | Note]) -> pytest.MarkDecorator:
         for place, case in enumerate(cases)
         if EVERYWHERE or suite in (DEFAULT_SUITE, others[place % len(others)])
     ]
-    return pytest.mark.parametrize("suite, case", pairs, ids=[f"{suite.name}-{case.name}" for suite, case in pairs])
+    return pytest.mark.parametrize(("suite", "case"), pairs, ids=[f"{suite.name}-{case.name}" for suite, case in pairs])
 
 
 @in_suites(ATTACKS)
