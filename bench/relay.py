@@ -19,8 +19,8 @@ from infoexchange.receipt import Receipt
 from infoexchange.states import Event
 from infoexchange.suites import HYBRID
 from infoexchange.testing import MemoryLatch, MemoryStore
+from infoexchange_relay.stores import open_store
 from infoexchange_relay.stores.latch import FileLatch
-from infoexchange_relay.stores.sqlite import SqliteStore
 
 STORES = ("memory", "SQLite")
 BATCHES = (64, 256)
@@ -36,7 +36,7 @@ def _store(kind: str) -> Iterator[tuple[Store, Latch]]:
     with TemporaryDirectory(prefix="bench-") as folder:
         latch = Path(folder) / "latch"
         latch.mkdir(mode=0o700)
-        with closing(SqliteStore(Path(folder) / "relay.sqlite3")) as store:
+        with closing(open_store(Path(folder) / "relay.sqlite3")) as store:
             yield store, FileLatch(latch / "checkpoint")
 
 

@@ -106,7 +106,7 @@ def check_whole(store, acknowledged, envelope):
         batch = leaves[int(first) : int(first) + int(count)]
         assert sha256(b"".join(batch)).hexdigest().encode() == digest
     open_ones = []
-    with contextlib.closing(sqlite3.connect(store._path)) as connection:
+    with contextlib.closing(sqlite3.connect(store.engine.place)) as connection:
         for digest, event in connection.execute("SELECT digest, event FROM entry ORDER BY idx").fetchall():
             if event == Event.ACCEPTED:
                 open_ones.append(digest)
@@ -124,9 +124,9 @@ def check_whole(store, acknowledged, envelope):
 
 def test_a_commit_waits_for_the_disk(path):
     with open_store(path) as store:
-        assert store._writer.execute("PRAGMA synchronous").fetchone() == (2,)
-        assert store._writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert store._writer.execute("PRAGMA foreign_keys").fetchone() == (1,)
+        assert store.engine.writer.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert store.engine.writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert store.engine.writer.execute("PRAGMA foreign_keys").fetchone() == (1,)
 
 
 def test_a_full_disk_is_a_pause(path, community):
@@ -134,8 +134,8 @@ def test_a_full_disk_is_a_pause(path, community):
     with open_store(path) as store:
         store.append([*events(3), accepted(envelope)])
         head = store.head()
-        (pages,) = store._writer.execute("PRAGMA page_count").fetchone()
-        store._writer.execute(f"PRAGMA max_page_count = {pages}")
+        (pages,) = store.engine.writer.execute("PRAGMA page_count").fetchone()
+        store.engine.writer.execute(f"PRAGMA max_page_count = {pages}")
         batch = events(300)
         with pytest.raises(UnavailableError) as caught:
             store.append(batch)
@@ -144,7 +144,7 @@ def test_a_full_disk_is_a_pause(path, community):
         assert store.head() == head
         assert root_of(store.leaves(0, 400)) == head.root
         assert [w.raw for w in store.waiting(COAST_B, limit=10)] == [envelope.raw]
-        store._writer.execute(f"PRAGMA max_page_count = {pages + 1000}")
+        store.engine.writer.execute(f"PRAGMA max_page_count = {pages + 1000}")
         assert store.append(batch) == list(range(4, 304))
         assert store.head() == Head(304, root_of(store.leaves(0, 400)))
 

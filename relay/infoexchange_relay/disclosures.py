@@ -31,7 +31,7 @@ from infoexchange.transport import utc_now
 from infoexchange_relay.batching import Batching
 from infoexchange_relay.config import Config
 from infoexchange_relay.lock import locked
-from infoexchange_relay.stores import FileLatch, SqliteStore
+from infoexchange_relay.stores import FileLatch, RowStore
 
 # Implementation constants
 _LOOK_SECONDS = 0.5  # between two looks of the relay into the folder
@@ -97,7 +97,7 @@ def _clear(folder: Path) -> None:
             file.unlink(missing_ok=True)
 
 
-def disclosed(config: Config, store: SqliteStore, detail: str) -> int:
+def disclosed(config: Config, store: RowStore, detail: str) -> int:
     """Return the place of the log entry which says what is about to be shown; the relay may be running or not.
 
     Args:
@@ -128,7 +128,7 @@ def disclosed(config: Config, store: SqliteStore, detail: str) -> int:
             raise error(Reason.UNAVAILABLE, field="relay", detail=said, next_step=next_step)
 
 
-def _logged(config: Config, store: SqliteStore, request: bytes, detail: str) -> int:
+def _logged(config: Config, store: RowStore, request: bytes, detail: str) -> int:
     """Log it here, where no relay runs; the caller holds the lock."""
     keychain = config.keychain()
     keys = LogKeys.parse(keychain.read(config.log_keys, next_step="Restore it from its backup."))

@@ -21,7 +21,7 @@ from infoexchange.states import Event
 from infoexchange.tlog import Checkpoint
 from infoexchange_relay.config import Config
 from infoexchange_relay.disclosures import disclosed
-from infoexchange_relay.stores import FileLatch, SqliteStore, open_store
+from infoexchange_relay.stores import FileLatch, RowStore, open_store
 
 Load = Callable[[argparse.Namespace], Config]
 
@@ -86,7 +86,7 @@ def _run(args: argparse.Namespace, out: Output) -> int:
 class _OneLog:
     """One log of a store, with places of its own."""
 
-    def __init__(self, store: SqliteStore, base: int) -> None:
+    def __init__(self, store: RowStore, base: int) -> None:
         self._store = store
         self._base = base
 
@@ -107,7 +107,7 @@ class _OneLog:
         return self._store.exhibits(event)
 
 
-def _closed(store: SqliteStore, origin: str) -> tuple[int, Checkpoint]:
+def _closed(store: RowStore, origin: str) -> tuple[int, Checkpoint]:
     """Return the place of the first entry of a closed log, and its last checkpoint."""
     closed = {log.checkpoint.origin: log for log in store.closed()}
     if origin not in closed:
@@ -129,7 +129,7 @@ def _said(shown: Sequence[str], checkpoint: Checkpoint, audience: str) -> str:
     return f"groups {','.join(shown)} of entries 0 to {last} of {checkpoint.origin}, for {audience.strip()}"
 
 
-def _checkpoint(config: Config, folder: Path, store: SqliteStore) -> Checkpoint:
+def _checkpoint(config: Config, folder: Path, store: RowStore) -> Checkpoint:
     """Return the newest checkpoint that witnesses have cosigned, or the newest signed one where the folder is ahead."""
     note = FileLatch(config.latch).read()
     logged = store.exhibits(Event.DIRECTORY_VERSION)

@@ -6,16 +6,17 @@ from pathlib import Path
 
 from infoexchange_relay.stores.depot import FileDepot
 from infoexchange_relay.stores.latch import FileLatch
-from infoexchange_relay.stores.sqlite import SqliteStore
+from infoexchange_relay.stores.row_store import RowStore
+from infoexchange_relay.stores.sqlite import SqliteEngine
 
-__all__ = ["FileDepot", "FileLatch", "SqliteStore", "open_store"]
+__all__ = ["FileDepot", "FileLatch", "RowStore", "open_store"]
 
 
-def open_store(path: Path | str) -> SqliteStore:
+def open_store(path: Path | str) -> RowStore:
     """Return the store in the file at `path`, which is made when there is none.
 
     Raises:
         UnavailableError: `UNAVAILABLE`, naming the file and what to do, when it cannot be used; `LOG_STOPPED` when it
             is damaged.
     """
-    return SqliteStore(Path(path))
+    return RowStore(SqliteEngine(Path(path)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 
 from infoexchange import wire
 from infoexchange.bundle import KeyBundle
@@ -11,10 +10,9 @@ from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.ports import Change, Parcel
 from infoexchange.states import Event
 from infoexchange.tlog import merkle
+from infoexchange_relay.stores.engine import Row, Rows
 from infoexchange_relay.stores.needs import NeedRows
 from infoexchange_relay.stores.schema import row_digest
-
-Row = tuple[bytes | str | int, ...]
 
 
 class Batch:
@@ -25,12 +23,12 @@ class Batch:
         queued: Places in queues ever given, with those of this batch.
     """
 
-    def __init__(self, db: sqlite3.Connection, size: int, queued: int) -> None:
+    def __init__(self, db: Rows, size: int, queued: int) -> None:
         self.hashes: list[bytes] = []
         self.queued = queued
         self._db = db
         self._size = size
-        self._indices: dict[tuple[bytes, str, Event], int] = {}
+        self._indices: dict[tuple[bytes, str, int], int] = {}
         self._entries: list[Row] = []
         self._exhibits: list[Row] = []
         self._claims: dict[bytes, bytes] = {}
@@ -43,7 +41,7 @@ class Batch:
 
     def take(self, change: Change) -> int | ExchangeError:
         """Return the index of a change, or why it is not taken; nothing is written yet."""
-        key = (change.digest, change.party, change.event)
+        key = (change.digest, change.party, int(change.event))
         found = self._indices.get(key)
         if found is None:
             row = self._db.execute("SELECT idx FROM entry WHERE digest = ? AND party = ? AND event = ?", key).fetchone()
@@ -61,7 +59,7 @@ class Batch:
         self.hashes.append(merkle.leaf_hash(leaf))
         self._entries.append(_entry_row(index, change, leaf))
         if change.exhibit:
-            self._exhibits.append((index, change.event, change.exhibit))
+            self._exhibits.append((index, int(change.event), change.exhibit))
         if change.bundle:
             self._bundles.append(_bundle_row(change.bundle))
         if change.starts or change.stops:
@@ -70,7 +68,7 @@ class Batch:
         return index
 
     def _is_logged(self, digest: bytes, party: str, event: Event) -> bool:
-        key = (digest, party, event)
+        key = (digest, party, int(event))
         query = "SELECT 1 FROM entry WHERE digest = ? AND party = ? AND event = ?"
         return key in self._indices or self._db.execute(query, key).fetchone() is not None
 
@@ -115,21 +113,23 @@ class Batch:
         run = self._db.executemany
         run("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._entries)
         run("INSERT INTO exhibit VALUES (?, ?, ?)", self._exhibits)
-        run("INSERT OR IGNORE INTO claim VALUES (?, ?)", self._claims.items())
+        run("INSERT INTO claim VALUES (?, ?) ON CONFLICT (claim) DO NOTHING", list(self._claims.items()))
+        # A bundle that is published again is the newest again.
+        run("DELETE FROM bundle WHERE digest = ?", [(row[0],) for row in self._bundles])
         run(
-            "INSERT OR REPLACE INTO bundle (digest, owner, epoch, raw, certificates, crls, sha256)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO bundle (digest, owner, epoch, raw, certificates, crls, sha256) VALUES (?, ?, ?, ?, ?, ?, ?)",
             self._bundles,
         )
         run("INSERT INTO envelope VALUES (?, ?, ?, ?, ?, ?)", self._envelopes)
-        run("DELETE FROM queue WHERE envelope = ? AND party = ?", self._stops)
+        run("DELETE FROM queue WHERE envelope = ? AND party = ?", list(self._stops))
         run(
             "INSERT INTO queue VALUES (?, ?, ?, ?) ON CONFLICT (envelope, party) DO NOTHING",
             [(party, *place, envelope) for (envelope, party), place in self._starts.items()],
         )
         run(
-            "DELETE FROM envelope WHERE idx = ?1 AND NOT EXISTS (SELECT 1 FROM queue WHERE envelope = ?1)",
-            {(envelope,) for envelope, _ in self._stops},
+            "DELETE FROM envelope AS v WHERE v.idx = ?"
+            " AND NOT EXISTS (SELECT 1 FROM queue AS q WHERE q.envelope = v.idx)",
+            list({(envelope,) for envelope, _ in self._stops}),
         )
         self._needs.write(self._db)
 

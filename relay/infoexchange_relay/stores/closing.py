@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from functools import partial
 
 from infoexchange.ports import ClosedLog, Head
 from infoexchange.tlog import Checkpoint
+from infoexchange_relay.stores.engine import Rows
 from infoexchange_relay.stores.schema import check_row, damaged, row_digest
 
 
-def base_of(db: sqlite3.Connection) -> int:
+def base_of(db: Rows) -> int:
     """Return how many entries all closed logs hold together."""
     (base,) = db.execute("SELECT coalesce(max(base + size), 0) FROM closed").fetchone()
     return int(base)
 
 
-def closed_logs(db: sqlite3.Connection) -> list[ClosedLog]:
+def closed_logs(db: Rows) -> list[ClosedLog]:
     """Return every closed log, the oldest first."""
     found = []
     for base, size, note, stored in db.execute("SELECT base, size, note, sha256 FROM closed ORDER BY base"):
@@ -26,7 +26,7 @@ def closed_logs(db: sqlite3.Connection) -> list[ClosedLog]:
     return found
 
 
-def close(db: sqlite3.Connection, head: Head, checkpoint: Checkpoint) -> None:
+def close(db: Rows, head: Head, checkpoint: Checkpoint) -> None:
     """Put the log that grows among the closed ones, in the open transaction; its tiles go with it."""
     if not checkpoint.size or (checkpoint.size, checkpoint.root) != (head.size, head.root):
         raise ValueError("not a checkpoint of the whole log")
@@ -35,7 +35,7 @@ def close(db: sqlite3.Connection, head: Head, checkpoint: Checkpoint) -> None:
     db.execute("DELETE FROM tile")
 
 
-def cosign(db: sqlite3.Connection, checkpoint: Checkpoint) -> None:
+def cosign(db: Rows, checkpoint: Checkpoint) -> None:
     """Keep a checkpoint in the place of one that says the same, in the open transaction."""
     for log in closed_logs(db):
         if log.checkpoint.note.text == checkpoint.note.text:
@@ -44,7 +44,7 @@ def cosign(db: sqlite3.Connection, checkpoint: Checkpoint) -> None:
     raise ValueError("not the last checkpoint of a closed log")
 
 
-def tiles_of(db: sqlite3.Connection, base: int) -> tuple[int, Callable[[sqlite3.Connection, int, int], bytes]]:
+def tiles_of(db: Rows, base: int) -> tuple[int, Callable[[Rows, int, int], bytes]]:
     """Return the size of the closed log that begins at `base`, and what reads its tiles."""
     for log in closed_logs(db):
         if log.base == base:
@@ -52,7 +52,7 @@ def tiles_of(db: sqlite3.Connection, base: int) -> tuple[int, Callable[[sqlite3.
     raise damaged("closed", f"no log begins at {base}")
 
 
-def _read_tile(base: int, db: sqlite3.Connection, level: int, n: int) -> bytes:
+def _read_tile(base: int, db: Rows, level: int, n: int) -> bytes:
     query = "SELECT hashes, sha256 FROM closed_tile WHERE base = ? AND level = ? AND n = ?"
     row = db.execute(query, (base, level, n)).fetchone()
     if row is None:
@@ -62,6 +62,10 @@ def _read_tile(base: int, db: sqlite3.Connection, level: int, n: int) -> bytes:
     return hashes
 
 
-def _write(db: sqlite3.Connection, log: ClosedLog) -> None:
+def _write(db: Rows, log: ClosedLog) -> None:
     row = (log.base, log.checkpoint.size, log.checkpoint.raw)
-    db.execute("INSERT OR REPLACE INTO closed VALUES (?, ?, ?, ?)", (*row, row_digest(*row)))
+    db.execute(
+        "INSERT INTO closed VALUES (?, ?, ?, ?) ON CONFLICT (base) DO UPDATE SET"
+        " size = excluded.size, note = excluded.note, sha256 = excluded.sha256",
+        (*row, row_digest(*row)),
+    )

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 
 from infoexchange.states import Event
+from infoexchange_relay.stores.engine import Rows
 from infoexchange_relay.stores.schema import row_digest
 
 # Of messages that nothing later is said of, and that nobody waits for.
 _ERASABLE = """
     SELECT e.idx FROM entry AS e
-    WHERE e.idx >= ?1 AND e.idx < ?2 AND e.event < ?3 AND e.salts != x''
-      AND NOT EXISTS (SELECT 1 FROM entry AS later WHERE later.digest = e.digest AND later.idx >= ?2)
+    WHERE e.idx >= ? AND e.idx < ? AND e.event < ? AND length(e.salts) > 0
+      AND NOT EXISTS (SELECT 1 FROM entry AS later WHERE later.digest = e.digest AND later.idx >= ?)
       AND NOT EXISTS (
         SELECT 1 FROM entry AS other JOIN envelope AS v ON v.idx = other.idx WHERE other.digest = e.digest
       )
-    ORDER BY e.idx LIMIT ?4
+    ORDER BY e.idx LIMIT ?
 """
 
 
-def erasable(db: sqlite3.Connection, start: int, end: int, limit: int) -> list[int]:
+def erasable(db: Rows, start: int, end: int, limit: int) -> list[int]:
     """Return what `Store.erasable` does."""
-    return [idx for (idx,) in db.execute(_ERASABLE, (start, end, int(Event.LOG_GENESIS), limit))]
+    return [idx for (idx,) in db.execute(_ERASABLE, (start, end, int(Event.LOG_GENESIS), end, limit))]
 
 
-def erase(db: sqlite3.Connection, indices: Sequence[int]) -> None:
+def erase(db: Rows, indices: Sequence[int]) -> None:
     """Erase some entries in the open transaction.
 
     The party's name goes too; a mark of its own stands in its place, because no two rows have one digest, party and
@@ -36,4 +36,8 @@ def erase(db: sqlite3.Connection, indices: Sequence[int]) -> None:
         idx, digest, event, leaf = db.execute(query, (index,)).fetchone()
         row = (idx, digest, f"erased {idx}", event, leaf, b"", b"", b"", b"", b"")
         db.execute("DELETE FROM exhibit WHERE idx = ?", (index,))
-        db.execute("INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, row_digest(*row)))
+        db.execute(
+            "UPDATE entry SET party = ?, routing = ?, message = ?, operational = ?, salts = ?, exhibit = ?, sha256 = ?"
+            " WHERE idx = ?",
+            (row[2], b"", b"", b"", b"", b"", row_digest(*row), idx),
+        )

@@ -2,52 +2,48 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from datetime import datetime
 
 from infoexchange import wire
 from infoexchange.chunks import Blob
 from infoexchange.ports import Change
-
-Row = tuple[bytes | str | int, ...]
-Lend = Callable[[], AbstractContextManager[sqlite3.Connection]]
+from infoexchange_relay.stores.engine import Engine, Row, Rows
 
 
-class SqliteNeeds:
-    """The `Needs` of a `SqliteStore`."""
+class RowNeeds:
+    """The `Needs` of a `RowStore`."""
 
-    def __init__(self, reading: Lend, changing: Lend) -> None:
-        """Use the store's connections: one for reading, and one in a transaction of its own."""
-        self._reading = reading
-        self._changing = changing
+    def __init__(self, engine: Engine) -> None:
+        """Use the store's tables, in transactions of their own."""
+        self._engine = engine
 
     def readable(self, party: str, root: bytes) -> Blob | None:
         """Return the attachment of that root that a party needs, if it needs one."""
         query = "SELECT owner, root FROM need WHERE party = ? AND root = ? AND ended = 0 LIMIT 1"
-        with self._reading() as db:
+        with self._engine.reading("need") as db:
             row = db.execute(query, (party, root)).fetchone()
         return Blob(*row) if row else None
 
     def known(self, blobs: Sequence[Blob]) -> Sequence[bool]:
         """Return of each whether an envelope has named it: until it is forgotten, also when nobody needs it."""
         query = "SELECT 1 FROM need WHERE owner = ? AND root = ? LIMIT 1"
-        with self._reading() as db:
+        with self._engine.reading("need") as db:
             return [db.execute(query, (blob.owner, blob.root)).fetchone() is not None for blob in blobs]
 
     def over(self, past: datetime, *, limit: int) -> Sequence[Blob]:
         """Return what is needed by nobody any more; needs of envelopes that ended before `past` are over."""
-        query = "SELECT owner, root FROM need GROUP BY owner, root HAVING min(ended OR expires_ms < ?) = 1 LIMIT ?"
-        with self._reading() as db:
+        is_over = "CASE WHEN ended = 1 OR expires_ms < ? THEN 1 ELSE 0 END"
+        query = f"SELECT owner, root FROM need GROUP BY owner, root HAVING min({is_over}) = 1 LIMIT ?"  # noqa: S608  constants only
+        with self._engine.reading("need") as db:
             return [Blob(*row) for row in db.execute(query, (wire.to_ms(past), limit))]
 
     def forget(self, blobs: Sequence[Blob], past: datetime) -> None:
         """Drop the needs that are over, once the bytes are deleted; a blob that is needed again stays known."""
         end = wire.to_ms(past)
-        with self._changing() as db:
+        with self._engine.changing() as db:
             db.executemany(
-                "DELETE FROM need WHERE owner = ? AND root = ? AND (ended OR expires_ms < ?)",
+                "DELETE FROM need WHERE owner = ? AND root = ? AND (ended = 1 OR expires_ms < ?)",
                 [(blob.owner, blob.root, end) for blob in blobs],
             )
 
@@ -70,14 +66,14 @@ class NeedRows:
                 for party in change.starts
             ]
         if change.ends:
-            self._ended.append((change.digest, change.party))
+            self._ended.append((change.digest, change.party, change.party))
 
-    def write(self, db: sqlite3.Connection) -> None:
+    def write(self, db: Rows) -> None:
         """Write the rows into the open transaction."""
         db.executemany(
             "INSERT INTO need (owner, root, digest, party, expires_ms) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             self._begun,
         )
         db.executemany(
-            "UPDATE need SET ended = 1 WHERE digest = ?1 AND ended = 0 AND (party = ?2 OR ?2 = '')", self._ended
+            "UPDATE need SET ended = 1 WHERE digest = ? AND ended = 0 AND (party = ? OR ? = '')", self._ended
         )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any
 
 from infoexchange.audit import SALT_SIZE, Entry
 from infoexchange.ports import Record, Waiting
 from infoexchange.record import ShownEntry
 from infoexchange.states import Event
+from infoexchange_relay.stores.engine import Rows
 from infoexchange_relay.stores.schema import check_row, damaged, row_digest
 
 # Implementation constants
@@ -25,7 +25,7 @@ def check_entry(index: int, row: tuple[Any, ...]) -> None:
     check_row("entry", str(index), row[-1], index, *row[1:-1])
 
 
-def read_record(db: sqlite3.Connection, index: int) -> Record:
+def read_record(db: Rows, index: int) -> Record:
     """Return one entry with its document."""
     row = db.execute(
         f"SELECT x.document, {ENTRY} FROM entry AS e LEFT JOIN exhibit AS x ON x.idx = e.idx WHERE e.idx = ?",  # noqa: S608  constants only
