@@ -1,10 +1,11 @@
-"""Store: one contract, kept by the store in memory and by the one on disk."""
+"""Store: one contract, kept by the store in memory and by both engines on disk."""
 
 import threading
 from datetime import timedelta
 
 import pytest
 
+import postgres
 from changes import accepted, change, delivered
 from community import NOW, Community
 from infoexchange.errors import MalformedError, Reason, RefusedError
@@ -22,13 +23,20 @@ def community():
     return Community()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(scope="module")
+def server():
+    with postgres.running() as started:
+        yield started
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 def store(request, tmp_path):
     if request.param == "memory":
         yield MemoryStore()
-    else:
-        with open_store(tmp_path / "relay.db") as opened:
-            yield opened
+        return
+    place = tmp_path / "relay.db" if request.param == "sqlite" else request.getfixturevalue("server").address()
+    with open_store(place) as opened:
+        yield opened
 
 
 def events(count, start=0):

@@ -4,19 +4,37 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from infoexchange.errors import Reason, error
 from infoexchange_relay.stores.depot import FileDepot
+from infoexchange_relay.stores.engine import Engine
 from infoexchange_relay.stores.latch import FileLatch
 from infoexchange_relay.stores.row_store import RowStore
 from infoexchange_relay.stores.sqlite import SqliteEngine
 
-__all__ = ["FileDepot", "FileLatch", "RowStore", "open_store"]
+__all__ = ["POSTGRES", "FileDepot", "FileLatch", "RowStore", "open_store"]
+
+POSTGRES = "postgresql://"
 
 
-def open_store(path: Path | str) -> RowStore:
-    """Return the store in the file at `path`, which is made when there is none.
+def open_store(place: Path | str) -> RowStore:
+    """Return the store in a file, or in a database of PostgreSQL; it is made when there is none.
+
+    Args:
+        place: Path of the file, or an address that begins with `postgresql://`; the latter needs the extra `postgres`.
 
     Raises:
-        UnavailableError: `UNAVAILABLE`, naming the file and what to do, when it cannot be used; `LOG_STOPPED` when it
+        UnavailableError: `UNAVAILABLE`, naming the place and what to do, when it cannot be used; `LOG_STOPPED` when it
             is damaged.
     """
-    return RowStore(SqliteEngine(Path(path)))
+    if str(place).startswith(POSTGRES):
+        return RowStore(_postgres(str(place)))
+    return RowStore(SqliteEngine(Path(place)))
+
+
+def _postgres(address: str) -> Engine:
+    try:
+        from infoexchange_relay.stores.postgres import PostgresEngine
+    except ImportError:
+        step = "Run: pip install 'infoexchange[relay,postgres]'"
+        raise error(Reason.UNAVAILABLE, field="store", detail="psycopg is not installed", next_step=step) from None
+    return PostgresEngine(address)

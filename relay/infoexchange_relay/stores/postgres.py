@@ -1,0 +1,216 @@
+"""PostgresEngine: the tables of a relay's store in a PostgreSQL database, which several processes may use at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any
+
+import psycopg
+from psycopg import conninfo, errors, sql
+
+from infoexchange.errors import ExchangeError, Reason, error
+from infoexchange_relay.stores.engine import Answer
+from infoexchange_relay.stores.postgres_schema import migrate
+from infoexchange_relay.stores.schema import APPLICATION_ID, damaged
+
+# Implementation constants
+_CONNECT_SECONDS = 10  # a server that takes longer is as good as away
+_LOCK_SECONDS = 10  # a writer that waits longer stands behind a process that hangs, as with the other engine
+# What a commit rests on; with any of them off the server acknowledges what a crash of its machine takes back.
+_DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
+_FULL = (errors.DiskFull, errors.OutOfMemory, errors.ConfigurationLimitExceeded)
+# The answer of a server that works, to a call that it could not serve now.
+_LATER = (errors.LockNotAvailable, errors.QueryCanceled, errors.TransactionRollback, errors.TooManyConnections)
+# Whoever ends a server or cuts a line does no harm to what is stored.
+_AWAY = (errors.OperatorIntervention, errors.ConnectionException)
+
+
+class PostgresEngine:
+    """An `Engine` over a database. One transaction writes at a time, of all processes; readers wait for nobody.
+
+    A connection that breaks is made anew by the next call. Whether a commit that it broke in stands, nobody can know:
+    the call raises `UNAVAILABLE`, and the same changes again do no harm, because they are idempotent.
+    """
+
+    none_of = "NOT ({column} = ANY(?))"
+
+    def __init__(self, address: str) -> None:
+        """Connect to the database, and bring its tables up to date.
+
+        Args:
+            address: `postgresql://user@host/database`, with any parameters of libpq; no password.
+
+        Raises:
+            UnavailableError: `UNAVAILABLE`, naming the database and what to do, when it cannot be used.
+        """
+        self.place, self._address = _without_secrets(address)
+        self._writing = threading.Lock()
+        self._stopped = ""
+        self._closed = False
+        self._idle: list[psycopg.Connection[Any]] = []
+        self._writer: psycopg.Connection[Any] | None = None
+        try:
+            migrate(self._connection(), self.place)
+        except psycopg.Error as problem:
+            self.close()
+            raise self._unusable(_words(problem), "Check that this user may create tables there.") from None
+        except ExchangeError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close every connection that nobody uses, and the others once they are given back."""
+        with self._writing:
+            self._closed = True
+            for connection in (*self._idle, *([self._writer] if self._writer else [])):
+                connection.close()
+            self._idle.clear()
+            self._writer = None
+
+    def several(self, values: Collection[int]) -> list[int]:
+        """Return many numbers as one parameter."""
+        return list(values)
+
+    @contextlib.contextmanager
+    def changing(self, *, secure: bool = False) -> Iterator[_Transaction]:
+        """Lend the writing connection; with `secure`, the space of what is deleted is given up to be overwritten."""
+        with self._writing:
+            self._check_open()
+            if self._stopped:
+                raise error(Reason.LOG_STOPPED, field=self.place, detail=self._stopped)
+            connection = self._connection()
+            try:
+                with connection.transaction():
+                    # All processes that write wait here for each other, so that none works on an older head.
+                    connection.execute("SELECT pg_advisory_xact_lock(%s)", (APPLICATION_ID,))
+                    yield _Transaction(connection)
+                if secure:
+                    connection.execute("VACUUM entry, exhibit")
+            except psycopg.Error as problem:
+                raise self._write_error(problem) from problem
+
+    @contextlib.contextmanager
+    def reading(self, table: str) -> Iterator[_Transaction]:
+        """Lend a connection in one read transaction."""
+        self._check_open()
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._connect()
+        try:
+            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            yield _Transaction(connection)
+        except psycopg.Error as problem:
+            if connection.closed or isinstance(problem, (*_AWAY, *_LATER)):
+                raise error(Reason.UNAVAILABLE, field=self.place, detail=_words(problem)) from problem
+            raise damaged(table, f"cannot be read: {_words(problem)}") from problem
+        finally:
+            with contextlib.suppress(psycopg.Error):
+                connection.rollback()
+            self._give_back(connection)
+
+    def _give_back(self, connection: psycopg.Connection[Any]) -> None:
+        if connection.closed:
+            return
+        self._idle.append(connection)
+        if self._closed:
+            self._idle.pop().close()
+
+    def _connection(self) -> psycopg.Connection[Any]:
+        """Return the writing connection; a new one where the last one broke."""
+        if self._writer is None or self._writer.closed:
+            self._writer = self._connect()
+        return self._writer
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        try:
+            connection = psycopg.connect(
+                self._address,
+                autocommit=True,
+                connect_timeout=_CONNECT_SECONDS,
+                application_name="infoexchange-relay",
+            )
+        except psycopg.Error as problem:
+            raise self._unusable(_words(problem), "Check the address, and that the server runs.") from None
+        try:
+            connection.execute(sql.SQL("SET lock_timeout = {}").format(f"{_LOCK_SECONDS}s"))
+            connection.execute("SET client_encoding = 'UTF8'")
+            for setting in _DURABLE:
+                row = connection.execute("SELECT current_setting(%s)", (setting,)).fetchone()
+                if row is None or row[0] == "off":
+                    raise self._unusable(f"{setting} is off", f"Set {setting} = on: nothing acknowledged may be lost.")
+        except psycopg.Error as problem:
+            connection.close()
+            raise self._unusable(_words(problem), "Check the server's log.") from None
+        except ExchangeError:
+            connection.close()
+            raise
+        return connection
+
+    def _unusable(self, detail: str, next_step: str) -> ExchangeError:
+        return error(Reason.UNAVAILABLE, field=self.place, detail=detail, next_step=next_step)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ValueError("the store is closed")
+
+    def _write_error(self, problem: psycopg.Error) -> Exception:
+        """Return what a failed transaction means, and stop the engine if the disk cannot be trusted any more."""
+        if isinstance(problem, _FULL):
+            return error(Reason.OVERLOADED, field=self.place, detail=_words(problem))
+        if isinstance(problem, _LATER) or self._writer is None or self._writer.closed or isinstance(problem, _AWAY):
+            return error(Reason.UNAVAILABLE, field=self.place, detail=_words(problem))
+        if isinstance(problem, psycopg.IntegrityError | psycopg.DataError | psycopg.ProgrammingError):
+            return ValueError(f"changes that no store can hold: {_words(problem)}")
+        self._stopped = f"the database failed: {_words(problem)}"
+        return error(Reason.LOG_STOPPED, field=self.place, detail=self._stopped)
+
+
+class _Transaction:
+    """`Rows` of one connection."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._connection = connection
+
+    def execute(self, statement: str, values: Sequence[Any] = (), /) -> Answer:
+        """Run one statement."""
+        return self._connection.execute(_query(statement), values, binary=True)
+
+    def executemany(self, statement: str, rows: Iterable[Sequence[Any]], /) -> None:
+        """Run one statement for each row; all of them travel together."""
+        with self._connection.cursor() as cursor:
+            cursor.executemany(_query(statement), rows)
+
+
+@functools.cache
+def _query(statement: str) -> bytes:
+    """Return a statement of the store in this engine's words; none of them holds a percent sign or a text with `?`."""
+    return statement.replace("?", "%s").encode()
+
+
+def _without_secrets(address: str) -> tuple[str, str]:
+    """Return how a database is called in errors, and its address.
+
+    Raises:
+        MalformedError: `BAD_FIELD` for no address of a database, and for one with a password in it.
+    """
+    try:
+        words = conninfo.conninfo_to_dict(address)
+    except psycopg.ProgrammingError:
+        detail = "not the address of a PostgreSQL database"
+        raise error(Reason.BAD_FIELD, field="store", detail=detail) from None
+    if words.get("password"):
+        step = "Leave it out, and put it into the file that PGPASSFILE names."
+        raise error(Reason.BAD_FIELD, field="store", detail="a password stands in the address", next_step=step)
+    user, host = words.get("user"), words.get("host", "")
+    place = f"{user}@{host}" if user else str(host)
+    return f"postgresql://{place}/{words.get('dbname', '')}", address
+
+
+def _words(problem: psycopg.Error) -> str:
+    """Return the server's complaint in one line; the line behind it may show values of rows."""
+    said = problem.diag.message_primary or str(problem)
+    return (said.splitlines() or [type(problem).__name__])[0]
