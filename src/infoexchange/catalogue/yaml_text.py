@@ -2,19 +2,20 @@
 
 What a value means is decided by the schema alone: in a field of text NO, 1:30, 0123 and 2026-01-31 are those very
 characters, and where a number or yes/no is asked for nothing but a JSON number, `true` or `false` is one. Decimals are
-written as people write them (`amount: "12.50"`) and are never a binary fraction in between. TLP_AMBER may be written
-AMBER, as errors and tables write it.
+written as people write them (`amount: "12.50"`) and are never a binary fraction in between; digests of
+envelopes are written as commands print them; TLP_AMBER may be written AMBER, as errors and tables write it.
 """
 
 from __future__ import annotations
 
+import base64
 import functools
 import json
 import re
 from typing import TYPE_CHECKING, Any
 
 from infoexchange import catalogue
-from infoexchange.catalogue import marks, plain_yaml, rules, text
+from infoexchange.catalogue import marks, plain_yaml, rules, schema, text
 from infoexchange.catalogue.plain_yaml import Mapping, Node, Scalar, Sequence
 from infoexchange.errors import ExchangeError, Reason, error
 
@@ -25,6 +26,8 @@ _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,19})")
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,19})(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,4})?")
 _NOT_FINITE = ("NaN", "Infinity", "-Infinity")  # as JSON writes them, between quotes
 _DECIMAL = re.compile(r"(-?)([0-9]{1,19})(?:\.([0-9]{1,18}))?")
+_DIGEST_SIZE = 32
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _DECIMAL_TYPE = f"{catalogue.PACKAGE}.Decimal"
 # Words that YAML readers take for nothing. As a name they need quotes, so that nobody's name is lost.
 _NOTHING = ("~", "null", "Null", "NULL")
@@ -40,12 +43,8 @@ def to_yaml(message: Message) -> str:
     JSON.
     """
     import yaml
-    from google.protobuf import json_format
 
-    value = json_format.MessageToDict(message, preserving_proto_field_name=True)
-    _write_decimals(message.DESCRIPTOR, value)
-
-    written: str = yaml.dump(value, Dumper=_dumper(), sort_keys=False, allow_unicode=True, width=_LINE_MAX)
+    written: str = yaml.dump(tree(message), Dumper=_dumper(), sort_keys=False, allow_unicode=True, width=_LINE_MAX)
     return written
 
 
@@ -93,15 +92,31 @@ def draft_from_yaml(schema: str, written: str) -> Message:
         RefusedError: `TOO_LARGE`.
     """
     descriptor = catalogue.message_type(schema).DESCRIPTOR
-    tree = plain_yaml.parse(written)
-    value = _message(descriptor, tree, "") or {}
+    root = plain_yaml.parse(written)
+    value = _message(descriptor, root, "") or {}
     try:
         return text.draft_from_json(schema, json.dumps(value))
     except ExchangeError as refused:
-        node = _find(tree, refused.field)
+        node = _find(root, refused.field)
         if node is None:
             raise
         raise _refusal(refused.field, node, refused.detail, refused.next_step) from None
+
+
+def set_field(message: Message, name: str, written: str) -> None:
+    """Set a field of a message, or add to one that is a list, from what a person has written for it.
+
+    Raises:
+        MalformedError: `BAD_FIELD` where the field cannot hold it.
+    """
+    from google.protobuf import json_format
+
+    field = message.DESCRIPTOR.fields_by_name[name]
+    value = _value(field, Scalar(1, written, quoted=field.type == field.TYPE_STRING), name)
+    try:
+        json_format.ParseDict({name: [value] if field.is_repeated else value}, message)
+    except json_format.ParseError:
+        raise error(Reason.BAD_FIELD, field=name, detail="the field cannot hold this value") from None
 
 
 def _message(descriptor: Any, node: Node, path: str) -> Any:
@@ -155,6 +170,8 @@ def _value(field: Any, node: Node, path: str) -> Any:
     if not node.quoted and node.text in _NOTHING:
         step = "Leave it empty where nothing is meant; put the word in quotes where it is meant."
         raise _refusal(path, node, "this can mean nothing, or the word", step)
+    if field.type == field.TYPE_BYTES and _DIGEST.fullmatch(node.text) and schema.holds_digest(field):
+        return base64.b64encode(bytes.fromhex(node.text)).decode()
     if field.type in (field.TYPE_STRING, field.TYPE_BYTES):
         return node.text
     if field.type == field.TYPE_BOOL:
@@ -210,26 +227,41 @@ def _untyped(node: Node) -> Any:
     return None if node.is_empty else node.text
 
 
-def _write_decimals(descriptor: Any, value: dict[str, Any]) -> None:
-    """Replace every decimal of a tree by its text, where text can say it."""
+def tree(message: Message) -> dict[str, Any]:
+    """Return a message as the names, lists and texts that YAML writes."""
+    from google.protobuf import json_format
+
+    value = json_format.MessageToDict(message, preserving_proto_field_name=True)
+    _for_people(message.DESCRIPTOR, value)
+    return value
+
+
+def _for_people(descriptor: Any, value: dict[str, Any]) -> None:
+    """Replace every decimal and every digest of a tree by the text that people know."""
     for name, below in value.items():
         field = descriptor.fields_by_name[name]
-        if field.message_type is None or field.message_type.full_name.startswith("google."):
-            continue
-        for place, one in enumerate(below) if field.is_repeated else ((None, below),):
-            if field.message_type.full_name != _DECIMAL_TYPE:
-                _write_decimals(field.message_type, one)
-            elif 0 <= one.get("scale", 0) <= marks.SCALE_MAX:
-                written = marks.decimal_text(int(one.get("unscaled", 0)), one.get("scale", 0))
-                if place is None:
-                    value[name] = written
-                else:
-                    below[place] = written
+        if field.is_repeated:
+            value[name] = [_text_of(field, one) for one in below]
+        else:
+            value[name] = _text_of(field, below)
 
 
-def _find(tree: Node, path: str) -> Node | None:
+def _text_of(field: Any, value: Any) -> Any:
+    if field.type == field.TYPE_BYTES and schema.holds_digest(field):
+        digest = base64.b64decode(value)
+        return digest.hex() if len(digest) == _DIGEST_SIZE else value
+    if field.message_type is None or field.message_type.full_name.startswith("google."):
+        return value
+    if field.message_type.full_name != _DECIMAL_TYPE:
+        _for_people(field.message_type, value)
+        return value
+    scale = value.get("scale", 0)
+    return marks.decimal_text(int(value.get("unscaled", 0)), scale) if 0 <= scale <= marks.SCALE_MAX else value
+
+
+def _find(root: Node, path: str) -> Node | None:
     """Return the node at the path of a field, or the last one on the way there."""
-    node: Node = tree
+    node: Node = root
     for part in re.findall(r"\w+", path):
         if isinstance(node, Mapping) and part in node.items:
             node = node.items[part]
