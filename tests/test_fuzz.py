@@ -35,6 +35,7 @@ OTHERS = (
     "infoexchange.bridges.stix.reading.read",
     "infoexchange.bridges.tables.read",
     "infoexchange.catalogue.text.from_json",
+    "infoexchange.catalogue.yaml_text.from_yaml",
     "infoexchange.certificates.authority.NationalCa.issue",
     "infoexchange.certificates.leaf.from_pem",
     "infoexchange.certificates.leaf.load",
@@ -104,6 +105,7 @@ NAMES = (
     "TLS key file",
     "signing request", "STIX bundle", "table of attacks", "XML",
     "message as JSON", "code list", "Attestation", "Approval", "statement, of an approval", "Disclosure",
+    "message as YAML", "plain YAML",
     "Disclosure, verified", "LogRecord", "RecordsPruned", "bundle of records", "Submission", "HTTP request head",
     "HTTP reply",
 )  # fmt: skip

@@ -40,7 +40,7 @@ EDGES = frozenset(
 OUTWARD_BUILTINS = frozenset({"open", "print", "input", "breakpoint"})
 TOP_FOLDERS = frozenset({"proto", "src", "relay", "tests", "docs", "bench", "tools", ".ci"})
 # Slow or heavy; an embedder pays for them only when it uses what needs them.
-NOT_AT_IMPORT = ("grpc", "structlog", "rich", "protovalidate", "pkcs11", "rfc3161_client")
+NOT_AT_IMPORT = ("grpc", "structlog", "rich", "protovalidate", "pkcs11", "rfc3161_client", "yaml")
 
 type_of_function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -16,12 +16,16 @@ import sys
 import tempfile
 from pathlib import Path
 
+import schema_words
 import strip_options
 from google.protobuf import descriptor_pb2
 
 OURS = "infoexchange/"
 # Code lists are part of the agreement, so they live in proto/codes and the package carries a copy.
 CODES = (Path("proto/codes"), Path("infoexchange/catalogue/data"))
+
+# Comments and rules of the catalogue, for forms, reference pages and tests.
+WORDS = CODES[1] / "schema.json"
 
 
 def protoc(image: Path, folder: Path, plugins: tuple[str, ...], files: list[str]) -> None:
@@ -53,6 +57,8 @@ def generate(image: Path, folder: Path) -> None:
         (folder / package / "__init__.py").write_text(note, encoding="utf-8")
     if CODES[0].is_dir():
         shutil.copytree(CODES[0], folder / CODES[1])
+    (folder / WORDS).parent.mkdir(parents=True, exist_ok=True)
+    (folder / WORDS).write_text(schema_words.describe(image.read_bytes()), encoding="utf-8")
 
 
 def contents(root: Path, folders: set[Path]) -> dict[Path, bytes]:

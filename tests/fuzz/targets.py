@@ -24,7 +24,7 @@ from infoexchange.acknowledgement import Acknowledgement
 from infoexchange.audit import GROUPS, Operation, Routing, Subject
 from infoexchange.bridges import stix, tables
 from infoexchange.bundle import KeyBundle
-from infoexchange.catalogue import codes, examples, text
+from infoexchange.catalogue import codes, examples, plain_yaml, text, yaml_text
 from infoexchange.cli import draft, rootkey
 from infoexchange.cli.register import Register
 from infoexchange.content import RECORDS_MAX, Content
@@ -323,10 +323,11 @@ _XML = b"""<?xml version="1.0" encoding="UTF-8"?>
  <entry number="2"><name><![CDATA[<Example>]]></name><!-- none --><empty/></entry>
 </list>
 """
+_FLOW = b"# what YAML can do more\na: [1, {b: 'c', d: \"\\u00e9\"}]\ne: |2-\n    f\n  g\nh: >+\n  i\n\nj: ~\nk:\n"
 
 
 def _foreign(world: World) -> list[Target]:
-    """Formats of others, and messages as JSON."""
+    """Formats of others, and messages as JSON and YAML."""
     written = json.loads(text.to_json(officer_acknowledgement()))
     schema = catalogue.schema_of(officer_acknowledgement())
     listed = b"pirates,1,source\nvalue,meaning\nboarded,BOARDED\nfired upon,FIRED_UPON\n"
@@ -340,6 +341,10 @@ def _foreign(world: World) -> list[Target]:
         of("table of attacks", tables.read, [examples.read("piracy.csv")], change=changing.lines,
             read=functools.partial(_bridged, tables, world)),
         of("XML", markup.parse, [_XML], change=changing.elements, read=lambda raw: list(markup.parse(raw).unread())),
+        of("message as YAML", yaml_text.from_yaml, [yaml_text.to_yaml(officer_acknowledgement()).encode()],
+            change=changing.lines, read=lambda raw: yaml_text.from_yaml(schema, _decoded(raw))),
+        of("plain YAML", plain_yaml, [yaml_text.to_yaml(officer_acknowledgement()).encode(), _FLOW],
+            change=changing.lines, read=lambda raw: plain_yaml.parse(_decoded(raw)), raw=None),
         of("message as JSON", text.from_json, [json.dumps(written).encode()], change=changing.tree, read=message),
         of("code list", codes.parse, [listed], change=changing.lines,
             read=lambda raw: codes.parse(_decoded(raw).splitlines())),

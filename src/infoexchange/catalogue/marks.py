@@ -154,14 +154,14 @@ def _value_text(field: Any, value: Any) -> str:
 
 
 # The largest scale that the rule of Decimal allows. Records that no rule has seen are shown too.
-_SCALE_MAX = 18
+SCALE_MAX = 18
 
 
 def decimal_text(unscaled: int, scale: int) -> str:
     """Return a decimal with its stated precision, for example 12.50; 5E-99 where no rule would allow the scale."""
     if scale <= 0:
         return str(unscaled)
-    if scale > _SCALE_MAX:
+    if scale > SCALE_MAX:
         # Written out, a scale of ten bytes on the wire could ask for a text of two gigabytes.
         return f"{unscaled}E-{scale}"
     figures = str(abs(unscaled)).rjust(scale + 1, "0")

@@ -33,7 +33,7 @@ def register(subparsers: Subparsers) -> None:
     opening.add_argument("id", metavar="ID", help=_ID)
     add_home(opening)
     opening.add_argument(
-        "--out", metavar="FILE", type=Path, help="write every field to a new JSON file, nothing hidden"
+        "--out", metavar="FILE", type=Path, help="write every field to a new JSON or .yaml file, nothing hidden"
     )
 
     destroy = add_command(group, "destroy", "destroy content keys for good, and state it, signed", _destroy)
@@ -84,15 +84,14 @@ def _list(args: argparse.Namespace, out: Output) -> int:
 
 
 def _open(args: argparse.Namespace, out: Output) -> int:
-    from infoexchange.catalogue import text
     from infoexchange.cli.evidence import digest_of
+    from infoexchange.cli.written import write_message
     from infoexchange.home import Home
-    from infoexchange.home.files import write_new
 
     with _records(Home.open(folder_of(args))) as records:
         delivery = records.open(digest_of(args.id))
     if args.out:
-        write_new(args.out, text.to_json(delivery.message).encode())
+        write_message(args.out, delivery.message)
     table = details(delivery.message)
     name, status, tlp, sender, kind = summary(delivery)
     out.show(

@@ -38,11 +38,13 @@ OUTBOX_COUNTED = 10_000  # an outbox with more waits for a person anyway
 def register(subparsers: Subparsers) -> None:
     """Add `send` and `receipts`."""
     send = add_command(subparsers, "send", "seal messages for their recipients and hand them to the own relay", _send)
-    send.add_argument("file", metavar="FILE", type=Path, help="a message as JSON, or a file of another format")
+    send.add_argument(
+        "file", metavar="FILE", type=Path, help="a message as JSON or YAML (.yaml), or a file of another format"
+    )
     add_home(send)
     send.add_argument("--to", metavar="NAME", action="append", required=True, help="agency or group; may be repeated")
     kind = send.add_mutually_exclusive_group(required=True)
-    kind.add_argument("--type", metavar="TYPE", help="message type of a JSON file, such as MaritimeIncidentReport")
+    kind.add_argument("--type", metavar="TYPE", help="type of the message in a JSON or YAML file, such as Alert")
     kind.add_argument("--format", choices=sorted(FORMATS), help="format of any other file; needs the marks below")
     send.add_argument(
         "--lifetime", metavar="DAYS", type=days_up_to(90), default=14, help="days delivery is tried (1 to 90; 14)"
@@ -103,7 +105,9 @@ def check_marks(args: argparse.Namespace) -> None:
     if args.format and missing:
         raise UsageError(f"a file of another format needs {' and '.join(missing)}")
     if args.type and given:
-        raise UsageError(f"a message in JSON carries its own marks; set them there and leave out {' and '.join(given)}")
+        raise UsageError(
+            f"a message in JSON or YAML carries its own marks; set them there and leave out {' and '.join(given)}"
+        )
 
 
 def marks_of(args: argparse.Namespace, now: datetime) -> Handling:
@@ -196,21 +200,15 @@ def _show_sent(out: Output, results: list[Result], earlier: list[Receipt], waiti
 
 def _messages(args: argparse.Namespace) -> tuple[list[Message], list[str]]:
     """Return the messages of the file, and notes on what in it was not understood."""
-    from infoexchange.catalogue import text
+    from infoexchange.cli.written import read_message
     from infoexchange.errors import Reason, error
     from infoexchange.home.files import in_file, read_file
 
+    if args.type:
+        return [read_message(args.file, args.type)], []
     raw = read_file(args.file, next_step="Check the path.")
     now = datetime.now(UTC)
     with in_file(args.file):
-        if args.type:
-            try:
-                return [text.from_json(args.type, raw.decode())], []
-            except UnicodeDecodeError as problem:
-                step = "Save the file as UTF-8."
-                raise error(
-                    Reason.MALFORMED, detail=f"byte {problem.start} is not UTF-8 text", next_step=step
-                ) from None
         messages, reading = imported(args.format, raw, marks_of(args, now), now)
         notes = [f"{note.place}: {note.field}: {note.detail}" for note in reading.notes]
         if not messages:

@@ -177,6 +177,20 @@ class Output:
         print(_printable(question), end=" ", file=self._stderr, flush=True)
         return sys.stdin.readline().strip() == word
 
+    def ask(self, question: str) -> str:
+        """Return what whoever sits at the terminal answers.
+
+        Raises:
+            EOFError: No more answers come.
+        """
+        from rich.console import Console
+        from rich.prompt import Prompt
+        from rich.text import Text
+
+        return Prompt.ask(
+            Text(_printable(question)), console=Console(file=self._stderr), default="", show_default=False
+        )
+
     def at_end(self, remark: Callable[[], None]) -> None:
         """Have something said after everything else, whatever becomes of the command."""
         self._last.append(remark)

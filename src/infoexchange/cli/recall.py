@@ -84,9 +84,8 @@ def _has_it(found: Outcome) -> bool:
 def _write_draft(path: Path, digest: bytes, mailbox: Mailbox) -> None:
     """Write the message that asks for deletion, as far as it can be known here."""
     from infoexchange import catalogue
-    from infoexchange.catalogue import text
+    from infoexchange.cli.written import write_message
     from infoexchange.envelope import Envelope
-    from infoexchange.home.files import write_new
 
     sent = mailbox.spool.sent(digest)
     header = Envelope.parse(sent.raw if sent else b"").header
@@ -96,4 +95,4 @@ def _write_draft(path: Path, digest: bytes, mailbox: Mailbox) -> None:
         onward_transfer=catalogue.ONWARD_TRANSFER_CONSENT_REQUIRED,
     )
     message = catalogue.Recall(handling=handling, recalls=digest, requested_action=catalogue.REQUESTED_ACTION_DELETE)
-    write_new(path, text.to_json(message).encode())
+    write_message(path, message)
