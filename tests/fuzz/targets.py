@@ -22,7 +22,7 @@ from fuzz.world import RECIPIENT, SENDER, World
 from infoexchange import catalogue, certificates, delivery, hsm, markup, wire
 from infoexchange.acknowledgement import Acknowledgement
 from infoexchange.audit import GROUPS, Operation, Routing, Subject
-from infoexchange.bridges import stix, tables
+from infoexchange.bridges import misp, stix, tables
 from infoexchange.bundle import KeyBundle
 from infoexchange.catalogue import codes, examples, text
 from infoexchange.cli import draft, rootkey
@@ -335,6 +335,8 @@ def _foreign(world: World) -> list[Target]:
         return text.from_json(schema, _decoded(raw))
 
     return [
+        of("MISP event", misp.read, [examples.read("event.misp.json")], change=changing.tree,
+            read=functools.partial(_bridged, misp, world)),
         of("STIX bundle", stix.read, [examples.read("indicators.stix.json")], change=changing.tree,
             read=functools.partial(_bridged, stix, world)),
         of("table of attacks", tables.read, [examples.read("piracy.csv")], change=changing.lines,
