@@ -211,6 +211,7 @@ def test_foreign_statements_become_restrictions():
         [indicator(object_marking_refs=["marking-definition--4b3b0f8e-0f0d-4d5a-9d5e-0f6f0a1c2b39"])],
         [statement("x") | {"definition_type": "iep", "definition": {"iep": 1}}],
         [statement("x") | {"definition_type": "statement", "definition": {}}],
+        [statement("x"), statement("y")],
         [indicator(granular_markings=[{"marking_ref": "marking-definition--5e57c739-391a-4eb3-b6be-7d15ca92d5ed"}])],
     ],
 )
@@ -268,6 +269,7 @@ def test_every_language_of_patterns(kind):
         (bundle(indicator(valid_from="noon")), Reason.BAD_FIELD, "objects[0].valid_from"),
         (bundle(indicator(pattern="")), Reason.BAD_FIELD, "objects[0].pattern"),
         (bundle(indicator(name="\ud800")), Reason.BAD_FIELD, "objects[0].name"),
+        (bundle(statement("\ud800")), Reason.BAD_FIELD, "objects[0].definition.statement"),
         (bundle(indicator(confidence=-1)), Reason.BAD_FIELD, "objects[0].confidence"),
         (bundle(indicator(confidence=True)), Reason.BAD_FIELD, "objects[0].confidence"),
         (bundle(indicator(indicator_types="x")), Reason.BAD_FIELD, "objects[0].indicator_types"),

@@ -80,6 +80,14 @@ def _bridged(module: Any, world: World, raw: bytes) -> list[Any]:
     return list(module.read(raw, handling(domain=0), now=world.now))
 
 
+def _notice(world: World) -> bytes:
+    """A bundle of STIX about a person, marked as `_bridged` expects it."""
+    notice: Any = examples.message("PersonNotice")
+    notice.handling.CopyFrom(handling(domain=0))
+    notice.last_seen_place.point.latitude = notice.last_seen_place.point.longitude = 1.5
+    return stix.write([notice], now=world.now)
+
+
 def _opened(world: World, raw: bytes) -> Any:
     """All that a recipient does with an envelope from the network."""
     members = world.exchange.community.members
@@ -337,7 +345,7 @@ def _foreign(world: World) -> list[Target]:
     return [
         of("MISP event", misp.read, [examples.read("event.misp.json")], change=changing.tree,
             read=functools.partial(_bridged, misp, world)),
-        of("STIX bundle", stix.read, [examples.read("indicators.stix.json")], change=changing.tree,
+        of("STIX bundle", stix.read, [examples.read("indicators.stix.json"), _notice(world)], change=changing.tree,
             read=functools.partial(_bridged, stix, world)),
         of("table of attacks", tables.read, [examples.read("piracy.csv")], change=changing.lines,
             read=functools.partial(_bridged, tables, world)),

@@ -102,7 +102,7 @@ class Format:
 _MODULES = {"stix": "stix", "piracy": "tables", "misp": "misp"}
 
 FORMATS: dict[str, Format] = {
-    "stix": Format("stix", "STIX 2.1 bundle, as IndicatorSet", ".json"),
+    "stix": Format("stix", "STIX 2.1 bundle, as IndicatorSet, CyberIncidentReport, FraudAlert, PersonNotice", ".json"),
     "misp": Format("misp", "MISP events, as IndicatorSet or CyberIncidentReport", ".json"),
     "piracy": Format("piracy", "table of attacks on ships, as MaritimeIncidentReport", ".csv"),
 }
