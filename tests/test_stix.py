@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalogue_messages import handling, indicators, report
+from indicator_records import anything, bodies, contexts, maybe
 from infoexchange import bridges
 from infoexchange.catalogue import Handling, IndicatorType, PatternType, Tlp, examples, rules
 from infoexchange.errors import ExchangeError, MalformedError, Reason, RefusedError
@@ -126,57 +127,6 @@ def test_the_shared_bundle_of_another_version_is_refused():
     assert refused.value.reason is Reason.UNKNOWN_VERSION
 
 
-texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
-words = texts.filter(lambda text: text == text.strip())
-free = st.sampled_from([3, 4, 5, 6, 7, 12, 13, 14])
-shaped = st.sampled_from(
-    [
-        (1, "192.0.2.0/24"),
-        (2, "2001:db8::1"),
-        (8, "a" * 32),
-        (9, "B" * 40),
-        (10, "c" * 64),
-        (11, "0" * 128),
-        (15, "AS64496"),
-    ]
-).map(lambda pair: {"type": pair[0], "value": pair[1]})
-times = st.integers(1_700_000_000, 1_800_000_000).map(lambda seconds: {"seconds": seconds})
-maybe = st.fixed_dictionaries(
-    {},
-    optional={
-        "name": texts, "description": texts, "confidence": st.integers(0, 100), "tlp": st.sampled_from([1, 2]),
-        "created_at": times, "indicator_types": st.lists(texts, max_size=2),
-        "valid_from": st.just({"seconds": 1_600_000_000}), "valid_until": times, "pattern_version": texts,
-        "first_seen": st.just({"seconds": 1_600_000_000}), "last_seen": times,
-    },
-)  # fmt: skip
-bodies = st.one_of(
-    st.builds(dict, type=free, value=words),
-    shaped,
-    st.builds(dict, type=st.just(17), type_text=texts, value=words),
-    st.builds(dict, type=st.just(1), value=st.just("198.51.100.7"), port=st.integers(1, 65535)),
-    st.builds(dict, type=st.just(16), pattern=words, pattern_type=st.sampled_from([2, 3, 4, 5, 6])),
-    st.builds(dict, type=free, value=words, pattern=words, pattern_type=st.just(6)),
-    st.builds(dict, type=st.just(16), pattern=words, pattern_type=st.just(7), pattern_type_text=st.just("kql")),
-    st.just({"type": 16, "pattern": "[file:name = 'a' AND file:size = 1]", "pattern_type": 1}),
-    st.just({"type": 1, "value": "198.51.100.7", "pattern": "[ipv4-addr:value='198.51.100.7']", "pattern_type": 1}),
-    st.just({"type": 1, "value": "198.51.100.7", "pattern": "[ipv4-addr:value = '198.51.100.7']", "pattern_type": 1}),
-)
-contexts = st.builds(
-    lambda kind, extra: {"kind": kind, "kind_text": "botnet" if kind == 7 else ""} | extra,
-    st.integers(1, 7),
-    st.fixed_dictionaries(
-        {"name": texts},
-        optional={
-            "description": texts,
-            "types": st.lists(texts, max_size=2),
-            "is_family": st.booleans(),
-            "created_at": times,
-        },
-    ),
-)
-
-
 # Few examples, because the independent reader takes its time over patterns; most of the records are made to differ.
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(bodies, maybe), min_size=1, max_size=3), st.lists(contexts, max_size=2), st.integers(0, 3))
@@ -261,6 +211,7 @@ def test_foreign_statements_become_restrictions():
         [indicator(object_marking_refs=["marking-definition--4b3b0f8e-0f0d-4d5a-9d5e-0f6f0a1c2b39"])],
         [statement("x") | {"definition_type": "iep", "definition": {"iep": 1}}],
         [statement("x") | {"definition_type": "statement", "definition": {}}],
+        [statement("x"), statement("y")],
         [indicator(granular_markings=[{"marking_ref": "marking-definition--5e57c739-391a-4eb3-b6be-7d15ca92d5ed"}])],
     ],
 )
@@ -318,6 +269,7 @@ def test_every_language_of_patterns(kind):
         (bundle(indicator(valid_from="noon")), Reason.BAD_FIELD, "objects[0].valid_from"),
         (bundle(indicator(pattern="")), Reason.BAD_FIELD, "objects[0].pattern"),
         (bundle(indicator(name="\ud800")), Reason.BAD_FIELD, "objects[0].name"),
+        (bundle(statement("\ud800")), Reason.BAD_FIELD, "objects[0].definition.statement"),
         (bundle(indicator(confidence=-1)), Reason.BAD_FIELD, "objects[0].confidence"),
         (bundle(indicator(confidence=True)), Reason.BAD_FIELD, "objects[0].confidence"),
         (bundle(indicator(indicator_types="x")), Reason.BAD_FIELD, "objects[0].indicator_types"),
@@ -332,13 +284,6 @@ def test_a_damaged_bundle_names_the_place(data, reason, field):
     with pytest.raises(MalformedError) as refused:
         read(data)
     assert (refused.value.reason, refused.value.field) == (reason, field)
-
-
-anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=6),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
-    max_leaves=6,
-)
 
 
 @settings(max_examples=150, deadline=None)

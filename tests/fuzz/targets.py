@@ -22,7 +22,7 @@ from fuzz.world import RECIPIENT, SENDER, World
 from infoexchange import catalogue, certificates, delivery, hsm, markup, wire
 from infoexchange.acknowledgement import Acknowledgement
 from infoexchange.audit import GROUPS, Operation, Routing, Subject
-from infoexchange.bridges import stix, tables
+from infoexchange.bridges import misp, stix, tables
 from infoexchange.bundle import KeyBundle
 from infoexchange.catalogue import codes, examples, plain_yaml, text, yaml_text
 from infoexchange.cli import draft, rootkey
@@ -78,6 +78,14 @@ def _received(world: World, raw: bytes) -> Any:
 
 def _bridged(module: Any, world: World, raw: bytes) -> list[Any]:
     return list(module.read(raw, handling(domain=0), now=world.now))
+
+
+def _notice(world: World) -> bytes:
+    """A bundle of STIX about a person, marked as `_bridged` expects it."""
+    notice: Any = examples.message("PersonNotice")
+    notice.handling.CopyFrom(handling(domain=0))
+    notice.last_seen_place.point.latitude = notice.last_seen_place.point.longitude = 1.5
+    return stix.write([notice], now=world.now)
 
 
 def _opened(world: World, raw: bytes) -> Any:
@@ -336,7 +344,9 @@ def _foreign(world: World) -> list[Target]:
         return text.from_json(schema, _decoded(raw))
 
     return [
-        of("STIX bundle", stix.read, [examples.read("indicators.stix.json")], change=changing.tree,
+        of("MISP event", misp.read, [examples.read("event.misp.json")], change=changing.tree,
+            read=functools.partial(_bridged, misp, world)),
+        of("STIX bundle", stix.read, [examples.read("indicators.stix.json"), _notice(world)], change=changing.tree,
             read=functools.partial(_bridged, stix, world)),
         of("table of attacks", tables.read, [examples.read("piracy.csv")], change=changing.lines,
             read=functools.partial(_bridged, tables, world)),

@@ -99,10 +99,11 @@ class Format:
         return import_module(f"{__name__}.{_MODULES[self.name]}")
 
 
-_MODULES = {"stix": "stix", "piracy": "tables"}
+_MODULES = {"stix": "stix", "piracy": "tables", "misp": "misp"}
 
 FORMATS: dict[str, Format] = {
-    "stix": Format("stix", "STIX 2.1 bundle, as IndicatorSet", ".json"),
+    "stix": Format("stix", "STIX 2.1 bundle, as IndicatorSet, CyberIncidentReport, FraudAlert, PersonNotice", ".json"),
+    "misp": Format("misp", "MISP events, as IndicatorSet or CyberIncidentReport", ".json"),
     "piracy": Format("piracy", "table of attacks on ships, as MaritimeIncidentReport", ".csv"),
 }
 
@@ -124,6 +125,8 @@ def detect(data: bytes) -> Format | None:
     start = data[:4096].lstrip(b"\xef\xbb\xbf \t\r\n")
     if start.startswith(b"{") and b'"bundle' in data[:65536]:
         return FORMATS["stix"]
+    if start[:1] in {b"{", b"["} and b'"info"' in data and (b'"Event"' in data or b'"Attribute"' in data):
+        return FORMATS["misp"]
     first = start.split(b"\n", 1)[0]
     if b"latitude" in first and b"attack_type" in first and b"," in first:
         return FORMATS["piracy"]

@@ -1,4 +1,4 @@
-"""Writing: an IndicatorSet as a STIX 2.1 bundle."""
+"""Writing: a message as a STIX 2.1 bundle."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from infoexchange.bridges.stix import words
+from infoexchange.bridges.stix import reports, words
+from infoexchange.bridges.stix.reports import NUMBERS
 from infoexchange.catalogue import (
     ContextKind,
     FalsePositiveRisk,
@@ -25,28 +26,33 @@ _LONG_AGO = "1970-01-01T00:00:00Z"
 
 
 def write(messages: Iterable[Any], *, now: datetime, allow_red: bool = False) -> bytes:
-    """Return a bundle with one IndicatorSet and its marks.
+    """Return a bundle with one message and its marks.
 
     Args:
-        messages: One IndicatorSet that keeps the rules of the catalogue.
+        messages: One IndicatorSet, CyberIncidentReport, FraudAlert or PersonNotice that keeps the rules of the
+            catalogue.
         now: The date of objects that have none.
         allow_red: Said by a person who may take TLP:RED out of the exchange.
 
     Raises:
-        RefusedError: `MARK_LOST` where a mark cannot be carried; `RULE_BROKEN` for anything but one IndicatorSet.
+        RefusedError: `MARK_LOST` where a mark cannot be carried; `RULE_BROKEN` for anything but one such message, and
+            for a victim that is named.
     """
     found = list(messages)
-    if len(found) != 1 or not isinstance(found[0], IndicatorSet):
-        step = "Export the messages one by one, each to a file of its own."
-        detail = "a bundle holds exactly one IndicatorSet"
+    schema = type(found[0]).__name__ if len(found) == 1 else ""
+    if schema not in NUMBERS:
+        step = "Export the messages one by one, each to a file of its own, or choose another format."
+        detail = f"a bundle holds exactly one {', '.join(NUMBERS)}"
         raise error(Reason.RULE_BROKEN, field="schema", detail=detail, next_step=step)
     message = found[0]
-    texts = labels.to_labels(message.handling, allow_red=allow_red)
-    writer = _Writer(message, texts, now)
+    number = getattr(message, NUMBERS[schema])
+    # Messages of different types may have the same number, and must not get the same ids.
+    seed = number if isinstance(message, IndicatorSet) else f"{schema} {number}"
+    writer = Writer(message, seed, labels.to_labels(message.handling, allow_red=allow_red), now)
     bundle = {
         "type": "bundle",
-        "id": _own_id("bundle", message.set_id) or words.derived_id("bundle", message.set_id),
-        "objects": writer.objects(),
+        "id": _own_id("bundle", number) or words.derived_id("bundle", seed),
+        "objects": writer.objects() if isinstance(message, IndicatorSet) else reports.objects_of(writer),
     }
     return json.dumps(bundle, ensure_ascii=False, indent=2).encode()
 
@@ -56,11 +62,12 @@ def _own_id(kind: str, local_id: str) -> str:
     return local_id if local_id.startswith(f"{kind}--") and words.STIX_ID.fullmatch(local_id) else ""
 
 
-class _Writer:
+class Writer:
     """One bundle in the making: ids of records, marks in use."""
 
-    def __init__(self, message: Any, texts: list[str], now: datetime) -> None:
+    def __init__(self, message: Any, seed: str, texts: list[str], now: datetime) -> None:
         self.message = message
+        self.seed = seed
         self.now = now.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         self.ids: dict[str, str] = {}
         self.used: dict[str, dict[str, Any]] = {}
@@ -107,9 +114,9 @@ class _Writer:
     def start(self, kind: str, record: Any, filled: list[str], tlp: int = 0) -> dict[str, Any]:
         """Return what all objects of a bundle begin with."""
         identifier = _own_id(kind, record.local_id)
-        identifier = identifier or words.derived_id(kind, self.message.set_id, record.local_id)
+        identifier = identifier or words.derived_id(kind, self.seed, record.local_id)
         self.ids[record.local_id] = identifier
-        created, modified = _time(record, "created_at"), _time(record, "modified_at")
+        created, modified = time_text(record, "created_at"), time_text(record, "modified_at")
         if not created:
             filled.append("created_at")
         if not modified:
@@ -127,7 +134,7 @@ class _Writer:
     def finish(self, found: dict[str, Any], local_id: str, extras: dict[str, Any]) -> dict[str, Any]:
         """Add a reference to ourselves with what STIX has no property for, and leave out what is empty."""
         reference = {"source_name": words.SOURCE}
-        if local_id != found["id"]:
+        if local_id and local_id != found["id"]:
             reference["external_id"] = local_id
         extras = {name: value for name, value in extras.items() if value not in ("", [], None, 0)}
         if extras:
@@ -139,21 +146,25 @@ class _Writer:
     def grouping(self, references: list[str]) -> dict[str, Any]:
         """Return the object that says what the set is."""
         risk = self.message.false_positive_risk
-        identifier = words.derived_id("grouping", self.message.set_id)
-        found = {
-            "type": "grouping",
-            "spec_version": "2.1",
-            "id": identifier,
-            "created": self.now,
-            "modified": self.now,
+        found = self.plain("grouping", "") | {
             "name": self.message.subject,
             "description": self.message.summary,
             "context": "unspecified",
             "object_refs": references,
-            "object_marking_refs": [self.tlp(self.message.handling.tlp), *self.statements],
         }
         extras = {"false_positive_risk": FalsePositiveRisk.Name(risk) if risk else ""}
         return self.finish(found, self.message.set_id, extras)
+
+    def plain(self, kind: str, name: str) -> dict[str, Any]:
+        """Return what an object begins with that is no record of the message."""
+        return {
+            "type": kind,
+            "spec_version": "2.1",
+            "id": words.derived_id(kind, self.seed, *([name] if name else [])),
+            "created": self.now,
+            "modified": self.now,
+            "object_marking_refs": [self.tlp(self.message.handling.tlp), *self.statements],
+        }
 
     def indicator(self, record: Any) -> dict[str, Any]:
         """Return one indicator."""
@@ -166,7 +177,7 @@ class _Writer:
             kind = "stix"
         elif record.pattern_type == PatternType.PATTERN_TYPE_OTHER:
             kind = record.pattern_type_text
-        valid_from, valid_until = _time(record, "valid_from"), _time(record, "valid_until")
+        valid_from, valid_until = time_text(record, "valid_from"), time_text(record, "valid_until")
         if not valid_from:
             filled.append("valid_from")
             valid_from = found["created"]
@@ -186,8 +197,8 @@ class _Writer:
         }
         extras: dict[str, Any] = {
             "filled": filled,
-            "first_seen": _time(record, "first_seen"),
-            "last_seen": _time(record, "last_seen"),
+            "first_seen": time_text(record, "first_seen"),
+            "last_seen": time_text(record, "last_seen"),
         }
         said = words.from_pattern(pattern) if kind == "stix" else (IndicatorType.INDICATOR_TYPE_PATTERN, "", 0)
         if said != (record.type, record.value, record.port) or bool(record.pattern) == (pattern == simple):
@@ -232,8 +243,8 @@ class _Writer:
             "relationship_type": record.type,
             "source_ref": self.target(record.from_ref, "relationships.from_ref"),
             "target_ref": self.target(record.to_ref, "relationships.to_ref"),
-            "start_time": _time(record, "start_at"),
-            "stop_time": _time(record, "end_at"),
+            "start_time": time_text(record, "start_at"),
+            "stop_time": time_text(record, "end_at"),
             "confidence": record.confidence if record.HasField("confidence") else None,
         }
         return self.finish(found, record.local_id, {"filled": filled})
@@ -244,8 +255,8 @@ class _Writer:
         found = self.start("sighting", record, filled)
         found |= {
             "sighting_of_ref": self.target(record.of_ref, "sightings.of_ref"),
-            "first_seen": _time(record, "first_seen"),
-            "last_seen": _time(record, "last_seen"),
+            "first_seen": time_text(record, "first_seen"),
+            "last_seen": time_text(record, "last_seen"),
             "count": record.count if record.HasField("count") else None,
             "confidence": record.confidence if record.HasField("confidence") else None,
         }
@@ -259,6 +270,7 @@ class _Writer:
         return self.ids[local_id]
 
 
-def _time(record: Any, field: str) -> str:
+def time_text(record: Any, field: str) -> str:
     """Return a time as STIX writes it, or nothing."""
-    return str(getattr(record, field).ToJsonString()) if record.HasField(field) else ""
+    is_known = field in record.DESCRIPTOR.fields_by_name and record.HasField(field)
+    return str(getattr(record, field).ToJsonString()) if is_known else ""
