@@ -99,7 +99,7 @@ class Format:
         return import_module(f"{__name__}.{_MODULES[self.name]}")
 
 
-_MODULES = {"stix": "stix", "piracy": "tables"}
+_MODULES = {"stix": "stix", "piracy": "tables", "ftm": "ftm"}
 
 FORMATS: dict[str, Format] = {
     "stix": Format("stix", "STIX 2.1 bundle, as IndicatorSet", ".json"),
