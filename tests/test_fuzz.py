@@ -32,6 +32,7 @@ SECONDS = 0.03  # for each target: all of them together stay below five seconds
 INPUTS_MIN = 3
 # Readers that are not called `parse`, of bytes that others made.
 OTHERS = (
+    "infoexchange.bridges.ftm.reading.read",
     "infoexchange.bridges.stix.reading.read",
     "infoexchange.bridges.tables.read",
     "infoexchange.catalogue.text.from_json",
@@ -103,6 +104,7 @@ NAMES = (
     "PEM certificates", "TimeStamp", "TimeStamp, verified", "Authorities", "CA certificate file", "CA key file",
     "TLS key file",
     "signing request", "STIX bundle", "table of attacks", "XML",
+    "FollowTheMoney entities",
     "message as JSON", "code list", "Attestation", "Approval", "statement, of an approval", "Disclosure",
     "Disclosure, verified", "LogRecord", "RecordsPruned", "bundle of records", "Submission", "HTTP request head",
     "HTTP reply",

@@ -104,6 +104,7 @@ _MODULES = {"stix": "stix", "piracy": "tables", "ftm": "ftm"}
 FORMATS: dict[str, Format] = {
     "stix": Format("stix", "STIX 2.1 bundle, as IndicatorSet", ".json"),
     "piracy": Format("piracy", "table of attacks on ships, as MaritimeIncidentReport", ".csv"),
+    "ftm": Format("ftm", "FollowTheMoney entities, as SanctionsUpdate and messages on people and money", ".json"),
 }
 
 
@@ -124,6 +125,8 @@ def detect(data: bytes) -> Format | None:
     start = data[:4096].lstrip(b"\xef\xbb\xbf \t\r\n")
     if start.startswith(b"{") and b'"bundle' in data[:65536]:
         return FORMATS["stix"]
+    if start[:1] in (b"{", b"[") and b'"schema"' in data[:65536] and b'"properties"' in data[:65536]:
+        return FORMATS["ftm"]
     first = start.split(b"\n", 1)[0]
     if b"latitude" in first and b"attack_type" in first and b"," in first:
         return FORMATS["piracy"]

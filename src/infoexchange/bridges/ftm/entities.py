@@ -65,12 +65,13 @@ def bad(path: str, detail: str) -> NoReturn:
     raise error(Reason.BAD_FIELD, field=path, detail=detail)
 
 
-def parse(data: bytes) -> list[Entity]:
+def read_all(data: bytes) -> list[Entity]:
     """Return the entities of a file, those nested in others among them, in their order.
 
     Raises:
         MalformedError: `MALFORMED` with the line for what is no JSON or no entity, `BAD_FIELD` with line and path for
-            a value that is none, `TOO_LARGE` beyond 64 MiB or 100,000 entities.
+            a value that is none.
+        RefusedError: `TOO_LARGE` beyond 64 MiB or 100,000 entities.
     """
     if len(data) > _SIZE_MAX:
         raise error(Reason.TOO_LARGE, detail=f"{len(data)} bytes, at most {_SIZE_MAX}")

@@ -42,6 +42,8 @@ class Gathered:
         self.refs: list[Ref] = []
         # Fields that take one reference and have it.
         self.taken: set[tuple[str, str]] = set()
+        # A payment, the account it names on one side, and the party it names there too.
+        self.holders: list[tuple[str, str, str]] = []
         self.relationships: list[Found] = []
         self.listings: list[tuple[SanctionsUpdate, Found]] = []
         self.addresses = {entity.id: entity for entity in entities if entity.schema == "Address"}
@@ -56,6 +58,7 @@ class Gathered:
             self.tie(identifier)
         for entity in rest:
             self.link(entity)
+        self.hold()
         for entity in entities:
             self.note_rest(entity)
 
@@ -116,12 +119,17 @@ class Gathered:
             self.taken.add((owner, field))
 
     def sides(self, identifier: str) -> None:
-        """Take who paid and who received; where only one is known, it took part."""
+        """Take who paid and who received, by account where one is named; where one side is known, it took part."""
         entity = self.records[identifier].entity
         sides = []
         for party in ("payer", "beneficiary"):
-            named = [target for target in entity.take(f"{party}Account", party) if target in self.records]
+            accounts, parties = entity.take(f"{party}Account"), entity.take(party)
+            named = [target for target in (*accounts, *parties) if target in self.records]
+            if len(named) != len(accounts) + len(parties) or len(accounts) > 1 or len(parties) > 1:
+                self.note(entity)(party, "it names an entity that is not in the file, or more than one")
             sides.append(named[0] if named else "")
+            if len(named) > 1:
+                self.holders.append((identifier, named[0], named[1]))
         if all(sides):
             self.refs += [Ref(identifier, "from_ref", sides[0]), Ref(identifier, "to_ref", sides[1])]
         elif any(sides):
@@ -130,6 +138,19 @@ class Gathered:
         else:
             self.note(entity)("payer", "neither side is in the file: left out")
             del self.records[identifier]
+
+    def hold(self) -> None:
+        """Take whoever paid from an account, or was paid to it, as its holder, where the file names no other."""
+        known = {(ref.owner, ref.names) for ref in self.refs if ref.field == "holder_ref"}
+        for payment, account, party in self.holders:
+            is_account = self.records[account].record.DESCRIPTOR.name == "FinancialAccount"
+            if is_account and (account, "holder_ref") not in self.taken:
+                self.refs.append(Ref(account, "holder_ref", party))
+                self.taken.add((account, "holder_ref"))
+                known.add((account, party))
+            elif (account, party) not in known:
+                place = self.records[payment].entity.place
+                self.reading.note(place, "payer", "another holds the account: kept by the account only")
 
     def link(self, entity: Entity) -> None:
         """Take what ties entities: a link, a document, a listing."""

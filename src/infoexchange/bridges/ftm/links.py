@@ -14,6 +14,8 @@ from infoexchange.catalogue import (
     DateKind,
     DocumentType,
     IdentityDocument,
+    NameKind,
+    NameQuality,
     Precision,
     Relationship,
     SanctionsAction,
@@ -160,6 +162,17 @@ def from_sanction(update: SanctionsUpdate, listed: str) -> tuple[str, dict[str, 
         "modifiedAt": [words.date_text(day) for day in update.updated_on],
         "reason": [update.comments],
     }
+
+
+def from_further(update: Any) -> dict[str, list[str]]:
+    """Return what a listing says of who is listed beside the record: names, births, titles, posts."""
+    found: dict[str, list[str]] = {"alias": [], "weakAlias": [], "previousName": []}
+    for name in update.other_names:
+        former = name.kind == NameKind.NAME_KIND_FORMER
+        weak = name.quality == NameQuality.NAME_QUALITY_LOW
+        found["previousName" if former else "weakAlias" if weak else "alias"].append(name.text)
+    found["birthDate"] = [words.date_text(birth) for birth in update.other_births]
+    return found | {"title": list(update.titles), "position": list(update.designations)}
 
 
 def to_sanction(entity: Entity, note: Note, now: datetime) -> SanctionsUpdate:

@@ -10,6 +10,7 @@ from infoexchange.bridges.ftm.gathering import Found, Gathered
 from infoexchange.bridges.ftm.parties import full_name
 from infoexchange.bridges.ftm.words import partial_date
 from infoexchange.catalogue import (
+    Domain,
     FiuSpontaneousDisclosure,
     Handling,
     ListedName,
@@ -71,6 +72,7 @@ def messages(gathered: Gathered, handling: Handling) -> Iterator[Any]:
 def _listing(update: Any, found: Found, handling: Handling) -> Any:
     """Return the message of one listing, with further names, births, titles and posts of who is listed."""
     update.handling.CopyFrom(handling)
+    update.handling.domain = Domain.DOMAIN_TERRORISM
     record, entity = found
     values = entity.properties
     if record.DESCRIPTOR.name == "Person":
@@ -147,6 +149,8 @@ class _Packer:
         """Return one message with these records and what ties them."""
         self.count += 1
         message = message_type(handling=self.handling)
+        if message_type is not SpontaneousInformation:
+            message.handling.domain = Domain.DOMAIN_MONEY_LAUNDERING
         records = self.gathered.records
         inside = set(packed)
         for identifier in packed:

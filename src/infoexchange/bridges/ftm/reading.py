@@ -16,7 +16,8 @@ from infoexchange.catalogue import Handling, Relationship, labels
 # Written for other tools beside what our own key says.
 _REPEATED = frozenset(
     {"passportNumber", "idNumber", "topics", "payer", "payerAccount", "beneficiary", "beneficiaryAccount", "holder",
-     "operator", "entity", "description", "name", "balanceDate", *entities.LABELLED}
+     "operator", "entity", "description", "name", "balanceDate", "title",
+     "position", *entities.LABELLED}
 )  # fmt: skip
 
 
@@ -30,10 +31,10 @@ def read(data: bytes, handling: Handling, *, now: datetime) -> Reading:
         now: The time of reading: whether somebody is a minor, and whether a listing has ended, is said for it.
 
     Raises:
-        MalformedError: As `entities.parse`, and `BAD_FIELD` where our own key is damaged.
-        RefusedError: `MARK_LOST` where `handling` is weaker than the marks of the file.
+        MalformedError: As `entities.read_all`, and `BAD_FIELD` where our own key is damaged.
+        RefusedError: `TOO_LARGE` as `entities.read_all`; `MARK_LOST` where `handling` is weaker than the marks of the file.
     """
-    found = entities.parse(data)
+    found = entities.read_all(data)
     reading = Reading(lambda _: iter(messages))
     messages = list(_messages(found, handling, reading, now))
     return reading

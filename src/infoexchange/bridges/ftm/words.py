@@ -53,8 +53,8 @@ MEASURE_TEXTS = {
 # Symbols of what a chain is used for most, beside the names of the list `crypto-chain`.
 _SYMBOLS = {
     "btc": "BITCOIN", "xbt": "BITCOIN", "eth": "ETHEREUM", "trx": "TRON", "bnb": "BNB_SMART_CHAIN",
-    "bsc": "BNB_SMART_CHAIN", "sol": "SOLANA", "ltc": "LITECOIN", "bch": "BITCOIN_CASH", "doge": "DOGECOIN", "xrp": "RIPPLE", "xmr": "MONERO",
-    "matic": "POLYGON", "pol": "POLYGON",
+    "bsc": "BNB_SMART_CHAIN", "sol": "SOLANA", "ltc": "LITECOIN", "bch": "BITCOIN_CASH", "doge": "DOGECOIN",
+    "xrp": "RIPPLE", "xmr": "MONERO", "matic": "POLYGON", "pol": "POLYGON",
 }  # fmt: skip
 
 

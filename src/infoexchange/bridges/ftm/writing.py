@@ -43,12 +43,13 @@ def write(messages: Iterable[Any], *, now: datetime, allow_red: bool = False) ->
     """
     lines: list[str] = []
     seen: set[str] = set()
+    used: set[str] = set()
     for message in messages:
         if message.DESCRIPTOR.name not in kinds.TYPES:
             step = f"Choose another format; this one takes {', '.join(kinds.TYPES)}."
             detail = "FollowTheMoney has no entities for messages of this type"
             raise error(Reason.RULE_BROKEN, field="schema", detail=detail, next_step=step)
-        writer = _Writer(message, labels.to_labels(message.handling, allow_red=allow_red), now)
+        writer = _Writer(message, labels.to_labels(message.handling, allow_red=allow_red), now, used)
         # The same message twice is one set of entities.
         if writer.key not in seen:
             seen.add(writer.key)
@@ -59,8 +60,8 @@ def write(messages: Iterable[Any], *, now: datetime, allow_red: bool = False) ->
 class _Writer:
     """One message on its way: its key, its marks, and the entities its records became."""
 
-    def __init__(self, message: Any, texts: list[str], now: datetime) -> None:
-        self.message, self.texts, self.now = message, texts, now
+    def __init__(self, message: Any, texts: list[str], now: datetime, used: set[str]) -> None:
+        self.message, self.texts, self.now, self.used = message, texts, now, used
         self.name = message.DESCRIPTOR.name
         self.fields = kinds.record_fields(self.name)
         self.key = hashlib.sha256(message.SerializeToString(deterministic=True)).hexdigest()[:32]
@@ -72,14 +73,14 @@ class _Writer:
         """Give the entities: what the message says besides its records first, then the records, then links."""
         records = [(field, record) for field in self.fields.values() for record in self.records(field)]
         things = [(field, record) for field, record in records if record.DESCRIPTOR.name != "Relationship"]
-        written = [self.record(field.name, record) for field, record in things]
+        written = [self.record(field.name, record, index) for index, (field, record) in enumerate(things)]
         yield self.head()
         yield from written
-        for field, record in records:
+        for index, (field, record) in enumerate(records):
             if record.DESCRIPTOR.name == "Relationship":
-                yield self.relationship(field.name, record)
+                yield self.relationship(field.name, record, index)
         for index, (_, record) in enumerate(things):
-            yield from self.asides(record, written[index]["id"])
+            yield from self.asides(record, (written[index]["id"], written[index]["schema"]))
 
     def records(self, field: Any) -> list[Any]:
         """Return the records of a field, one or many."""
@@ -87,14 +88,19 @@ class _Writer:
             return list(getattr(self.message, field.name))
         return [getattr(self.message, field.name)] if self.message.HasField(field.name) else []
 
-    def entity(self, schema: str, name: str, properties: dict[str, list[str]], **own: Any) -> dict[str, Any]:
+    def entity(
+        self, schema: str, name: str, properties: dict[str, list[str]], local_id: str = "", **own: Any
+    ) -> dict[str, Any]:
         """Return one entity with its marks, without what is empty."""
         found = {key: [value for value in values if value] for key, values in properties.items()}
         label = "summary" if schema in _IN_TIME else "keywords"
         found[label] = [*found.get(label, []), *self.texts]
         own = {"marks": self.texts, "message": self.key} | {key: value for key, value in own.items() if value}
+        # An id of theirs stands once in a file; the same person in a second message gets an id of ours there.
+        keeps = _THEIR_ID.fullmatch(local_id) and local_id not in self.used
+        self.used.add(local_id)
         return {
-            "id": name if _THEIR_ID.fullmatch(name) else self.identifier(name),
+            "id": local_id if keeps else self.identifier(name),
             "schema": schema,
             "properties": {key: list(dict.fromkeys(values)) for key, values in found.items() if values},
             OWN: own,
@@ -126,7 +132,7 @@ class _Writer:
         found = {name: [value.strip() for value in values if value.strip()] for name, values in properties.items()}
         return Entity("", "", schema, found)
 
-    def record(self, field: str, record: Any) -> dict[str, Any]:
+    def record(self, field: str, record: Any, index: int) -> dict[str, Any]:
         """Return the entity of one record."""
         kind = record.DESCRIPTOR.name
         schema, properties = kinds.WRITERS[kind](record)
@@ -139,9 +145,13 @@ class _Writer:
         for (owner, name), said_by in _PROPERTY_OF.items():
             if owner == schema and getattr(record, name) in self.known:
                 properties[said_by] = [self.known[getattr(record, name)][0]]
+        if self.name == "SanctionsUpdate":
+            for name, values in links.from_further(self.message).items():
+                properties[name] = [*properties.get(name, []), *values]
         left = rest.difference(record, back)
-        found = self.entity(schema, record.local_id or field, properties, field=field, rest=left)
-        self.known[record.local_id] = (found["id"], schema)
+        found = self.entity(schema, f"record/{index}", properties, record.local_id, field=field, rest=left)
+        if record.local_id:
+            self.known[record.local_id] = (found["id"], schema)
         return found
 
     def sides(self, record: Any) -> dict[str, list[str]]:
@@ -156,30 +166,29 @@ class _Writer:
                 found[party] = [identifier]
         return found
 
-    def relationship(self, field: str, record: Any) -> dict[str, Any]:
+    def relationship(self, field: str, record: Any, index: int) -> dict[str, Any]:
         """Return the entity of a relationship; one with an end that is no entity is a note."""
         left = rest.difference(record, Relationship())
         ends = [self.known.get(ref) for ref in (record.from_ref, record.to_ref)]
         if any(end is None or end[1] in _IN_TIME for end in ends):
             text = f"{record.from_ref} {record.type} {record.to_ref}"
-            return self.entity("Note", record.local_id, {"name": [text]}, field=field, rest=left)
+            return self.entity("Note", f"record/{index}", {"name": [text]}, field=field, rest=left)
         source, target = ends[0] or ("", ""), ends[1] or ("", "")
         schema, properties = links.from_relationship(record, source, target)
-        return self.entity(schema, record.local_id, properties, field=field, rest=left)
+        return self.entity(schema, f"record/{index}", properties, record.local_id, field=field, rest=left)
 
-    def asides(self, record: Any, identifier: str) -> Iterator[dict[str, Any]]:
+    def asides(self, record: Any, target: tuple[str, str]) -> Iterator[dict[str, Any]]:
         """Give entities for other tools that repeat what the record says: documents, officers, owners."""
-        target = (identifier, self.known[record.local_id][1])
         for index, document in enumerate(getattr(record, "documents", ())):
-            schema, properties = links.from_document(document, identifier)
-            yield self.entity(schema, f"{record.local_id}/documents/{index}", properties, aside=True)
+            schema, properties = links.from_document(document, target[0])
+            yield self.entity(schema, f"aside/{target[0]}/{index}", properties, aside=True)
         for field, word in _REFS.items():
             value = getattr(record, field, ())
             for reference in [value] if isinstance(value, str) else value:
                 if reference not in self.known or (target[1], field) in _PROPERTY_OF:
                     continue
                 schema, properties = links.link(word, self.known[reference], target)
-                yield self.entity(schema, f"{record.local_id}/{field}/{reference}", properties, aside=True)
+                yield self.entity(schema, f"aside/{target[0]}/{field}/{reference}", properties, aside=True)
 
 
 def _no_note(_: str, __: str) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 # By file name, so that a path can never be asked for.
-NAMES = ("indicators.stix.json", "piracy.csv")
+NAMES = ("indicators.stix.json", "piracy.csv", "people.ftm.json")
 
 
 def read(name: str) -> bytes:
