@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +10,7 @@ from hypothesis import strategies as st
 
 from catalogue_messages import handling, report
 from infoexchange import bridges, catalogue
-from infoexchange.bridges.ftm import entities, kinds, links, words
+from infoexchange.bridges.ftm import entities, kinds, words
 from infoexchange.catalogue import (
     Handling,
     Minor,
@@ -23,7 +21,7 @@ from infoexchange.catalogue import (
     examples,
     rules,
 )
-from infoexchange.errors import ExchangeError, MalformedError, Reason, RefusedError
+from infoexchange.errors import Reason, RefusedError
 from test_bridges import NOW
 from test_catalogue import values_of
 
@@ -83,7 +81,10 @@ def test_any_record_comes_back_as_it_went(kind):
     # Deep blocks cost much to draw, and are kept whole or not at all.
     plain = [one for one in field[1].message_type.fields if one.name not in {"birth_place", "documents", "addresses"}]
     record_of = st.fixed_dictionaries(
-        {}, optional={one.name: st.lists(values_of(one), max_size=2) if one.is_repeated else values_of(one) for one in plain}
+        {},
+        optional={
+            one.name: st.lists(values_of(one), max_size=2) if one.is_repeated else values_of(one) for one in plain
+        },
     )
 
     @settings(max_examples=6, deadline=None)
@@ -212,7 +213,9 @@ def test_nested_entities_are_entities():
     person = entity("a", "Person", name="Example", addressEntity=address)
     (message,), _ = read(lines(person))
     assert [list(one.lines) for one in message.persons[0].addresses] == [["1 Example Street"]]
-    assert read(lines(entity("a", "Person", name="Example", addressEntity="b"), address))[0][0].persons == message.persons
+    assert (
+        read(lines(entity("a", "Person", name="Example", addressEntity="b"), address))[0][0].persons == message.persons
+    )
 
 
 def test_what_is_sensitive_is_never_read():
@@ -322,173 +325,3 @@ def test_what_is_not_carried_is_noted():
     disclosure, information = found
     assert disclosure.wallets[0].chain.value == "OTHER"
     assert information.vessels[0].local_id.startswith("ftm-")
-
-
-# The published names
-
-PUBLISHED = json.loads((Path(__file__).parent / "ftm_schema.json").read_text("utf-8"))
-
-
-def published():
-    """What the package says of the schemas we use: the range of each property that names entities, else its type."""
-    model = pytest.importorskip("followthemoney", reason="the group `ftm` is not installed").model
-    return {
-        name: {
-            key: found.range.name if found.range else found.type.name
-            for key, found in sorted(model.get(name).properties.items())
-            if not found.stub
-        }
-        for name in PUBLISHED
-    }
-
-
-def is_a(schema, wanted):
-    """Whether the writer may put an entity of a schema where another is named; from the package's own hierarchy."""
-    above = {
-        "Thing": {"Person", "Organization", "Company", "Vessel", "BankAccount", "CryptoWallet", "Note"},
-        "LegalEntity": {"Person", "Organization", "Company"},
-        "Organization": {"Company"},
-        "Asset": {"Company", "Vessel", "BankAccount"},
-    }
-    return schema == wanted or schema in above.get(wanted, ())
-
-
-def written():
-    """Every entity that is written of the examples."""
-    return [
-        one
-        for name in kinds.TYPES
-        for one in map(json.loads, FTM.write([examples.message(name)], now=NOW).splitlines())
-    ]
-
-
-def test_the_kept_names_are_those_of_the_package():
-    assert published() == PUBLISHED
-
-
-def test_we_write_only_published_names_and_each_names_what_it_may():
-    found = written()
-    schemas = {one["id"]: one["schema"] for one in found}
-    assert set(schemas.values()) >= {"Person", "Company", "BankAccount", "CryptoWallet", "Payment", "Sanction", "Note"}
-    for one in found:
-        for name, values in one["properties"].items():
-            kind = PUBLISHED[one["schema"]][name]
-            if kind[0].isupper():
-                assert all(is_a(schemas[value], kind) for value in values), (one["schema"], name)
-
-
-def test_we_read_and_name_only_published_names():
-    for schema, edge in links.EDGES.items():
-        assert PUBLISHED[schema][edge.source][0].isupper()
-        assert PUBLISHED[schema][edge.target][0].isupper()
-    assert {*kinds.SCHEMAS, *links.EDGES, "Sanction", "Passport", "Identification", "Address"} <= set(PUBLISHED)
-    known = {name for names in PUBLISHED.values() for name in names}
-    code = "".join(path.read_text("utf-8") for path in Path(entities.__file__).parent.glob("*.py"))
-    asked = {name for call in re.findall(r"(?:take|first)\(([^()]*)\)", code) for name in re.findall(r'"(\w+)"', call)}
-    assert len(asked) > 40
-    assert asked <= known
-
-
-def test_the_package_accepts_what_we_write_and_keeps_our_key():
-    package = pytest.importorskip("followthemoney", reason="the group `ftm` is not installed")
-    found = written()
-    for one in (*found, *EXAMPLE):
-        proxy = package.model.get_proxy(one, cleaned=False)
-        kept = proxy.to_dict()
-        assert package.model.get(one["schema"]).validate(kept) is None
-        # Codes of banks are invented here, of a country XX that the package does not take.
-        assert {name: set(values) for name, values in kept["properties"].items() if name not in {"bic", "iban"}} == {
-            name: set(values) for name, values in one["properties"].items() if name not in {"bic", "iban"}
-        }
-        assert kept.get("infoexchange") == one.get("infoexchange")
-    for name in kinds.TYPES:
-        message = examples.message(name)
-        mine = [json.loads(line) for line in FTM.write([message], now=NOW).splitlines()]
-        passed = [package.model.get_proxy(one).to_dict() for one in mine]
-        assert read(lines(*passed), message.handling)[0] == [message]
-
-
-# Hostile files
-
-OWN = {"marks": ["TLP:AMBER"], "message": "m"}
-HEAD = entity("h", "Note", name="x") | {"infoexchange": OWN | {"type": "TransactionSet"}}
-
-
-@pytest.mark.parametrize(
-    ("data", "reason", "field"),
-    [
-        (b"", Reason.MALFORMED, "line 1"),
-        (b"[]", Reason.MALFORMED, "line 1"),
-        (b"{}\n", Reason.MALFORMED, "line 1"),
-        (lines(entity("a", "Person")) + b"\xff", Reason.MALFORMED, "line 2"),
-        (lines(entity("a", "Person")) + b'{"id"', Reason.MALFORMED, "line 2"),
-        (b'[{"id":\n"a"', Reason.MALFORMED, "line 2"),
-        (b'{"id": "a", "id": "b", "schema": "Person", "properties": {}}', Reason.MALFORMED, "line 1"),
-        (b"[" * 100_000, Reason.MALFORMED, "line 1"),
-        (b'{"id": NaN}', Reason.MALFORMED, "line 1"),
-        (b'{"id": ' + b"9" * 5000 + b"}", Reason.MALFORMED, "line 1"),
-        (lines({"id": 7, "schema": "Person", "properties": {}}), Reason.BAD_FIELD, "line 1: id"),
-        (lines(entity("a", "Person", name=7)), Reason.BAD_FIELD, "line 1: name"),
-        (lines(entity("a", "Person", name="\ud800")), Reason.BAD_FIELD, "line 1: name"),
-        (lines({"id": "a", "schema": "Person", "properties": []}), Reason.BAD_FIELD, "line 1"),
-        (lines(entity("a", "Person"), entity("a", "Vessel")), Reason.BAD_FIELD, "line 2: id"),
-        (lines(HEAD | {"infoexchange": {"message": "m"}}), Reason.BAD_FIELD, "line 1: infoexchange"),
-        (lines(HEAD | {"infoexchange": OWN | {"type": 7}}), Reason.BAD_FIELD, "line 1: infoexchange"),
-        (lines(HEAD | {"infoexchange": OWN | {"new": "x"}}), Reason.BAD_FIELD, "line 1: infoexchange"),
-        (lines(HEAD | {"infoexchange": OWN | {"type": "SealedIdentity"}}), Reason.BAD_FIELD, "line 1: infoexchange"),
-        (lines(HEAD, HEAD | {"id": "i"}), Reason.BAD_FIELD, "line 2: infoexchange"),
-        (lines(HEAD, entity("i", "Person") | {"infoexchange": OWN}), Reason.BAD_FIELD, "line 2: infoexchange"),
-        (lines(HEAD, entity("i", "Vessel") | {"infoexchange": OWN | {"field": "persons"}}), Reason.BAD_FIELD,
-         "line 2: infoexchange"),
-    ],
-)  # fmt: skip
-def test_a_damaged_file_names_the_line(data, reason, field):
-    with pytest.raises(MalformedError) as refused:
-        read(data)
-    assert (refused.value.reason, refused.value.field) == (reason, field)
-
-
-@pytest.mark.parametrize(
-    "rest", [{"handling": {"tlp": 1}}, {"persons": []}, {"nothing": 1}, {"subject": 7}, {"reason": {"a": 1}}]
-)
-def test_our_key_cannot_say_what_is_not_its_own(rest):
-    head = HEAD | {"infoexchange": OWN | {"type": "TransactionSet", "rest": rest}}
-    with pytest.raises(MalformedError) as refused:
-        read(lines(head))
-    assert refused.value.reason is Reason.BAD_FIELD
-
-
-def test_nesting_and_numbers_are_bounded(monkeypatch):
-    deep = entity("x0", "Person", name="Example")
-    for number in range(1, 12):
-        deep = entity(f"x{number}", "Person", name=deep)
-    with pytest.raises(MalformedError):
-        read(lines(deep))
-    monkeypatch.setattr(entities, "_ENTITIES_MAX", 2)
-    with pytest.raises(RefusedError) as refused:
-        read(lines(*EXAMPLE[:3]))
-    assert refused.value.reason is Reason.TOO_LARGE
-    monkeypatch.setattr(entities, "_SIZE_MAX", 10)
-    with pytest.raises(RefusedError) as refused:
-        read(lines(*EXAMPLE[:1]))
-    assert refused.value.reason is Reason.TOO_LARGE
-
-
-def test_a_flipped_or_cut_file_gives_messages_or_a_typed_error():
-    data = FTM.write([examples.message("PersonNotice")], now=NOW)
-
-    @settings(max_examples=60, deadline=None)
-    @given(st.integers(0, len(data) - 1), st.integers(0, 7), st.booleans())
-    def holds(place, bit, cut):
-        spoilt = data[:place] if cut else data[:place] + bytes([data[place] ^ 1 << bit]) + data[place + 1 :]
-        try:
-            for message in FTM.read(spoilt, handling(domain=0, tlp=5, pap=4), now=NOW):
-                message.SerializeToString()
-        except ExchangeError:
-            pass
-
-    holds()
-
-
-def test_losses_are_named():
-    assert all(text.startswith(("Both ways:", "Written:", "Read")) for text in FTM.losses)

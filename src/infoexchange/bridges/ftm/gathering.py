@@ -10,7 +10,7 @@ from infoexchange.bridges import Reading
 from infoexchange.bridges.ftm import kinds, links, words
 from infoexchange.bridges.ftm.entities import LABELLED, Entity
 from infoexchange.bridges.ftm.parties import Note
-from infoexchange.catalogue import Address, PersonRole, SanctionsUpdate
+from infoexchange.catalogue import Address, PersonRole, SanctionsUpdate, values
 
 # The shortest limit that any record has for its own name.
 _LOCAL_ID_MAX = 100
@@ -88,7 +88,7 @@ class Gathered:
         full = found.take("full", "name")
         made = Address(lines=lines[:10] or [text[:200] for text in full[:1]])
         made.locality, made.postal_code = found.first("city")[:200], found.first("postalCode")[:20]
-        made.country = words.country(found.first("country"))
+        made.country = values.country(found.first("country"))
         for index in range(len(record.addresses) - 1, -1, -1):
             if "".join(record.addresses[index].lines) in full:
                 del record.addresses[index]

@@ -9,7 +9,7 @@ from typing import Any
 from infoexchange.bridges.ftm import words
 from infoexchange.bridges.ftm.entities import Entity
 from infoexchange.bridges.ftm.parties import Note, countries
-from infoexchange.catalogue import CryptoAddress, FinancialAccount, IdentityGap, TransactionRecord, Vessel
+from infoexchange.catalogue import CryptoAddress, FinancialAccount, IdentityGap, TransactionRecord, Vessel, values
 
 _IMO = re.compile(r"(?:IMO ?)?([0-9]{7})")
 _MMSI = re.compile(r"[0-9]{9}")
@@ -68,10 +68,10 @@ def from_account(account: FinancialAccount) -> tuple[str, dict[str, list[str]]]:
         "bankName": [account.institution_name],
         "currency": [account.currency],
         "country": [account.country.lower()],
-        "openingDate": [words.date_text(account.opened)],
-        "closingDate": [words.date_text(account.closed)],
-        "balance": [words.number_text(account.balance.amount) if account.HasField("balance") else ""],
-        "balanceDate": [words.date_text(account.balance.as_of)],
+        "openingDate": [values.date_text(account.opened)],
+        "closingDate": [values.date_text(account.closed)],
+        "balance": [values.number_text(account.balance.amount) if account.HasField("balance") else ""],
+        "balanceDate": [values.date_text(account.balance.as_of)],
     }
 
 
@@ -86,7 +86,7 @@ def to_account(entity: Entity, note: Note, _: datetime) -> FinancialAccount:
     for field, name in (("opened", "openingDate"), ("closed", "closingDate")):
         _set_date(getattr(account, field), entity, name, note)
     balance = entity.first("balance")
-    amount = words.decimal(balance)
+    amount = values.decimal(balance)
     if amount is not None and account.currency:
         account.balance.amount.CopyFrom(amount)
         account.balance.currency = account.currency
@@ -118,7 +118,7 @@ def to_wallet(entity: Entity, note: Note, _: datetime) -> CryptoAddress:
     found = next((value for value in map(words.chain, stated) if value), "")
     if not found:
         note("blockchain", "not in the list crypto-chain")
-    words.set_code(wallet.chain, "crypto-chain", found or "OTHER")
+    values.set_code(wallet.chain, "crypto-chain", found or "OTHER")
     return wallet
 
 
@@ -128,7 +128,7 @@ def from_transaction(record: TransactionRecord) -> tuple[str, dict[str, list[str
     return "Payment", {
         "transactionNumber": [record.number],
         "date": [words.instant_text(record.executed_at)],
-        "amount": [words.number_text(money.amount) if money.currency else ""],
+        "amount": [values.number_text(money.amount) if money.currency else ""],
         "currency": [money.currency],
         "purpose": [record.description],
     }
@@ -145,7 +145,7 @@ def to_transaction(entity: Entity, note: Note, _: datetime) -> TransactionRecord
     else:
         note("date", "not a date")
     record.mode.system, record.mode.version, record.mode.value = MODE_SYSTEM, MODE_VERSION, MODE_VALUE
-    amount, currency = words.decimal(entity.first("amount")), _shaped(entity, "currency", _CURRENCY, note)
+    amount, currency = values.decimal(entity.first("amount")), _shaped(entity, "currency", _CURRENCY, note)
     if amount is not None and currency:
         record.amount_local.amount.CopyFrom(amount)
         record.amount_local.currency = currency
@@ -167,7 +167,7 @@ def _shaped(entity: Entity, name: str, shape: re.Pattern[str], note: Note) -> st
 def _set_date(target: Any, entity: Entity, name: str, note: Note) -> None:
     """Set a date from a property, if it is there."""
     text = entity.first(name)
-    value = words.partial_date(text)
+    value = values.partial_date(text)
     if value is not None:
         target.CopyFrom(value)
     elif text:

@@ -21,6 +21,7 @@ from infoexchange.catalogue import (
     SanctionsAction,
     SanctionsMeasure,
     SanctionsUpdate,
+    values,
 )
 
 UN_REF = re.compile(r"[A-Z]{2}[ie][.][0-9]{3,4}")
@@ -119,16 +120,16 @@ def from_document(document: IdentityDocument, holder: str) -> tuple[str, dict[st
         "holder": [holder],
         "number": [document.number],
         "type": [document.type_text or words_of],
-        "country": [words.alpha2(document.issuing_state).lower()],
-        "startDate": [words.date_text(document.issued)],
-        "endDate": [words.date_text(document.expires)],
+        "country": [values.alpha2(document.issuing_state).lower()],
+        "startDate": [values.date_text(document.issued)],
+        "endDate": [values.date_text(document.expires)],
     }
 
 
 def to_document(entity: Entity, note: Note) -> IdentityDocument | None:
     """Return a document, or None where number or issuing state are missing."""
     number, text = entity.first("number", "passportNumber"), entity.first("type")
-    state = words.alpha3(entity.first("country"))
+    state = values.alpha3(entity.first("country"))
     if not 0 < len(number) <= 60 or not state:
         note("number", "a document needs a number and a state of ISO 3166-1 that issued it: left out")
         return None
@@ -141,7 +142,7 @@ def to_document(entity: Entity, note: Note) -> IdentityDocument | None:
     else:
         made.type_text = text[:200] or entity.schema
     for field, name in (("issued", "startDate"), ("expires", "endDate")):
-        value = words.partial_date(entity.first(name))
+        value = values.partial_date(entity.first(name))
         if value is not None:
             getattr(made, field).CopyFrom(value)
     return made
@@ -157,9 +158,9 @@ def from_sanction(update: SanctionsUpdate, listed: str) -> tuple[str, dict[str, 
         "unscId": [update.un_ref],
         "provisions": [*provisions, update.measures_text],
         "status": ["Inactive" if ended else "Active"],
-        "endDate" if ended else "startDate": [words.date_text(update.effective_on)],
-        "listingDate": [words.date_text(update.listed_on)],
-        "modifiedAt": [words.date_text(day) for day in update.updated_on],
+        "endDate" if ended else "startDate": [values.date_text(update.effective_on)],
+        "listingDate": [values.date_text(update.listed_on)],
+        "modifiedAt": [values.date_text(day) for day in update.updated_on],
         "reason": [update.comments],
     }
 
@@ -171,7 +172,7 @@ def from_further(update: Any) -> dict[str, list[str]]:
         former = name.kind == NameKind.NAME_KIND_FORMER
         weak = name.quality == NameQuality.NAME_QUALITY_LOW
         found["previousName" if former else "weakAlias" if weak else "alias"].append(name.text)
-    found["birthDate"] = [words.date_text(birth) for birth in update.other_births]
+    found["birthDate"] = [values.date_text(birth) for birth in update.other_births]
     return found | {"title": list(update.titles), "position": list(update.designations)}
 
 
@@ -180,13 +181,13 @@ def to_sanction(entity: Entity, note: Note, now: datetime) -> SanctionsUpdate:
     update = SanctionsUpdate(un_ref=entity.first("unscId"))
     update.list_id = entity.first("programId", "program", "authority")[:100]
     end, status = entity.first("endDate"), entity.first("status").lower()
-    ended = words.partial_date(end)
-    is_over = ended is not None and words.date_text(ended) <= now.astimezone(UTC).date().isoformat()
+    ended = values.partial_date(end)
+    is_over = ended is not None and values.date_text(ended) <= now.astimezone(UTC).date().isoformat()
     gone = is_over or status in _ENDED
     update.action = SanctionsAction.SANCTIONS_ACTION_DELIST if gone else SanctionsAction.SANCTIONS_ACTION_ADD
     first, since = entity.first("startDate"), entity.first("listingDate")
-    listed_on = words.partial_date(since)
-    effective = ended if gone else words.partial_date(first) or listed_on
+    listed_on = values.partial_date(since)
+    effective = ended if gone else values.partial_date(first) or listed_on
     if effective is not None:
         update.effective_on.CopyFrom(effective)
     else:
@@ -197,7 +198,7 @@ def to_sanction(entity: Entity, note: Note, now: datetime) -> SanctionsUpdate:
     _set_measures(update, entity.take("provisions"))
     if not update.measures and not gone:
         note("provisions", "not said what the listing means: set the measures before sending")
-    updated = [words.partial_date(text) for text in entity.take("modifiedAt")]
+    updated = [values.partial_date(text) for text in entity.take("modifiedAt")]
     update.updated_on.extend(day for day in updated if day is not None)
     update.comments = "; ".join(entity.take("reason"))[:8000]
     return update

@@ -8,7 +8,6 @@ from typing import Any
 
 from infoexchange.bridges.ftm.gathering import Found, Gathered
 from infoexchange.bridges.ftm.parties import full_name
-from infoexchange.bridges.ftm.words import partial_date
 from infoexchange.catalogue import (
     Domain,
     FiuSpontaneousDisclosure,
@@ -18,6 +17,7 @@ from infoexchange.catalogue import (
     NameQuality,
     SpontaneousInformation,
     TransactionSet,
+    values,
 )
 
 # How many records one message takes: what the lists of its type allow of each kind.
@@ -74,11 +74,10 @@ def _listing(update: Any, found: Found, handling: Handling) -> Any:
     update.handling.CopyFrom(handling)
     update.handling.domain = Domain.DOMAIN_TERRORISM
     record, entity = found
-    values = entity.properties
     if record.DESCRIPTOR.name == "Person":
         update.person.CopyFrom(record)
         name = full_name(record.names[0]) if record.names else entity.id
-        births = [partial_date(text) for text in entity.take("birthDate")[1:]]
+        births = [values.partial_date(text) for text in entity.take("birthDate")[1:]]
         update.other_births.extend([birth for birth in births if birth is not None][:20])
         update.titles.extend(text[:200] for text in entity.take("title")[:20])
         update.designations.extend(text[:500] for text in entity.take("position")[:50])
@@ -86,7 +85,7 @@ def _listing(update: Any, found: Found, handling: Handling) -> Any:
         update.organisation.CopyFrom(record)
         name = record.name
         for field, kind, quality in _OTHER_NAMES:
-            names = [text for text in values.get(field, ()) if text != name and len(text) <= 500]
+            names = [text for text in entity.properties.get(field, ()) if text != name and len(text) <= 500]
             update.other_names.extend(ListedName(text=text, kind=kind, quality=quality) for text in names)
         del update.other_names[200:]
     update.subject = f"{update.list_id or 'Sanctions list'}: {name}"[:500]

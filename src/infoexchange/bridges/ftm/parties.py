@@ -7,7 +7,6 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from infoexchange.bridges.ftm import words
 from infoexchange.bridges.ftm.entities import Entity
 from infoexchange.catalogue import (
     DocumentType,
@@ -18,6 +17,7 @@ from infoexchange.catalogue import (
     PersonName,
     PersonRole,
     Sex,
+    values,
 )
 
 # Says why a value is not carried: the property and the reason.
@@ -67,7 +67,7 @@ def from_person(person: Person) -> tuple[str, dict[str, list[str]]]:
         first = person.names[0]
         found |= {"firstName": list(first.given), "lastName": list(first.family)}
         found |= {"fatherName": [first.patronymic], "motherName": [first.mother]}
-    found["birthDate"] = [words.date_text(person.birth)]
+    found["birthDate"] = [values.date_text(person.birth)]
     found["birthPlace"] = [person.birth_place.stated_text]
     found["gender"] = [_SEX_WORDS.get(person.sex, "")]
     found["nationality"] = [code.lower() for code in person.nationalities]
@@ -92,14 +92,14 @@ def to_person(entity: Entity, note: Note, now: datetime) -> Person:
         first.family.extend(_short(entity, "lastName", _LINE_MAX, note)[:10])
         first.patronymic = entity.first("fatherName")[:_LINE_MAX]
         first.mother = entity.first("motherName")[:_LINE_MAX]
-    births = [(text, words.partial_date(text)) for text in entity.take("birthDate")]
+    births = [(text, values.partial_date(text)) for text in entity.take("birthDate")]
     known = [birth for _, birth in births if birth is not None]
     if known:
         person.birth.CopyFrom(known[0])
     for text, birth in births:
         if birth is None or birth != known[0]:
             note("birthDate", "not a date, or a second one" if len(text) < 40 else "not a date")
-    person.is_minor = words.minor(person.birth, now)
+    person.is_minor = values.minor(person.birth, now)
     place = entity.first("birthPlace")
     if place:
         person.birth_place.stated_text = place[:_NAME_MAX]
@@ -165,7 +165,7 @@ def countries(entity: Entity, note: Note, *names: str) -> list[str]:
     found = []
     for name in names:
         for text in entity.take(name):
-            code = words.country(text)
+            code = values.country(text)
             if not code:
                 note(name, "no code of ISO 3166-1")
             elif code not in found:

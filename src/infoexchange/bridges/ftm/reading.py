@@ -32,7 +32,7 @@ def read(data: bytes, handling: Handling, *, now: datetime) -> Reading:
 
     Raises:
         MalformedError: As `entities.read_all`, and `BAD_FIELD` where our own key is damaged.
-        RefusedError: `TOO_LARGE` as `entities.read_all`; `MARK_LOST` where `handling` is weaker than the marks of the file.
+        RefusedError: `TOO_LARGE` as `entities.read_all`; `MARK_LOST` where `handling` is weaker than the file's marks.
     """
     found = entities.read_all(data)
     reading = Reading(lambda _: iter(messages))
