@@ -32,6 +32,7 @@ SECONDS = 0.03  # for each target: all of them together stay below five seconds
 INPUTS_MIN = 3
 # Readers that are not called `parse`, of bytes that others made.
 OTHERS = (
+    "infoexchange.bridges.ftm.reading.read",
     "infoexchange.bridges.misp.reading.read",
     "infoexchange.bridges.stix.reading.read",
     "infoexchange.bridges.tables.read",
@@ -104,7 +105,11 @@ NAMES = (
     "relay registration", "relay configuration", "relay address", "certificate", "leaf certificate", "revocation list",
     "PEM certificates", "TimeStamp", "TimeStamp, verified", "Authorities", "CA certificate file", "CA key file",
     "TLS key file",
-    "signing request", "MISP event", "STIX bundle", "table of attacks", "XML",
+    "signing request", "XML",
+    "FollowTheMoney entities",
+    "MISP event",
+    "STIX bundle",
+    "table of attacks",
     "message as JSON", "code list", "Attestation", "Approval", "statement, of an approval", "Disclosure",
     "message as YAML", "plain YAML",
     "Disclosure, verified", "LogRecord", "RecordsPruned", "bundle of records", "Submission", "HTTP request head",

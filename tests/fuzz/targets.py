@@ -22,7 +22,7 @@ from fuzz.world import RECIPIENT, SENDER, World
 from infoexchange import catalogue, certificates, delivery, hsm, markup, wire
 from infoexchange.acknowledgement import Acknowledgement
 from infoexchange.audit import GROUPS, Operation, Routing, Subject
-from infoexchange.bridges import misp, stix, tables
+from infoexchange.bridges import ftm, misp, stix, tables
 from infoexchange.bundle import KeyBundle
 from infoexchange.catalogue import codes, examples, plain_yaml, text, yaml_text
 from infoexchange.cli import draft, rootkey
@@ -48,6 +48,7 @@ from infoexchange.receipt import Receipt
 from infoexchange.record import LogRecord, parse_records, write_records
 from infoexchange.statement import parse_statement
 from infoexchange.submission import Submission
+from infoexchange.testing.clock import START
 from infoexchange.tlog import Checkpoint, Cosignature, Note, Policy, Proof, VerifierKey, tiles
 from infoexchange.tlog import text as tlog_text
 from infoexchange.tlog.note import Signature
@@ -334,6 +335,13 @@ _XML = b"""<?xml version="1.0" encoding="UTF-8"?>
 _FLOW = b"# what YAML can do more\na: [1, {b: 'c', d: \"\\u00e9\"}]\ne: |2-\n    f\n  g\nh: >+\n  i\n\nj: ~\nk:\n"
 
 
+def _entities() -> Sequence[bytes]:
+    """Entities of others, and messages of ours as entities, in arrays; those of others in lines too."""
+    types = ("SanctionsUpdate", "TransactionSet", "PersonNotice")
+    found = [examples.read("people.ftm.json"), ftm.write([examples.message(name) for name in types], now=START)]
+    return [*(b"[" + b",".join(raw.splitlines()) + b"]" for raw in found), found[0]]
+
+
 def _foreign(world: World) -> list[Target]:
     """Formats of others, and messages as JSON and YAML."""
     written = json.loads(text.to_json(officer_acknowledgement()))
@@ -350,6 +358,8 @@ def _foreign(world: World) -> list[Target]:
             read=functools.partial(_bridged, stix, world)),
         of("table of attacks", tables.read, [examples.read("piracy.csv")], change=changing.lines,
             read=functools.partial(_bridged, tables, world)),
+        of("FollowTheMoney entities", ftm.read, _entities(), change=changing.tree,
+            read=lambda raw: list(ftm.read(raw, catalogue.Handling(), now=world.now))),
         of("XML", markup.parse, [_XML], change=changing.elements, read=lambda raw: list(markup.parse(raw).unread())),
         of("message as YAML", yaml_text.from_yaml, [yaml_text.to_yaml(officer_acknowledgement()).encode()],
             change=changing.lines, read=lambda raw: yaml_text.from_yaml(schema, _decoded(raw))),

@@ -99,12 +99,18 @@ class Format:
         return import_module(f"{__name__}.{_MODULES[self.name]}")
 
 
-_MODULES = {"stix": "stix", "piracy": "tables", "misp": "misp"}
+_MODULES = {
+    "ftm": "ftm",
+    "misp": "misp",
+    "piracy": "tables",
+    "stix": "stix",
+}
 
 FORMATS: dict[str, Format] = {
     "stix": Format("stix", "STIX 2.1 bundle, as IndicatorSet, CyberIncidentReport, FraudAlert, PersonNotice", ".json"),
     "misp": Format("misp", "MISP events, as IndicatorSet or CyberIncidentReport", ".json"),
     "piracy": Format("piracy", "table of attacks on ships, as MaritimeIncidentReport", ".csv"),
+    "ftm": Format("ftm", "FollowTheMoney entities, as SanctionsUpdate and messages on people and money", ".json"),
 }
 
 
@@ -127,6 +133,8 @@ def detect(data: bytes) -> Format | None:
         return FORMATS["stix"]
     if start[:1] in {b"{", b"["} and b'"info"' in data and (b'"Event"' in data or b'"Attribute"' in data):
         return FORMATS["misp"]
+    if start[:1] in (b"{", b"[") and b'"schema"' in data[:65536] and b'"properties"' in data[:65536]:
+        return FORMATS["ftm"]
     first = start.split(b"\n", 1)[0]
     if b"latitude" in first and b"attack_type" in first and b"," in first:
         return FORMATS["piracy"]

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 # By file name, so that a path can never be asked for.
-NAMES = ("event.misp.json", "indicators.stix.json", "piracy.csv")
+NAMES = (
+    "event.misp.json",
+    "indicators.stix.json",
+    "people.ftm.json",
+    "piracy.csv",
+)
 
 
 def read(name: str) -> bytes:
