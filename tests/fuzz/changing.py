@@ -208,11 +208,14 @@ def _put(put: Callable[[Any], None], value: Any) -> None:
 
 
 def tree(raw: bytes, others: Sequence[bytes], rng: random.Random) -> bytes:
-    """Return JSON with one or a few values exchanged, taken out, doubled or put elsewhere."""
+    """Return JSON with one or a few values exchanged, taken out, doubled or put elsewhere; what is none, by its lines."""
     try:
         value = json.loads(raw)
     except (ValueError, RecursionError):
-        value = json.loads(rng.choice(others))
+        try:
+            value = json.loads(rng.choice(others))
+        except ValueError:
+            return lines(raw, others, rng)
     for _ in range(rng.choice((1, 1, 2, 3))):
         value = _other_tree(value, rng)
     text = json.dumps(value, ensure_ascii=rng.random() < 0.5, indent=rng.choice((None, 1)))
