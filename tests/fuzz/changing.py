@@ -208,7 +208,7 @@ def _put(put: Callable[[Any], None], value: Any) -> None:
 
 
 def tree(raw: bytes, others: Sequence[bytes], rng: random.Random) -> bytes:
-    """Return JSON with one or a few values exchanged, taken out, doubled or put elsewhere; what is none, by its lines."""
+    """Return JSON with one or a few values exchanged, taken out, doubled or moved; what is none, by its lines."""
     try:
         value = json.loads(raw)
     except (ValueError, RecursionError):
