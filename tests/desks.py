@@ -55,14 +55,14 @@ class FakeDesk:
     async def publish(self, bundles):
         return await self._answer("publish", bundles)
 
-    async def checkpoint(self):
-        return await self._answer("checkpoint")
+    async def checkpoint(self, origin):
+        return await self._answer("checkpoint", *([origin] if origin else []))
 
     async def cosigned(self):
         return await self._answer("cosigned") if "cosigned" in self.answers else b""
 
-    async def consistency(self, old_size, size):
-        return await self._answer("consistency", (old_size, size))
+    async def consistency(self, old_size, size, origin):
+        return await self._answer("consistency", (old_size, size, *([origin] if origin else [])))
 
     async def leaves(self, start, count):
         return await self._answer("leaves", (start, count))

@@ -26,6 +26,7 @@ from infoexchange.testing.memory import MemoryLatch, MemoryStore
 from infoexchange.tlog import Checkpoint, Cosignature, merkle, tiles
 from infoexchange.transport import utc_now
 from infoexchange.verdict import Verdict
+from infoexchange.watch import Known, Watch
 from infoexchange.witness import WitnessKeys
 from infoexchange_relay import turning
 from infoexchange_relay.stores import open_store
@@ -199,6 +200,7 @@ def test_what_was_on_its_way_goes_on_in_the_next_log(relays: Relays, tmp_path: P
     policy = policy_for(two, TH)
     until(lambda: not cosigned_problem(policy, node.ledger.closed[0].checkpoint))
     until(lambda: node.ledger.cosigned_size == node.ledger.size)
+    look_back(relays, two, before[0].proof.checkpoint, closed.end)
     relays.stop("th")  # what they log goes where the commands print
     relays.stop("vn")
     # Both are exported, and an auditor passes each; the genesis of one is tied to the end of the other.
@@ -221,6 +223,15 @@ def test_what_was_on_its_way_goes_on_in_the_next_log(relays: Relays, tmp_path: P
     words = ("export", "--config", toml, "--to", tmp_path / "none", "--log", "another")
     assert infoexchange_relay(*words) == 3
     assert origin in capsys.readouterr().err
+
+
+def look_back(relays: Relays, directory: Directory, seen: Checkpoint, end: int) -> None:
+    """Whoever saw a log before it was closed asks how it ended."""
+    line = relays.remote(A)
+    sight = Watch(directory, clock=utc_now).look_back(TH, line, Known((seen,)))
+    assert (sight.report.verdict, sight.known.newest.size) == (Verdict.TOTAL_PASSED, end)
+    for ask in (lambda: line.checkpoint("another"), lambda: line.consistency(1, end + 1, seen.origin)):
+        assert raised(ask).reason is Reason.BAD_FIELD
 
 
 def settings(relays: Relays) -> dict[str, object]:

@@ -151,17 +151,17 @@ class PartyDesk:
         decisions = [functools.partial(self._node.decide_bundle, caller, bundle) for bundle in bundles]
         return await self._batching.settle(decisions, sum(len(bundle.raw) for bundle in bundles), caller.name)
 
-    async def checkpoint(self) -> bytes:
-        """Return the newest signed checkpoint, cosigned once it is."""
-        return self._node.ledger.published()
+    async def checkpoint(self, origin: str) -> bytes:
+        """Return the newest signed checkpoint, cosigned once it is, or the last one of a closed log."""
+        return self._node.checkpoint(origin)
 
     async def cosigned(self) -> bytes:
         """Return the newest checkpoint that enough witnesses cosigned."""
         return self._node.ledger.cosigned()
 
-    async def consistency(self, old_size: int, size: int) -> Sequence[bytes]:
-        """Return how two sizes of the log hang together."""
-        return await self._batching.read(functools.partial(self._node.consistency, old_size, size))
+    async def consistency(self, old_size: int, size: int, origin: str) -> Sequence[bytes]:
+        """Return how two sizes of a log hang together."""
+        return await self._batching.read(functools.partial(self._node.consistency, old_size, size, origin))
 
     async def leaves(self, start: int, count: int) -> Sequence[bytes]:
         """Return leaves under the newest checkpoint: what stands above it has no proof yet."""

@@ -181,9 +181,9 @@ class Ledger:
         """
         return tiles.consistency_proof(old_size, size, self._reader(log)) if 0 < old_size < size else []
 
-    def prefix(self, old_size: int, size: int) -> list[bytes]:
+    def prefix(self, old_size: int, size: int, log: ClosedLog | None = None) -> list[bytes]:
         """Return the same with its first hash always named; for 0 < `old_size` < `size` only."""
-        return tiles.prefix_path(old_size, size, self._read_tile)
+        return tiles.prefix_path(old_size, size, self._reader(log))
 
     def cosigned(self) -> bytes:
         """Return the newest checkpoint with enough cosignatures; nothing where there is none yet."""

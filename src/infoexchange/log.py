@@ -139,11 +139,20 @@ def log_keys(directory: Directory, relay: str, origin: str = "") -> Sequence[Ver
         UntrustedError: `UNKNOWN_PARTY` when the directory has no such relay or no keys for it.
         MalformedError: `BAD_FIELD` when the keys listed are not pairs.
     """
+    logs = _listed(directory, relay)
+    return next((keys for keys in logs if keys[0].name == origin), logs[0])
+
+
+def origins(directory: Directory, relay: str) -> list[str]:
+    """Return the names of a relay's logs: the one it writes, then those it has closed; raises as `log_keys`."""
+    return [keys[0].name for keys in _listed(directory, relay)]
+
+
+def _listed(directory: Directory, relay: str) -> tuple[tuple[VerifierKey, ...], ...]:
     found = next((p.log_keys for p in directory.relays() if p.name == relay), ())
     if not found:
         raise error(Reason.UNKNOWN_PARTY, field="relay", detail=f"{relay[:253]!r} has no log in the directory")
-    logs = _parsed(found)
-    return next((keys for keys in logs if keys[0].name == origin), logs[0])
+    return _parsed(found)
 
 
 @functools.lru_cache(maxsize=256)

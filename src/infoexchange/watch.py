@@ -12,7 +12,7 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from infoexchange.directory import Directory
 from infoexchange.errors import ExchangeError, Reason, error
@@ -78,6 +78,7 @@ class Sight:
     """What one look at a relay's log gave.
 
     Attributes:
+        log: Its origin.
         report: The findings: failed is what nobody honest does, indeterminate what may have an innocent reason.
         known: What to keep; as it was before if the log did not prove that it only grew.
         proofs: Against the log, and against witnesses that cosigned both sides.
@@ -86,6 +87,7 @@ class Sight:
     """
 
     relay: str
+    log: str
     report: Report
     known: Known
     proofs: tuple[Misbehaviour, ...]
@@ -111,7 +113,7 @@ class Watch:
         self._witnesses = tuple(listed | asked)
 
     def look(self, relay: str, log: Log, known: Known, others: Mapping[str, bytes] | None = None) -> Sight:
-        """Return what a relay shows now, compared with all that is known.
+        """Return what a relay shows now of the log that it writes, compared with all that is known.
 
         Args:
             relay: Whose log it is.
@@ -119,17 +121,31 @@ class Watch:
             known: What was kept after the last look; empty at first.
             others: Checkpoints that others were shown before this call, by the names of those who say so.
         """
-        if known.newest and known.newest.origin != log_keys(self.directory, relay)[0].name:
-            known = Known()  # the relay has begun another log
-        return _Look(self, relay, log, known).all(others or {})
+        keys = log_keys(self.directory, relay)
+        if known.newest and known.newest.origin != keys[0].name:
+            known = Known()  # the relay has begun another log; `look_back` says how the one before ended
+        return _Look(self, relay, keys, log, known).all(others or {})
 
-    def clean(self, relay: str, raw: bytes) -> Checkpoint:
-        """Return a checkpoint of a relay's log without any line that was not verified.
+    def look_back(self, relay: str, log: Log, known: Known, others: Mapping[str, bytes] | None = None) -> Sight:
+        """Return how a log ended that the relay has closed: what was seen of it must be in it, and be witnessed.
+
+        Args:
+            relay: Whose log it is.
+            log: The relay.
+            known: What was kept of that log; not empty.
+            others: As for `look`.
+        """
+        assert known.newest
+        keys = log_keys(self.directory, relay, known.newest.origin)
+        return _Look(self, relay, keys, _Closed(log, known.newest.origin), known, is_closed=True).all(others or {})
+
+    def clean(self, keys: Sequence[VerifierKey], raw: bytes) -> Checkpoint:
+        """Return a checkpoint of the log with these keys, without any line that was not verified.
 
         Raises:
             ExchangeError: `Checkpoint.parse` and `Checkpoint.verify` say why it is none.
         """
-        checkpoint, keys = Checkpoint.parse(raw), log_keys(self.directory, relay)
+        checkpoint = Checkpoint.parse(raw)
         checkpoint.verify(keys, now=self.clock())
         return _only(checkpoint, [*keys, *self._cosigners(checkpoint)])
 
@@ -180,14 +196,51 @@ def contradiction(one: Checkpoint, other: Checkpoint, keys: Sequence[VerifierKey
     return None if old == first.root else Misbehaviour.make(first, second, keys, hashes)
 
 
+class _Answers(Protocol):
+    """What a relay is asked of one of its logs."""
+
+    def checkpoint(self) -> bytes: ...
+
+    def cosigned(self) -> bytes: ...
+
+    def consistency(self, old_size: int, size: int) -> Sequence[bytes]: ...
+
+
+class _Closed:
+    """A closed log, asked as one that grows."""
+
+    def __init__(self, log: Log, origin: str) -> None:
+        self._log, self._origin = log, origin
+
+    def checkpoint(self) -> bytes:
+        return self._log.checkpoint(self._origin)
+
+    def cosigned(self) -> bytes:
+        return self._log.checkpoint(self._origin)  # the last one is kept with the cosignatures that came
+
+    def consistency(self, old_size: int, size: int) -> Sequence[bytes]:
+        return self._log.consistency(old_size, size, self._origin)
+
+
 class _Look:
     """One look at one log."""
 
-    def __init__(self, watch: Watch, relay: str, log: Log, known: Known) -> None:
+    def __init__(
+        self,
+        watch: Watch,
+        relay: str,
+        keys: Sequence[VerifierKey],
+        log: _Answers,
+        known: Known,
+        *,
+        is_closed: bool = False,
+    ) -> None:
         self._watch = watch
         self._relay = relay
+        self._keys = keys
         self._log = log
         self._known = known
+        self._is_closed = is_closed
         self._now = watch.clock()
         self._exam = Examination()
         self._proofs: dict[bytes, Misbehaviour] = {}
@@ -200,7 +253,7 @@ class _Look:
         known, check = self._known, self._exam.check
         grew = check("checkpoint signed", self._signed)
         if self._newest:
-            check("witnessed lately", self._witnessed)
+            check("witnessed" if self._is_closed else "witnessed lately", self._witnessed)
             grew &= check("log only grew", self._grew)
             if known.looked_at:
                 grew &= check("clock only advanced", self._advanced)
@@ -211,15 +264,15 @@ class _Look:
         # What somebody else spoilt must not keep this log from being followed; what is wrong must.
         if grew and self._newest and report.verdict is not Verdict.TOTAL_FAILED:
             known, shown = self._remembered(self._newest), ()
-        return Sight(self._relay, report, known, tuple(self._proofs.values()), shown)
+        return Sight(self._relay, self._keys[0].name, report, known, tuple(self._proofs.values()), shown)
 
     def _signed(self) -> str:
         """The newest checkpoint is one of this log, and not of the future."""
         raw = _answered(self._log.checkpoint)
         origin = Checkpoint.parse(raw).origin
-        if origin != log_keys(self._watch.directory, self._relay)[0].name:
+        if origin != self._keys[0].name:
             raise OpenQuestionError("unknown_party", f"the directory does not list the log {origin[:253]!r}")
-        self._newest = self._watch.clean(self._relay, raw)
+        self._newest = self._watch.clean(self._keys, raw)
         return f"{self._newest.size} entries"
 
     def _witnessed(self) -> str:
@@ -230,8 +283,8 @@ class _Look:
         raw = _answered(self._log.cosigned)
         if not raw:
             raise OpenQuestionError("too_few_witnesses", "no checkpoint has been cosigned by enough nations")
-        cosigned, keys = Checkpoint.parse(raw), log_keys(self._watch.directory, self._relay)
-        cosigned.verify(keys, now=self._now)
+        cosigned = Checkpoint.parse(raw)
+        cosigned.verify(self._keys, now=self._now)
         latest = (self._now + SKEW_MAX).timestamp()
         # A witness whose clock runs ahead does not count; the relay, whose own clock may differ, is not to blame.
         cosigned = cosigned.only_signatures(s for s in cosigned.note.signatures if _time(s, cosigned) <= latest)
@@ -241,9 +294,11 @@ class _Look:
             if problem.field != "policy.quorum":
                 raise
             raise OpenQuestionError("too_few_witnesses", f"{cosigned.size} entries: {problem.detail}") from None
-        self._cosigned = cosigned = _only(cosigned, [*keys, *(witness.key for witness in found)])
+        self._cosigned = cosigned = _only(cosigned, [*self._keys, *(witness.key for witness in found)])
         if self._newest and cosigned.size > self._newest.size:
             self._newest = cosigned  # it grew between the two questions
+        if self._is_closed:
+            return f"{cosigned.size} entries, the last"
         oldest = (self._now - self._watch.age_max).timestamp()
         ids = {(line.name, line.key_id) for line in cosigned.note.signatures if _time(line, cosigned) >= oldest}
         if not policy.is_met(witness for witness in found if (witness.key.name, witness.key.id) in ids):
@@ -292,7 +347,7 @@ class _Look:
         if raw in self._alike or any(raw.startswith(note.note.text + b"\n") for note in mine):
             return ""  # most have seen the same, and this auditor has verified that
         try:
-            other = self._watch.clean(self._relay, raw)
+            other = self._watch.clean(self._keys, raw)
         except ExchangeError as problem:  # no word of the log's: whoever handed it over may have spoilt it
             raise OpenQuestionError(problem.reason.word, problem.detail) from None
         for note in (*(n for n in mine if n.size == other.size), *mine[:1]):  # of one size, no answer is needed
@@ -304,10 +359,9 @@ class _Look:
         """Raise unless two checkpoints fit together and what the relay shows now is not less than it has signed."""
         if mine.note.text == other.note.text:
             return
-        keys = log_keys(self._watch.directory, self._relay)
         hidden = mine is self._newest and other.size > mine.size
         try:
-            proof = contradiction(mine, other, keys, lambda a, b: _answered(lambda: self._log.consistency(a, b)))
+            proof = contradiction(mine, other, self._keys, lambda a, b: _answered(lambda: self._log.consistency(a, b)))
         except (ExchangeError, OpenQuestionError):
             if not hidden:
                 raise

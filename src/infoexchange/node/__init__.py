@@ -332,13 +332,22 @@ class Node(Desk):
         """
         return reading.history(self, caller, digest)
 
-    def consistency(self, old_size: int, size: int) -> list[bytes]:
+    def checkpoint(self, origin: str = "") -> bytes:
+        """Return the newest signed checkpoint, cosigned once it is, or the last one of a log that is closed.
+
+        Raises:
+            MalformedError: `BAD_FIELD` for a log that is not this relay's.
+        """
+        return reading.checkpoint(self, origin)
+
+    def consistency(self, old_size: int, size: int, origin: str = "") -> list[bytes]:
         """Return hashes which show any caller that the log has only grown, or that it has not.
 
         Raises:
-            MalformedError: `BAD_FIELD` unless 0 < `old_size` < `size` and `size` is signed.
+            MalformedError: `BAD_FIELD` unless 0 < `old_size` < `size` and `size` is signed; for a log that is not
+                this relay's.
         """
-        return reading.consistency(self, old_size, size)
+        return reading.consistency(self, old_size, size, origin)
 
 
 def _decided(job: Job) -> Job | ExchangeError:

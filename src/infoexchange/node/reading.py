@@ -10,7 +10,7 @@ from infoexchange.errors import Reason, error
 from infoexchange.listing import Party, Role
 from infoexchange.manifest import Manifest
 from infoexchange.node.desk import Desk
-from infoexchange.ports import History, Record
+from infoexchange.ports import ClosedLog, History, Record
 from infoexchange.receipt import Receipt
 from infoexchange.statement import parse_statement
 from infoexchange.states import Event
@@ -52,13 +52,30 @@ def history(desk: Desk, caller: Party, digest: bytes) -> History:
     return History((*(receipt for _, receipt in kept), *peers, *published), tuple(statements))
 
 
-def consistency(desk: Desk, old_size: int, size: int) -> list[bytes]:
-    """Return how two sizes of the log hang together; what `Node.consistency` promises."""
-    newest = desk.ledger.size
+def checkpoint(desk: Desk, origin: str) -> bytes:
+    """Return the newest checkpoint of a log; what `Node.checkpoint` promises."""
+    log = _closed(desk, origin)
+    return log.checkpoint.raw if log else desk.ledger.published()
+
+
+def consistency(desk: Desk, old_size: int, size: int, origin: str) -> list[bytes]:
+    """Return how two sizes of a log hang together; what `Node.consistency` promises."""
+    log = _closed(desk, origin)
+    newest = log.checkpoint.size if log else desk.ledger.size
     if not 0 < old_size < size <= newest:
         detail = f"{old_size} to {size}, where the log has {newest} entries"
         raise error(Reason.BAD_FIELD, field="old_size", detail=detail)
-    return desk.ledger.prefix(old_size, size)
+    return desk.ledger.prefix(old_size, size, log)
+
+
+def _closed(desk: Desk, origin: str) -> ClosedLog | None:
+    """Return the closed log of that name; None for the one that grows."""
+    if origin in ("", desk.ledger.origin):
+        return None
+    for log in desk.ledger.closed:
+        if log.checkpoint.origin == origin:
+            return log
+    raise error(Reason.BAD_FIELD, field="origin", detail=f"{desk.name} has no log {origin[:253]!r}")
 
 
 def _withdrawals(desk: Desk, digest: bytes) -> list[Receipt]:

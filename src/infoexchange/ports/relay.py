@@ -132,17 +132,21 @@ class Bulletin(Protocol):
 class Log(Protocol):
     """Raw bytes of a relay's audit log, never trusted."""
 
-    def checkpoint(self) -> bytes:
-        """Return the newest signed checkpoint."""
+    def checkpoint(self, origin: str = "") -> bytes:
+        """Return the newest signed checkpoint, or the last one of the closed log of that name.
+
+        Raises:
+            MalformedError: `BAD_FIELD` for a log that is not the relay's.
+        """
 
     def cosigned(self) -> bytes:
         """Return the newest checkpoint with enough cosignatures of other nations; nothing where there is none yet."""
 
-    def consistency(self, old_size: int, size: int) -> Sequence[bytes]:
+    def consistency(self, old_size: int, size: int, origin: str = "") -> Sequence[bytes]:
         """Return the hashes of `merkle.prefix_path` from one size to a larger one, which is at most the newest.
 
         Raises:
-            MalformedError: `BAD_FIELD` for other sizes.
+            MalformedError: `BAD_FIELD` for other sizes, and for a log that is not the relay's.
         """
 
     def leaves(self, start: int, count: int) -> Sequence[bytes]:

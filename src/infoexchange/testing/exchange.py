@@ -249,17 +249,17 @@ class DirectRelay:
         """Publish bundles."""
         return self._commit([partial(self._node.decide_bundle, self._party, bundle) for bundle in bundles])
 
-    def checkpoint(self) -> bytes:
-        """Return the newest signed checkpoint, cosigned once it is."""
-        return self._node.ledger.published()
+    def checkpoint(self, origin: str = "") -> bytes:
+        """Return the newest signed checkpoint, cosigned once it is, or the last one of a closed log."""
+        return self._node.checkpoint(origin)
 
     def cosigned(self) -> bytes:
         """Return the newest checkpoint that enough witnesses cosigned."""
         return self._node.ledger.cosigned()
 
-    def consistency(self, old_size: int, size: int) -> Sequence[bytes]:
-        """Return how two sizes of the log hang together."""
-        return self._node.consistency(old_size, size)
+    def consistency(self, old_size: int, size: int, origin: str = "") -> Sequence[bytes]:
+        """Return how two sizes of a log hang together."""
+        return self._node.consistency(old_size, size, origin)
 
     def leaves(self, start: int, count: int) -> Sequence[bytes]:
         """Return leaves in order."""

@@ -211,10 +211,10 @@ class RemoteRelay:
 
     # Log
 
-    def checkpoint(self) -> bytes:
-        """Return the newest signed checkpoint."""
+    def checkpoint(self, origin: str = "") -> bytes:
+        """Return the newest signed checkpoint, or the last one of a closed log."""
         with calling(self._address):
-            request = relay_pb2.GetCheckpointRequest()
+            request = relay_pb2.GetCheckpointRequest(origin=origin)
             return self._audit.GetCheckpoint(request, **self._call).checkpoint
 
     def cosigned(self) -> bytes:
@@ -223,10 +223,10 @@ class RemoteRelay:
             request = relay_pb2.GetCheckpointRequest()
             return self._audit.GetCheckpoint(request, **self._call).cosigned
 
-    def consistency(self, old_size: int, size: int) -> Sequence[bytes]:
-        """Return how two sizes of the log hang together; the caller verifies it."""
+    def consistency(self, old_size: int, size: int, origin: str = "") -> Sequence[bytes]:
+        """Return how two sizes of a log hang together; the caller verifies it."""
         with calling(self._address):
-            request = relay_pb2.GetConsistencyRequest(old_size=old_size, size=size)
+            request = relay_pb2.GetConsistencyRequest(old_size=old_size, size=size, origin=origin)
             return tuple(self._audit.GetConsistency(request, **self._call).hashes)
 
     def leaves(self, start: int, count: int) -> Sequence[bytes]:

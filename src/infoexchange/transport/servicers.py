@@ -56,14 +56,14 @@ class Desk(Protocol):
     async def publish(self, bundles: Sequence[KeyBundle]) -> Sequence[Result]:
         """Publish bundles."""
 
-    async def checkpoint(self) -> bytes:
-        """Return the newest signed checkpoint."""
+    async def checkpoint(self, origin: str) -> bytes:
+        """Return the newest signed checkpoint, or the last one of a closed log."""
 
     async def cosigned(self) -> bytes:
         """Return the newest checkpoint with enough cosignatures; nothing where there is none yet."""
 
-    async def consistency(self, old_size: int, size: int) -> Sequence[bytes]:
-        """Return how two sizes of the log hang together."""
+    async def consistency(self, old_size: int, size: int, origin: str) -> Sequence[bytes]:
+        """Return how two sizes of a log hang together."""
 
     async def leaves(self, start: int, count: int) -> Sequence[bytes]:
         """Return leaves in order, fewer at the end of the log."""
@@ -177,17 +177,19 @@ class AuditServicer(_Servicer, relay_pb2_grpc.AuditServiceServicer):
     async def GetCheckpoint(
         self, request: relay_pb2.GetCheckpointRequest, context: Context
     ) -> relay_pb2.GetCheckpointResponse:
-        """Send the newest checkpoint."""
+        """Send the newest checkpoint of a log."""
         async with Answering(context, self._on_bug):
             desk = self._desk(context)
-            return relay_pb2.GetCheckpointResponse(checkpoint=await desk.checkpoint(), cosigned=await desk.cosigned())
+            checkpoint = await desk.checkpoint(request.origin)
+            cosigned = b"" if request.origin else await desk.cosigned()
+            return relay_pb2.GetCheckpointResponse(checkpoint=checkpoint, cosigned=cosigned)
 
     async def GetConsistency(
         self, request: relay_pb2.GetConsistencyRequest, context: Context
     ) -> relay_pb2.GetConsistencyResponse:
         """Send the hashes between two sizes."""
         async with Answering(context, self._on_bug):
-            hashes = await self._desk(context).consistency(request.old_size, request.size)
+            hashes = await self._desk(context).consistency(request.old_size, request.size, request.origin)
             return relay_pb2.GetConsistencyResponse(hashes=hashes)
 
     async def GetLeaves(self, request: relay_pb2.GetLeavesRequest, context: Context) -> relay_pb2.GetLeavesResponse:

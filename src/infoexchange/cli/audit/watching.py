@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from infoexchange.listing import Party
     from infoexchange.transport import RemoteRelay
     from infoexchange.transport.witness import RemoteWitness
-    from infoexchange.watch import Sight
+    from infoexchange.watch import Known, Sight
 
 # Implementation constants
 _TIMEOUT = timedelta(seconds=10)  # one dead relay must not hold up the others for long
@@ -79,7 +79,7 @@ def _watch(args: argparse.Namespace, out: Output) -> int:
 
 def _round(args: argparse.Namespace, home: Home, sightings: Sightings, out: Output) -> int:
     """Look at every log once, print what was found, and return the exit code."""
-    from infoexchange.log import log_keys
+    from infoexchange.log import origins
     from infoexchange.watch import Watch
 
     _renew(home)
@@ -91,15 +91,15 @@ def _round(args: argparse.Namespace, home: Home, sightings: Sightings, out: Outp
     sights: list[Sight] = []
     with _lines(home) as lines:
         # Witnesses first: what they remember was signed before the relays answer.
-        origins = {relay: log_keys(home.directory, relay)[0].name for relay in relays}
-        for name, remembered in _remembered(lines, list(origins.values())).items():
+        logs = _logs(home, relays, sightings)
+        for name, remembered in _remembered(lines, [origin for _, origin, _ in logs]).items():
             for origin, raw in (remembered or {}).items():
                 others[origin][name] = raw
             if remembered is None:
                 unasked.append(name)
-        for relay, origin in origins.items():
-            known = sightings.read(list(log_keys(home.directory, relay)))
-            sight = watch.look(relay, lines[relay][0], known, others.pop(origin, {}))
+        for relay, origin, known in logs:
+            look = watch.look if origin == origins(home.directory, relay)[0] else watch.look_back
+            sight = look(relay, lines[relay][0], known, others.pop(origin, {}))
             sightings.write(sight.known)
             sights.append(sight)
     for name in unasked:
@@ -107,6 +107,19 @@ def _round(args: argparse.Namespace, home: Home, sightings: Sightings, out: Outp
     for origin, told in others.items():
         out.warn(f"{', '.join(told)}: a checkpoint of {origin}, which is not looked at")
     return _show(sights, sightings, out)
+
+
+def _logs(home: Home, relays: Sequence[str], sightings: Sightings) -> list[tuple[str, str, Known]]:
+    """Return relay, origin and what is known of the log that each relay writes, and of closed ones that were seen."""
+    from infoexchange.log import log_keys, origins
+
+    found = []
+    for relay in relays:
+        for place, origin in enumerate(origins(home.directory, relay)):
+            known = sightings.read(list(log_keys(home.directory, relay, origin)))
+            if known.newest or place == 0:
+                found.append((relay, origin, known))
+    return found
 
 
 def _renew(home: Home) -> None:
@@ -191,13 +204,13 @@ def _show(sights: Sequence[Sight], sightings: Sightings, out: Output) -> int:
         checks = [{"name": c.name, "verdict": c.verdict.word, "reason": c.reason, "detail": c.detail}
                   for c in sight.report.checks]  # fmt: skip
         logs.append(
-            {"relay": sight.relay, "verdict": sight.report.verdict.word, "checks": checks}
+            {"relay": sight.relay, "log": sight.log, "verdict": sight.report.verdict.word, "checks": checks}
             | {"kept": str(newest or ""), "proofs": files, "refused": refused}
         )
         codes.add(sight.report.verdict.value)
         proofs += files
         out.say(findings(sight.report))
-        out.say(f"{sight.report.verdict.word}  {sight.relay}\n")
+        out.say(f"{sight.report.verdict.word}  {sight.log}\n")
     code = next(code for code in (FAILED, INDETERMINATE, PASSED) if code in codes)
     word = next(s.report.verdict.word for s in sights if s.report.verdict.value == code) if sights else "TOTAL-PASSED"
     steps = [f"Wrote {file}; verify it with: infoexchange audit misbehaviour verify {file}" for file in proofs]
