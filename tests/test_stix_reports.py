@@ -157,6 +157,18 @@ def test_a_place_is_a_location_where_stix_can_say_it(place, properties):
     assert len(links) == len(made)
 
 
+# A draft breaks rules, and is written and read all the same.
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(TYPES), st.data())
+def test_a_draft_comes_back_whatever_it_lacks(name, data):
+    message = examples.message(name)
+    names = [field.name for field in message.DESCRIPTOR.fields if field.name not in {"handling", "attachments"}]
+    for field in data.draw(st.lists(st.sampled_from(names), max_size=6, unique=True)):
+        message.ClearField(field)
+    (found,), notes = read(write(message), message.handling)
+    assert (found, notes) == (message, [])
+
+
 def test_relations_of_what_has_no_object_stay_together():
     message = examples.message("FraudAlert")
     message.relationships.add(local_id="r1", from_ref="indicator-1", to_ref="organisation-1", type="related-to")

@@ -16,6 +16,7 @@ _RELATION = re.compile(r"[a-z0-9-]{1,100}")
 _SAID = ("type", "value", "port", "type_text", "pattern", "pattern_type")
 # What our schema lets a value, a pattern and a description hold; one that is longer would spoil the whole message.
 _LONGEST = {"value": 8000, "pattern": 65536, "name": 500, "description": 8000}
+_SECONDS_MAX = 253402300799  # 9999-12-31T23:59:59Z, the last a Timestamp can hold
 _FRACTION = re.compile(r"(\.\d{9})\d+")
 
 
@@ -289,6 +290,7 @@ def _set_seconds(record: Any, field: str, stated: object, path: str) -> None:
     """Set a time that MISP writes as seconds since 1970; 0 means none."""
     if stated is None or str(stated) in {"", "0"}:
         return
-    if isinstance(stated, bool) or not re.fullmatch("[0-9]{1,11}", str(stated)):
+    is_number = not isinstance(stated, bool) and re.fullmatch("[0-9]{1,12}", str(stated))
+    if not is_number or int(str(stated)) > _SECONDS_MAX:
         raise error(Reason.BAD_FIELD, field=path, detail="seconds since 1970 are needed")
     getattr(record, field).FromSeconds(int(str(stated)))
