@@ -14,6 +14,7 @@ from infoexchange.errors import ExchangeError, Reason, error
 
 # What our schema lets a report hold; more goes into a set of its own.
 _REPORT_INDICATORS_MAX = 1000
+_SUBJECT_MAX, _SUMMARY_MAX = 500, 8000  # characters, by the rules of the messages
 # Read, or of this copy of the event alone; never noted.
 _SILENT = frozenset(
     {"uuid", "info", "Tag", "Attribute", "Object", "EventReport", "id", "org_id", "orgc_id", "timestamp", "date",
@@ -161,6 +162,7 @@ class _Event:
             if not is_true(one.get("deleted")):
                 self.records.add_references(found, one, f"{self.path}.Object[{index}]".lstrip("."))
         self.describe(found)
+        self.shorten(found)
         is_incident = tags.incident_type(self.tags) is not None
         self.note_rest(is_own=False, is_incident=is_incident)
         if not is_incident:
@@ -168,12 +170,22 @@ class _Event:
         report = CyberIncidentReport(handling=self.handling, incident_id=self.identifier)
         self.set_type(report)
         self.describe_incident(report)
-        report.summary = "\n\n".join(part for part in (found.subject, report.summary) if part)
+        report.summary = "\n\n".join(part for part in (found.subject, found.summary) if part)[:_SUMMARY_MAX]
         crowded = len(found.indicators) > _REPORT_INDICATORS_MAX
         if crowded or found.contexts or found.sightings or found.relationships:
             return [report, found]
         report.indicators.extend(found.indicators)
         return [report]
+
+    def shorten(self, message: Any) -> None:
+        """Leave out of a set what our schema has no room for: it would keep the whole event from being sent."""
+        place = self.path or "Event"
+        if len(message.subject) > _SUBJECT_MAX:
+            message.subject = message.subject[:_SUBJECT_MAX]
+            self.reading.note(place, "info", f"cut after {_SUBJECT_MAX} characters")
+        if len(message.summary) > _SUMMARY_MAX - _SUBJECT_MAX - 2:
+            message.summary = ""
+            self.reading.note(place, "EventReport", "too long for a summary: left out")
 
     def set_type(self, report: Any) -> None:
         """Set the kind of incident from the tags."""

@@ -99,6 +99,7 @@ class Records:
             else:
                 made = self.add(message, attribute, path, identifier)
             if made:
+                self.note_rest(attribute, path)
                 self.kept[identifier or path] = made[0]
                 linked.append((attribute, path, made[0]))
             if inside:
@@ -196,13 +197,16 @@ class Records:
             self.relate(message, made[0], made[1], words.PAIRS[kind])
         if kind in words.DIRECTED:
             self.reading.note(path, "type", "that the address was the source of a connection is not carried")
-        for name in ("data", "ShadowAttribute", "Galaxy"):
+        return made
+
+    def note_rest(self, attribute: dict[str, Any], path: str) -> None:
+        """Note what of a kept attribute no field holds."""
+        for name in ("data", "ShadowAttribute", "Galaxy", "Note", "Opinion"):
             if attribute.get(name):
                 self.reading.note(path, name, "property not carried")
         for tag in tag_names(attribute, path):
             if tags.to_label(tag) is None:
                 self.reading.note(path, "Tag", tags.taxonomy_of(tag))
-        return made
 
     def new_id(self, identifier: str, place: str) -> str:
         """Return a local id that nothing else in the message has."""
