@@ -160,7 +160,7 @@ def test_any_right_set_comes_back(records, kinds):
 
 
 # A draft breaks rules, and is written and read all the same.
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(data=st.data())
 def test_a_draft_comes_back_whatever_it_lacks(data):
     message = examples.message("CyberIncidentReport")
@@ -279,7 +279,7 @@ def test_a_damaged_event_names_the_place(data, reason, field):
     assert (refused.value.reason, refused.value.field) == (reason, field)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 3), st.integers(0, 40), anything)
 def test_any_value_in_any_place_is_read_or_refused(index, place, value):
     spoilt = json.loads(json.dumps(EXAMPLE))
