@@ -32,7 +32,8 @@ def sites(tmp_path_factory: pytest.TempPathFactory):
     made = Sites.make(
         tmp_path_factory.mktemp("sites") / "x", {"xa": ["desk.narcotics"], "xb": OFFICES}, now=datetime.now(UTC)
     )
-    for name, content in {"stix.json": "indicators.stix.json", "piracy.csv": "piracy.csv"}.items():
+    samples = {"stix.json": "indicators.stix.json", "misp.json": "event.misp.json", "piracy.csv": "piracy.csv"}
+    for name, content in samples.items():
         (made.folder / name).write_bytes(examples.read(content))
     head, *rows = csv.reader(examples.read("piracy.csv").decode().splitlines(keepends=True))
     with (made.folder / "four.csv").open("w", newline="") as file:

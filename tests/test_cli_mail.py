@@ -86,7 +86,9 @@ def test_both_sides_make_evidence_that_holds(run, failing, tmp_path):
     assert key.read_bytes() == before
 
 
-@pytest.mark.parametrize(("name", "file", "count"), [("stix", "stix.json", 1), ("piracy", "piracy.csv", 8)])
+@pytest.mark.parametrize(
+    ("name", "file", "count"), [("stix", "stix.json", 1), ("misp", "misp.json", 1), ("piracy", "piracy.csv", 8)]
+)
 def test_files_of_other_formats_are_sent_under_marks(run, name, file, count):
     words = ("send", file, "--home", SENDER, "--to", WATCH, "--format", name, *MARKS, "--suite", "HYBRID-KEM")
     code, out, err = run(*words, "--json")

@@ -94,12 +94,13 @@ def test_sightings_and_relations_of_an_attribute():
                {"related_object_uuid": number(88), "relationship_type": "x"}]  # fmt: skip
     found = event(attribute(Sighting=seen, Relationship=related), attribute("campaign-name", "EXERCISE", uuid=number(2),
                   category="Attribution", to_ids=False))  # fmt: skip
+    found["Event"]["Attribute"][1]["Tag"] = named("other:x")
     (message,), notes = read(found)
     rules.check(message)
     assert (message.sightings[0].of_ref, message.sightings[0].count) == (number(1), 1)
     assert message.relationships[0].type == "resolves-to"
     assert message.contexts[0].name == "EXERCISE"
-    assert len(notes) == 2
+    assert [note.field for note in notes] == ["Tag", "type", "related_object_uuid"]
 
 
 def test_times_of_an_attribute():
@@ -131,6 +132,19 @@ def test_an_event_on_an_incident_is_a_report():
     assert (len(told.indicators), len(found.indicators)) == (0, 1)
     again, _ = read(MISP.write([told, found], now=NOW))
     assert again == [told, found]
+
+
+def test_texts_that_are_too_long_do_not_keep_an_event_back():
+    tags = named('rsit:fraud="phishing"')
+    told = [{"name": "x", "content": "y" * 8000}]
+    for changed in ({}, {"Tag": tags}):
+        (found,), notes = read(event(attribute(), info="x" * 501, EventReport=told, **changed))
+        rules.check(found)
+        assert [note.field for note in notes] == ["info", "EventReport"]
+    long = attribute(comment="x" * 8001)
+    (found,), notes = read(event(long))
+    rules.check(found)
+    assert [note.field for note in notes] == ["comment"]
 
 
 def test_what_was_deleted_or_added_in_misp_since_we_wrote():

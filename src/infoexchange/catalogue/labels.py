@@ -31,6 +31,8 @@ _ENUMS: tuple[tuple[str, str, Any, bool], ...] = (
 _OTHER = "RESTRICTION:OTHER:"
 # Separates labels in one cell of a table.
 SEPARATOR = " | "
+# A message may have twenty restrictions; more labels than this are no marks, and comparing them would take hours.
+LABELS_MAX = 1000
 
 
 def _lost(field: str, detail: str, next_step: str = "") -> ExchangeError:
@@ -90,6 +92,8 @@ def with_labels(marks: Handling, labels: Iterable[str]) -> Handling:
     result = Handling()
     result.CopyFrom(marks)
     labels = list(dict.fromkeys(label.strip() for label in labels if label.strip()))
+    if len(labels) > LABELS_MAX:
+        raise _lost("handling.restrictions", f"{len(labels)} different marks, at most {LABELS_MAX}")
     stated = [_TLP_BY_LABEL[label.upper()] for label in labels if label.upper() in _TLP_BY_LABEL]
     if stated:
         _raise_to(result, "tlp", max(stated), TLP_LABELS[max(stated)])

@@ -16,7 +16,8 @@ from infoexchange.bridges.misp.writing import write
 LOSSES: tuple[str, ...] = (
     "Both ways: purpose, references, legal basis and dates of Handling come from the caller; gradings on other scales "
     "than the Admiralty's, confidence and likelihood of the whole too.",
-    "Written: notes on attachments; a record marked like its message comes back without a mark of its own.",
+    "Written: fields of a newer version of the message, and notes on attachments.",
+    "Written: a record marked like its message comes back without a mark of its own.",
     "Written: distribution is always the own organisation only, and the event is not published: a person widens it.",
     "Read: attributes about people, organisations, targets, accounts and actors; galaxies but ATT&CK techniques; "
     "links, comments, files, proposals; organisations and the date, analysis and threat level of the event.",

@@ -10,10 +10,11 @@ from infoexchange.bridges import Reading
 from infoexchange.bridges.misp import tags
 from infoexchange.bridges.misp.records import Records, is_true, tag_names
 from infoexchange.catalogue import CyberIncidentReport, Handling, IndicatorSet, labels, strict_json
-from infoexchange.errors import Reason, error
+from infoexchange.errors import ExchangeError, Reason, error
 
 # What our schema lets a report hold; more goes into a set of its own.
 _REPORT_INDICATORS_MAX = 1000
+_SUBJECT_MAX, _SUMMARY_MAX = 500, 8000  # characters, by the rules of the messages
 # Read, or of this copy of the event alone; never noted.
 _SILENT = frozenset(
     {"uuid", "info", "Tag", "Attribute", "Object", "EventReport", "id", "org_id", "orgc_id", "timestamp", "date",
@@ -94,15 +95,28 @@ class _Event:
         self.identifier = strict_json.text(found, "uuid", path) or "event"
         self.tags = tag_names(found, path)
         self.attributes = list(self.all_attributes())
+        self.reports = [
+            (report, f"{path}.EventReport[{index}]".lstrip("."))
+            for index, report in enumerate(strict_json.objects(found, "EventReport", path))
+            if not is_true(report.get("deleted"))
+        ]
         stated = [tags.to_label(tag) for tag in self.tags]
-        for attribute, where, _ in self.attributes:
-            stated += [tags.to_label(tag) for tag in tag_names(attribute, where)]
+        for holder, where in [*((attribute, where) for attribute, where, _ in self.attributes), *self.reports]:
+            stated += [tags.to_label(tag) for tag in tag_names(holder, where)]
         known = [label for label in stated if label is not None]
         # A record is marked by itself only where it is less strict than the strictest of its event.
         strictest = max((tags.tlp_of(label) for label in known if tags.is_tlp(label)), default=0)
-        self.handling = labels.with_labels(handling, known)
+        self.handling = self.marks(handling, known)
         self.gradings = {tag for tag in self.tags if tags.take_grading(self.handling, tag)}
         self.records = Records(self.attributes, strictest, reading)
+
+    def marks(self, handling: Handling, known: list[str]) -> Handling:
+        """Return the marks of the event's messages; where there are several events, a refusal says which is meant."""
+        try:
+            return labels.with_labels(handling, known)
+        except ExchangeError as refused:
+            where = f"{self.path}: {refused.field}" if "[" in self.path else refused.field
+            raise error(refused.reason, field=where, detail=refused.detail, next_step=refused.next_step) from None
 
     def all_attributes(self) -> Iterator[tuple[dict[str, Any], str, str]]:
         """Give every attribute that was not deleted, with its path and the id of the object it is a part of."""
@@ -148,6 +162,7 @@ class _Event:
             if not is_true(one.get("deleted")):
                 self.records.add_references(found, one, f"{self.path}.Object[{index}]".lstrip("."))
         self.describe(found)
+        self.shorten(found)
         is_incident = tags.incident_type(self.tags) is not None
         self.note_rest(is_own=False, is_incident=is_incident)
         if not is_incident:
@@ -155,12 +170,22 @@ class _Event:
         report = CyberIncidentReport(handling=self.handling, incident_id=self.identifier)
         self.set_type(report)
         self.describe_incident(report)
-        report.summary = "\n\n".join(part for part in (found.subject, report.summary) if part)
+        report.summary = "\n\n".join(part for part in (found.subject, found.summary) if part)[:_SUMMARY_MAX]
         crowded = len(found.indicators) > _REPORT_INDICATORS_MAX
         if crowded or found.contexts or found.sightings or found.relationships:
             return [report, found]
         report.indicators.extend(found.indicators)
         return [report]
+
+    def shorten(self, message: Any) -> None:
+        """Leave out of a set what our schema has no room for: it would keep the whole event from being sent."""
+        place = self.path or "Event"
+        if len(message.subject) > _SUBJECT_MAX:
+            message.subject = message.subject[:_SUBJECT_MAX]
+            self.reading.note(place, "info", f"cut after {_SUBJECT_MAX} characters")
+        if len(message.summary) > _SUMMARY_MAX - _SUBJECT_MAX - 2:
+            message.summary = ""
+            self.reading.note(place, "EventReport", "too long for a summary: left out")
 
     def set_type(self, report: Any) -> None:
         """Set the kind of incident from the tags."""
@@ -182,8 +207,7 @@ class _Event:
 
     def summary(self) -> str:
         """Return the text of the event's first report."""
-        reports = strict_json.objects(self.found, "EventReport", self.path)
-        return strict_json.text(reports[0], "content", f"{self.path}.EventReport[0]".lstrip(".")) if reports else ""
+        return strict_json.text(self.reports[0][0], "content", self.reports[0][1]) if self.reports else ""
 
     def note_rest(self, *, is_own: bool, is_incident: bool) -> None:
         """Note what of the event itself no field holds."""
@@ -191,7 +215,7 @@ class _Event:
         for name in sorted(self.found.keys() - _SILENT):
             if self.found[name]:
                 self.reading.note(place, name[:60], _REASONS.get(name, "property not carried"))
-        if len(strict_json.objects(self.found, "EventReport", self.path)) > 1:
+        if len(self.reports) > 1:
             self.reading.note(place, "EventReport", "only the first report is carried")
         narrow = _NARROW.get(str(self.found.get("distribution")))
         if narrow and not is_own:

@@ -16,6 +16,7 @@ _RELATION = re.compile(r"[a-z0-9-]{1,100}")
 _SAID = ("type", "value", "port", "type_text", "pattern", "pattern_type")
 # What our schema lets a value, a pattern and a description hold; one that is longer would spoil the whole message.
 _LONGEST = {"value": 8000, "pattern": 65536, "name": 500, "description": 8000}
+_SECONDS_MAX = 253402300799  # 9999-12-31T23:59:59Z, the last a Timestamp can hold
 _FRACTION = re.compile(r"(\.\d{9})\d+")
 
 
@@ -98,6 +99,7 @@ class Records:
             else:
                 made = self.add(message, attribute, path, identifier)
             if made:
+                self.note_rest(attribute, path)
                 self.kept[identifier or path] = made[0]
                 linked.append((attribute, path, made[0]))
             if inside:
@@ -195,13 +197,16 @@ class Records:
             self.relate(message, made[0], made[1], words.PAIRS[kind])
         if kind in words.DIRECTED:
             self.reading.note(path, "type", "that the address was the source of a connection is not carried")
-        for name in ("data", "ShadowAttribute", "Galaxy"):
+        return made
+
+    def note_rest(self, attribute: dict[str, Any], path: str) -> None:
+        """Note what of a kept attribute no field holds."""
+        for name in ("data", "ShadowAttribute", "Galaxy", "Note", "Opinion"):
             if attribute.get(name):
                 self.reading.note(path, name, "property not carried")
         for tag in tag_names(attribute, path):
             if tags.to_label(tag) is None:
                 self.reading.note(path, "Tag", tags.taxonomy_of(tag))
-        return made
 
     def new_id(self, identifier: str, place: str) -> str:
         """Return a local id that nothing else in the message has."""
@@ -289,6 +294,7 @@ def _set_seconds(record: Any, field: str, stated: object, path: str) -> None:
     """Set a time that MISP writes as seconds since 1970; 0 means none."""
     if stated is None or str(stated) in {"", "0"}:
         return
-    if isinstance(stated, bool) or not re.fullmatch("[0-9]{1,11}", str(stated)):
+    is_number = not isinstance(stated, bool) and re.fullmatch("[0-9]{1,12}", str(stated))
+    if not is_number or int(str(stated)) > _SECONDS_MAX:
         raise error(Reason.BAD_FIELD, field=path, detail="seconds since 1970 are needed")
     getattr(record, field).FromSeconds(int(str(stated)))

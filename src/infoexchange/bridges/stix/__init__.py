@@ -16,7 +16,8 @@ from infoexchange.bridges.stix.writing import write
 
 LOSSES: tuple[str, ...] = (
     "Both ways: purpose, references, gradings and dates of Handling come from the caller, not from the bundle.",
-    "Written: notes on attachments; a record marked like its message comes back without a mark of its own.",
+    "Written: fields of a newer version of the message, and notes on attachments.",
+    "Written: a record marked like its message comes back without a mark of its own.",
     "Read: objects of other types, above all identities and actors of others, and links to them; revoked objects.",
     "Read: of an incident of others its number, name and description; its kind is other:undetermined, its links go.",
     "Read: properties that the message has no field for (each is noted); digits of a second after the ninth.",
