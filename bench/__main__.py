@@ -16,10 +16,16 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from bench import messages, network, primitives, proof, relay
+from bench import messages, network, primitives, proof, relay, tables
 from bench.measure import QUICK, WHOLE, Effort, Result, Step
 
-PARTS = {"message": messages.measure, "proof": proof.measure, "relay": relay.measure, "network": network.measure}
+PARTS = {
+    "message": messages.measure,
+    "proof": proof.measure,
+    "relay": relay.measure,
+    "network": network.measure,
+    "table": tables.measure,
+}
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

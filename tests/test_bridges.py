@@ -227,9 +227,9 @@ def test_no_cell_is_run_by_a_spreadsheet(name):
     message = report()
     message.vessel.name = name
     data = PIRACY.write([message], now=NOW)
-    assert f",{name},".encode() not in data or name in {"plain", "'=1"}
+    assert f",{name},".encode() not in data or name == "plain"
     (again,), _ = read(data)
-    assert again.vessel.name == name.removeprefix("'")
+    assert again.vessel.name == name
 
 
 def test_a_report_without_the_words_of_a_source_is_written_in_ours():
@@ -261,7 +261,7 @@ def test_the_shared_table_has_what_its_description_says():
     assert Counter(message.source for message in found) == {"mappingpiracy": 6125, "imb": 1146}
     assert sum(bool(message.vessel.name) for message in found) == 5886
     assert max(len(message.method) for message in found) == 1301
-    for message in found[::20]:
+    for message in found:
         rules.check(message)
     again, _ = read(PIRACY.write(found, now=NOW))
     assert again == found

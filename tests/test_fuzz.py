@@ -32,10 +32,11 @@ SECONDS = 0.03  # for each target: all of them together stay below five seconds
 INPUTS_MIN = 3
 # Readers that are not called `parse`, of bytes that others made.
 OTHERS = (
+    "infoexchange.bridges.asam.read",
     "infoexchange.bridges.ftm.reading.read",
     "infoexchange.bridges.misp.reading.read",
     "infoexchange.bridges.stix.reading.read",
-    "infoexchange.bridges.tables.read",
+    "infoexchange.bridges.tables.table.File.read",
     "infoexchange.catalogue.text.from_json",
     "infoexchange.catalogue.yaml_text.from_yaml",
     "infoexchange.certificates.authority.NationalCa.issue",
@@ -109,7 +110,8 @@ NAMES = (
     "FollowTheMoney entities",
     "MISP event",
     "STIX bundle",
-    "table of attacks",
+    "table of attacks", "table of seizures",
+    "table of risk education", "spreadsheet", "sheet of a spreadsheet", "anti-shipping activity",
     "message as JSON", "code list", "Attestation", "Approval", "statement, of an approval", "Disclosure",
     "message as YAML", "plain YAML",
     "Disclosure, verified", "LogRecord", "RecordsPruned", "bundle of records", "Submission", "HTTP request head",

@@ -8,7 +8,7 @@ that no bridge drops a part of a file in silence.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from xml.parsers import expat
 
 from infoexchange.errors import ExchangeError, Reason, error
@@ -18,6 +18,8 @@ SIZE_MAX = 32 * 1024 * 1024
 # A tree of this many elements takes some 170 MiB; a message holds far fewer records.
 ELEMENTS_MAX = 500_000
 # Formats of agencies and banks nest about 15 deep.
+# Read one by one they take time and no memory: half a minute at most.
+ELEMENTS_EACH_MAX = 6_000_000
 DEPTH_MAX = 64
 ATTRIBUTES_MAX = 64
 NAME_MAX = 200
@@ -185,16 +187,50 @@ def parse(raw: bytes) -> Element:
     try:
         reader.feed(memoryview(raw))
     except expat.ExpatError as broken:
-        detail = f"not XML: {expat.ErrorString(broken.code)}"
-        raise error(Reason.MALFORMED, field=f"line {broken.lineno}", detail=detail) from None
+        raise _not_xml(broken) from None
     assert reader.root is not None
     return reader.root
+
+
+def each(pieces: Iterable[bytes], name: str) -> Iterator[Element]:
+    """Give every element of a name as it is read, and keep nothing else: for documents too large for a tree.
+
+    Args:
+        pieces: The document in pieces of at most 64 KiB, so that it need not be in memory as a whole.
+        name: Name of the elements; one inside another one is a part of it.
+
+    Raises:
+        MalformedError: As `parse`; while iterating.
+        RefusedError: `TOO_LARGE` as `parse`, with `ELEMENTS_EACH_MAX` elements in all.
+    """
+    reader = _Reader(name)
+    try:
+        for piece in pieces:
+            reader.parser.Parse(piece, False)
+            if reader.root is None:
+                raise reader.malformed(f"no element begins in the first {_HEAD} bytes")
+            yield from reader.done
+            reader.done.clear()
+        reader.parser.Parse(b"", True)
+        yield from reader.done
+    except expat.ExpatError as broken:
+        raise _not_xml(broken) from None
+
+
+def _not_xml(broken: expat.ExpatError) -> ExchangeError:
+    detail = f"not XML: {expat.ErrorString(broken.code)}"
+    return error(Reason.MALFORMED, field=f"line {broken.lineno}", detail=detail)
 
 
 class _Reader:
     """One document being read: the elements that are open, and what was counted up to now."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: str = "") -> None:
+        # What `each` looks for, the one being read, the number of its first element, and those that are complete.
+        self.wanted = wanted
+        self.inside: Element | None = None
+        self.began = 0
+        self.done: list[Element] = []
         self.root: Element | None = None
         self.open: list[Element] = []
         self.pieces: list[list[str]] = []
@@ -244,11 +280,15 @@ class _Reader:
 
     def start(self, name: str, attributes: list[str]) -> None:
         self.count += 1
-        self.check(self.count, ELEMENTS_MAX, "elements")
+        self.check(self.count - self.began, ELEMENTS_MAX, "elements")
+        self.check(self.count, ELEMENTS_EACH_MAX, "elements")
         self.check(len(self.open) + 1, DEPTH_MAX, "elements inside one another")
         self.check(len(attributes), 2 * ATTRIBUTES_MAX, f"names and values of attributes, {ATTRIBUTES_MAX} of each")
         namespace, local = self.parted(name)
         element = Element(local, namespace, line=self.parser.CurrentLineNumber)
+        if self.wanted and self.inside is None:
+            self.began = self.count
+            self.inside = element if local == self.wanted else None
         for key, value in zip(attributes[::2], attributes[1::2], strict=True):
             self.check(len(value), TEXT_MAX, "characters in an attribute")
             space, own = self.parted(key)
@@ -280,6 +320,11 @@ class _Reader:
         self.lengths.pop()
         # Between children stands layout, unless somebody wrote words there.
         element._text = "" if element.children and not text.strip() else text
+        if element is self.inside:
+            self.done.append(element)
+            self.inside = None
+        if self.wanted and self.inside is None and self.open:
+            self.open[-1].children.clear()
 
 
 def write(root: Element) -> bytes:

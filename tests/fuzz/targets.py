@@ -16,13 +16,13 @@ from google.protobuf.message import DecodeError
 
 import forked
 import submitted
-from fuzz import changing, key_files, mending
+from fuzz import changing, key_files, mending, tables
 from fuzz.target import SIZE_MAX, Target, message_of, of, qualified
 from fuzz.world import RECIPIENT, SENDER, World
 from infoexchange import catalogue, certificates, delivery, hsm, markup, wire
 from infoexchange.acknowledgement import Acknowledgement
 from infoexchange.audit import GROUPS, Operation, Routing, Subject
-from infoexchange.bridges import ftm, misp, stix, tables
+from infoexchange.bridges import asam, ftm, misp, stix
 from infoexchange.bundle import KeyBundle
 from infoexchange.catalogue import codes, examples, plain_yaml, text, yaml_text
 from infoexchange.cli import draft, rootkey
@@ -77,8 +77,8 @@ def _received(world: World, raw: bytes) -> Any:
     return delivery.read(header, content, world.exchange.directory, RECIPIENT, now=world.now)
 
 
-def _bridged(module: Any, world: World, raw: bytes) -> list[Any]:
-    return list(module.read(raw, handling(domain=0), now=world.now))
+def _bridged(bridge: Any, world: World, raw: bytes) -> list[Any]:
+    return list(bridge.read(raw, handling(domain=0), now=world.now))
 
 
 def _notice(world: World) -> bytes:
@@ -356,8 +356,9 @@ def _foreign(world: World) -> list[Target]:
             read=functools.partial(_bridged, misp, world)),
         of("STIX bundle", stix.read, [examples.read("indicators.stix.json"), _notice(world)], change=changing.tree,
             read=functools.partial(_bridged, stix, world)),
-        of("table of attacks", tables.read, [examples.read("piracy.csv")], change=changing.lines,
-            read=functools.partial(_bridged, tables, world)),
+        *tables.targets(world, _bridged),
+        of("anti-shipping activity", asam.read, [examples.read("asam.json")], change=changing.tree,
+            read=functools.partial(_bridged, asam, world)),
         of("FollowTheMoney entities", ftm.read, _entities(), change=changing.tree,
             read=lambda raw: list(ftm.read(raw, catalogue.Handling(), now=world.now))),
         of("XML", markup.parse, [_XML], change=changing.elements, read=lambda raw: list(markup.parse(raw).unread())),

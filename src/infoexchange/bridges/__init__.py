@@ -96,13 +96,22 @@ class Format:
 
     def _module(self) -> Any:
         # By name, so that an agency loads only the bridge it uses and bridges stay independent of one another.
-        return import_module(f"{__name__}.{_MODULES[self.name]}")
+        module, _, part = _MODULES[self.name].partition(":")
+        found = import_module(f"{__name__}.{module}")
+        return getattr(found, part) if part else found
 
 
+# Module of a format, and the part of it that reads and writes where the module has several.
 _MODULES = {
+    "asam": "asam",
+    "eore": "tables.eore:CSV",
+    "eore-xlsx": "tables.eore:XLSX",
     "ftm": "ftm",
     "misp": "misp",
-    "piracy": "tables",
+    "piracy": "tables.piracy:CSV",
+    "piracy-xlsx": "tables.piracy:XLSX",
+    "seizures": "tables.seizures:CSV",
+    "seizures-xlsx": "tables.seizures:XLSX",
     "stix": "stix",
 }
 
@@ -111,6 +120,12 @@ FORMATS: dict[str, Format] = {
     "misp": Format("misp", "MISP events, as IndicatorSet or CyberIncidentReport", ".json"),
     "piracy": Format("piracy", "table of attacks on ships, as MaritimeIncidentReport", ".csv"),
     "ftm": Format("ftm", "FollowTheMoney entities, as SanctionsUpdate and messages on people and money", ".json"),
+    "piracy-xlsx": Format("piracy-xlsx", "the same table as a spreadsheet", ".xlsx"),
+    "seizures": Format("seizures", "table of seized drugs, as DrugSeizureReport", ".csv"),
+    "seizures-xlsx": Format("seizures-xlsx", "the same table as a spreadsheet", ".xlsx"),
+    "eore": Format("eore", "table of risk education, as EoreReport", ".csv"),
+    "eore-xlsx": Format("eore-xlsx", "the same table as a spreadsheet", ".xlsx"),
+    "asam": Format("asam", "anti-shipping activity messages, as MaritimeIncidentReport", ".json"),
 }
 
 
@@ -135,7 +150,7 @@ def detect(data: bytes) -> Format | None:
         return FORMATS["misp"]
     if start[:1] in (b"{", b"[") and b'"schema"' in data[:65536] and b'"properties"' in data[:65536]:
         return FORMATS["ftm"]
-    first = start.split(b"\n", 1)[0]
-    if b"latitude" in first and b"attack_type" in first and b"," in first:
-        return FORMATS["piracy"]
-    return None
+    if start[:1] in {b"{", b"["} and b'"navArea"' in data[:65536]:
+        return FORMATS["asam"]
+    table: str = import_module(f"{__name__}.tables.detection").table_of(data)
+    return FORMATS.get(table)

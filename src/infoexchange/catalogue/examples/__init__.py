@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 
 # By file name, so that a path can never be asked for.
 NAMES = (
+    "asam.json",
+    "eore.csv",
     "event.misp.json",
     "indicators.stix.json",
     "people.ftm.json",
     "piracy.csv",
+    "seizures.csv",
 )
 
 
