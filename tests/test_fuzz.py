@@ -34,6 +34,10 @@ INPUTS_MIN = 3
 OTHERS = (
     "infoexchange.bridges.ftm.reading.read",
     "infoexchange.bridges.misp.reading.read",
+    "infoexchange.bridges.geographic.arcgis.read",
+    "infoexchange.bridges.geographic.geojson.read",
+    "infoexchange.bridges.geographic.imsma.read",
+    "infoexchange.bridges.htcds.read",
     "infoexchange.bridges.stix.reading.read",
     "infoexchange.bridges.tables.read",
     "infoexchange.catalogue.text.from_json",
@@ -113,7 +117,7 @@ NAMES = (
     "message as JSON", "code list", "Attestation", "Approval", "statement, of an approval", "Disclosure",
     "message as YAML", "plain YAML",
     "Disclosure, verified", "LogRecord", "RecordsPruned", "bundle of records", "Submission", "HTTP request head",
-    "HTTP reply",
+    "HTTP reply", "GeoJSON", "feature JSON of ArcGIS", "table of IMSMA", "table of HTCDS", "form",
 )  # fmt: skip
 
 

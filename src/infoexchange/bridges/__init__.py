@@ -100,7 +100,11 @@ class Format:
 
 
 _MODULES = {
+    "arcgis": "geographic.arcgis",
     "ftm": "ftm",
+    "geojson": "geographic.geojson",
+    "htcds": "htcds",
+    "imsma": "geographic.imsma",
     "misp": "misp",
     "piracy": "tables",
     "stix": "stix",
@@ -111,6 +115,10 @@ FORMATS: dict[str, Format] = {
     "misp": Format("misp", "MISP events, as IndicatorSet or CyberIncidentReport", ".json"),
     "piracy": Format("piracy", "table of attacks on ships, as MaritimeIncidentReport", ".csv"),
     "ftm": Format("ftm", "FollowTheMoney entities, as SanctionsUpdate and messages on people and money", ".json"),
+    "geojson": Format("geojson", "GeoJSON, as reports on mine action and incidents at sea", ".geojson"),
+    "arcgis": Format("arcgis", "feature JSON of ArcGIS, as reports on mine action", ".json"),
+    "imsma": Format("imsma", "table of IMSMA Core, as reports on mine action", ".csv"),
+    "htcds": Format("htcds", "table of HTCDS 2.0, as VictimReferral", ".csv"),
 }
 
 
@@ -131,11 +139,19 @@ def detect(data: bytes) -> Format | None:
     start = data[:4096].lstrip(b"\xef\xbb\xbf \t\r\n")
     if start.startswith(b"{") and b'"bundle' in data[:65536]:
         return FORMATS["stix"]
+    if start.startswith(b"{") and (b'"FeatureCollection"' in data[:65536] or b'"Feature"' in data[:65536]):
+        return FORMATS["geojson"]
+    if start.startswith(b"{") and b'"spatialReference"' in data[:65536]:
+        return FORMATS["arcgis"]
     if start[:1] in {b"{", b"["} and b'"info"' in data and (b'"Event"' in data or b'"Attribute"' in data):
         return FORMATS["misp"]
     if start[:1] in (b"{", b"[") and b'"schema"' in data[:65536] and b'"properties"' in data[:65536]:
         return FORMATS["ftm"]
     first = start.split(b"\n", 1)[0]
+    if b"," in first and b"vic_TraffickingStatus" in first:
+        return FORMATS["htcds"]
+    if b"," in first and any(key in first for key in (b"hazard_id", b"accident_id", b"eore_id")):
+        return FORMATS["imsma"]
     if b"latitude" in first and b"attack_type" in first and b"," in first:
         return FORMATS["piracy"]
     return None

@@ -19,9 +19,13 @@ if TYPE_CHECKING:
 # By file name, so that a path can never be asked for.
 NAMES = (
     "event.misp.json",
+    "hazards.arcgis.json",
     "indicators.stix.json",
     "people.ftm.json",
     "piracy.csv",
+    "referrals.htcds.csv",
+    "released.imsma.csv",
+    "reports.geojson",
 )
 
 
