@@ -55,6 +55,10 @@ def test_formats_are_found_and_detected():
     assert bridges.detect(examples.read("indicators.stix.json")).name == "stix"
     assert bridges.detect(examples.read("event.misp.json")).name == "misp"
     assert bridges.detect(examples.read("piracy.csv")).name == "piracy"
+    assert bridges.detect(examples.read("reports.geojson")).name == "geojson"
+    assert bridges.detect(examples.read("hazards.arcgis.json")).name == "arcgis"
+    assert bridges.detect(examples.read("released.imsma.csv")).name == "imsma"
+    assert bridges.detect(examples.read("referrals.htcds.csv")).name == "htcds"
     for other in (b"", b"{}", b"\x00\xff", b"<xml/>"):
         assert bridges.detect(other) is None
     with pytest.raises(MalformedError) as refused:

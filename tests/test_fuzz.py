@@ -35,6 +35,10 @@ OTHERS = (
     "infoexchange.bridges.asam.read",
     "infoexchange.bridges.ftm.reading.read",
     "infoexchange.bridges.misp.reading.read",
+    "infoexchange.bridges.geographic.arcgis.read",
+    "infoexchange.bridges.geographic.geojson.read",
+    "infoexchange.bridges.geographic.imsma.read",
+    "infoexchange.bridges.htcds.read",
     "infoexchange.bridges.stix.reading.read",
     "infoexchange.bridges.tables.table.File.read",
     "infoexchange.catalogue.text.from_json",
@@ -115,7 +119,7 @@ NAMES = (
     "message as JSON", "code list", "Attestation", "Approval", "statement, of an approval", "Disclosure",
     "message as YAML", "plain YAML",
     "Disclosure, verified", "LogRecord", "RecordsPruned", "bundle of records", "Submission", "HTTP request head",
-    "HTTP reply",
+    "HTTP reply", "GeoJSON", "feature JSON of ArcGIS", "table of IMSMA", "table of HTCDS", "form",
 )  # fmt: skip
 
 

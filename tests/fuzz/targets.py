@@ -379,8 +379,9 @@ def _decoded(raw: bytes) -> str:
 
 def all_targets(world: World, folder: Path) -> dict[str, Target]:
     """Return every target by name; readers of files get theirs in `folder`."""
-    from fuzz import disclosed  # which makes its targets with what stands here
+    from fuzz import disclosed, formed  # which make their targets with what stands here
 
     found = [*_protobuf(world), *_used(world), *_log(world), *_files(world, folder), *_foreign(world)]
     found += disclosed.targets(world)
+    found += formed.targets(world)
     return {target.name: target for target in found}

@@ -64,6 +64,7 @@ class Format:
     name: str
     title: str
     suffix: str
+    module: str
 
     @property
     def losses(self) -> tuple[str, ...]:
@@ -96,37 +97,45 @@ class Format:
 
     def _module(self) -> Any:
         # By name, so that an agency loads only the bridge it uses and bridges stay independent of one another.
-        module, _, part = _MODULES[self.name].partition(":")
+        module, _, part = self.module.partition(":")
         found = import_module(f"{__name__}.{module}")
         return getattr(found, part) if part else found
 
 
-# Module of a format, and the part of it that reads and writes where the module has several.
-_MODULES = {
-    "asam": "asam",
-    "eore": "tables.eore:CSV",
-    "eore-xlsx": "tables.eore:XLSX",
-    "ftm": "ftm",
-    "misp": "misp",
-    "piracy": "tables.piracy:CSV",
-    "piracy-xlsx": "tables.piracy:XLSX",
-    "seizures": "tables.seizures:CSV",
-    "seizures-xlsx": "tables.seizures:XLSX",
-    "stix": "stix",
+# A line each, so that a format is added in one place; `module` names a part of it after a colon where it has several.
+FORMATS: dict[str, Format] = {
+    found.name: found
+    for found in (
+        Format("arcgis", "feature JSON of ArcGIS, as reports on mine action", ".json", "geographic.arcgis"),
+        Format("asam", "anti-shipping activity messages, as MaritimeIncidentReport", ".json", "asam"),
+        Format("eore", "table of risk education, as EoreReport", ".csv", "tables.eore:CSV"),
+        Format("eore-xlsx", "the same table as a spreadsheet", ".xlsx", "tables.eore:XLSX"),
+        Format("ftm", "FollowTheMoney entities, as SanctionsUpdate and messages on people and money", ".json", "ftm"),
+        Format("geojson", "GeoJSON, as reports on mine action and incidents at sea", ".geojson", "geographic.geojson"),
+        Format("htcds", "table of HTCDS 2.0, as VictimReferral", ".csv", "htcds"),
+        Format("imsma", "table of IMSMA Core, as reports on mine action", ".csv", "geographic.imsma"),
+        Format("misp", "MISP events, as IndicatorSet or CyberIncidentReport", ".json", "misp"),
+        Format("piracy", "table of attacks on ships, as MaritimeIncidentReport", ".csv", "tables.piracy:CSV"),
+        Format("piracy-xlsx", "the same table as a spreadsheet", ".xlsx", "tables.piracy:XLSX"),
+        Format("seizures", "table of seized drugs, as DrugSeizureReport", ".csv", "tables.seizures:CSV"),
+        Format("seizures-xlsx", "the same table as a spreadsheet", ".xlsx", "tables.seizures:XLSX"),
+        Format("stix", "STIX 2.1, as IndicatorSet, CyberIncidentReport, FraudAlert, PersonNotice", ".json", "stix"),
+    )
 }
 
-FORMATS: dict[str, Format] = {
-    "stix": Format("stix", "STIX 2.1 bundle, as IndicatorSet, CyberIncidentReport, FraudAlert, PersonNotice", ".json"),
-    "misp": Format("misp", "MISP events, as IndicatorSet or CyberIncidentReport", ".json"),
-    "piracy": Format("piracy", "table of attacks on ships, as MaritimeIncidentReport", ".csv"),
-    "ftm": Format("ftm", "FollowTheMoney entities, as SanctionsUpdate and messages on people and money", ".json"),
-    "piracy-xlsx": Format("piracy-xlsx", "the same table as a spreadsheet", ".xlsx"),
-    "seizures": Format("seizures", "table of seized drugs, as DrugSeizureReport", ".csv"),
-    "seizures-xlsx": Format("seizures-xlsx", "the same table as a spreadsheet", ".xlsx"),
-    "eore": Format("eore", "table of risk education, as EoreReport", ".csv"),
-    "eore-xlsx": Format("eore-xlsx", "the same table as a spreadsheet", ".xlsx"),
-    "asam": Format("asam", "anti-shipping activity messages, as MaritimeIncidentReport", ".json"),
-}
+_JSON, _OBJECT, _TABLE = (b"{", b"["), (b"{",), ()
+# How a file of a format begins, nothing for a table, and what it holds somewhere, a table in its first line: at least
+# one word of each group. The first that fits counts.
+_SIGNS: tuple[tuple[str, tuple[bytes, ...], tuple[tuple[bytes, ...], ...]], ...] = (
+    ("stix", _OBJECT, ((b'"bundle',),)),
+    ("geojson", _OBJECT, ((b'"FeatureCollection"', b'"Feature"'),)),
+    ("arcgis", _OBJECT, ((b'"spatialReference"',),)),
+    ("misp", _JSON, ((b'"info"',), (b'"Event"', b'"Attribute"'))),
+    ("ftm", _JSON, ((b'"schema"',), (b'"properties"',))),
+    ("asam", _JSON, ((b'"navArea"',),)),
+    ("htcds", _TABLE, ((b"vic_TraffickingStatus",), (b",",))),
+    ("imsma", _TABLE, ((b"hazard_id", b"accident_id", b"eore_id"), (b",",))),
+)
 
 
 def find(name: str) -> Format:
@@ -144,13 +153,10 @@ def find(name: str) -> Format:
 def detect(data: bytes) -> Format | None:
     """Return the format a file seems to have, or None; its reader still decides whether it has it."""
     start = data[:4096].lstrip(b"\xef\xbb\xbf \t\r\n")
-    if start.startswith(b"{") and b'"bundle' in data[:65536]:
-        return FORMATS["stix"]
-    if start[:1] in {b"{", b"["} and b'"info"' in data and (b'"Event"' in data or b'"Attribute"' in data):
-        return FORMATS["misp"]
-    if start[:1] in (b"{", b"[") and b'"schema"' in data[:65536] and b'"properties"' in data[:65536]:
-        return FORMATS["ftm"]
-    if start[:1] in {b"{", b"["} and b'"navArea"' in data[:65536]:
-        return FORMATS["asam"]
+    first = start.split(b"\n", 1)[0]
+    for name, beginnings, groups in _SIGNS:
+        held = data if beginnings else first
+        if start.startswith(beginnings or b"") and all(any(word in held for word in words) for words in groups):
+            return FORMATS[name]
     table: str = import_module(f"{__name__}.tables.detection").table_of(data)
     return FORMATS.get(table)

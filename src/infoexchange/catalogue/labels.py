@@ -6,7 +6,7 @@ label cannot carry is refused with MARK_LOST: a message may lose detail on its w
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from infoexchange.catalogue.marks import TLP_LABELS, most_restrictive
@@ -33,6 +33,8 @@ _OTHER = "RESTRICTION:OTHER:"
 SEPARATOR = " | "
 # A message may have twenty restrictions; more labels than this are no marks, and comparing them would take hours.
 LABELS_MAX = 1000
+# The column of a table that holds the labels of a row.
+COLUMN = "marks"
 
 
 def _lost(field: str, detail: str, next_step: str = "") -> ExchangeError:
@@ -152,3 +154,39 @@ def _retention(result: Handling, value: str) -> bool:
         raise _lost("handling.retention_until", "the source must be deleted earlier", f"Set it to {value} or before.")
     result.retention_until.CopyFrom(stated)
     return True
+
+
+def to_cell(marks: Handling, *, allow_red: bool = False) -> str:
+    """Return the labels as one cell of a table.
+
+    Raises:
+        RefusedError: As `to_labels`, and `MARK_LOST` where the text of a restriction cannot stand in a cell.
+    """
+    found = to_labels(marks, allow_red=allow_red)
+    if any("|" in label or "\n" in label or "\r" in label or label != label.strip() for label in found):
+        raise _lost("handling.restrictions", "the text of a restriction cannot stand in a cell of a table")
+    return SEPARATOR.join(found)
+
+
+def with_cells(marks: Handling, row: Mapping[str, str]) -> Handling:
+    """Return the marks together with those that a row says in its cells `marks`, `tlp` and `pap`.
+
+    Raises:
+        RefusedError: `MARK_LOST` as `with_labels`, and where a cell `tlp` or `pap` says what is no such mark.
+    """
+    labels = row.get(COLUMN, "").split(SEPARATOR)
+    for word in ("TLP", "PAP"):
+        said = row.get(word.lower(), "").strip().upper().removeprefix(f"{word}:").strip()
+        if not said:
+            continue
+        said = "CLEAR" if said == "WHITE" else said
+        label = f"{word}:{said.replace('_', '+').replace(' ', '+')}"
+        if label not in _TLP_BY_LABEL and said not in {"CLEAR", "GREEN", "AMBER", "RED"}:
+            raise _lost(f"handling.{word.lower()}", f"the source is marked with what is no {word} mark")
+        labels.append(label)
+    for label in labels:
+        # A misspelt mark must not become a remark.
+        said = label.strip().upper()
+        if "TLP:" in said and said not in _TLP_BY_LABEL and not said.startswith("RESTRICTION:"):
+            raise _lost("handling.tlp", "the source is marked with what is no TLP mark")
+    return with_labels(marks, labels)

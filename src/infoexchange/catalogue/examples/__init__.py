@@ -21,10 +21,14 @@ NAMES = (
     "asam.json",
     "eore.csv",
     "event.misp.json",
+    "hazards.arcgis.json",
     "indicators.stix.json",
     "people.ftm.json",
     "piracy.csv",
     "seizures.csv",
+    "referrals.htcds.csv",
+    "released.imsma.csv",
+    "reports.geojson",
 )
 
 
