@@ -14,7 +14,7 @@ from infoexchange.directory import Directory
 from infoexchange.enclosure import Enclosure, enclosures
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
-from infoexchange.mailbox import consent
+from infoexchange.mailbox import consent, threads
 from infoexchange.mailbox.desk import Desk
 from infoexchange.mailbox.keks import Keks
 from infoexchange.mailbox.notices import Notices
@@ -91,6 +91,7 @@ class Inbox:
                 # It comes again with the next call, by then perhaps after the message it refers to.
                 desk.refused.append(Refusal(envelope.digest, header.sender, unknown(message), signed=False))
                 return None
+            unexpected = threads.received(desk, envelope, content, message, origin)
         except UnavailableError:
             raise  # a disk or database of ours: no fault of the message
         except ExchangeError as problem:
@@ -102,7 +103,8 @@ class Inbox:
             self._conclude(envelope, Event.REFUSED, reason=int(problem.reason))
             return None
         attached, again = self._attached(envelope, content), seen is not Seen.NEW
-        return Delivery(message, header.sender, envelope, content, now, attached, attestations, again, origin)
+        found = (attached, attestations, again, origin, unexpected)
+        return Delivery(message, header.sender, envelope, content, now, *found)
 
     def _attached(self, envelope: Envelope, content: Content) -> tuple[Enclosure, ...]:
         return enclosures(content, envelope.manifest, self._desk.relay.chunks, self._desk.spool.stash)

@@ -1,0 +1,131 @@
+"""Threads: what an agency remembers of its flows: what it sent and received, what does not fit, and what is late."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from google.protobuf.message import Message
+
+from infoexchange import wire
+from infoexchange.catalogue import steps as schemas
+from infoexchange.catalogue.references import references
+from infoexchange.content import Content
+from infoexchange.draft import Draft
+from infoexchange.envelope import Envelope
+from infoexchange.errors import Reason, error
+from infoexchange.flows import Following, Kind, Objection, Rule, Said, Step, follow
+from infoexchange.header import Header
+from infoexchange.listing import Party
+from infoexchange.mailbox.desk import Desk
+from infoexchange.origin import Origin
+
+# Before it is sealed a message has no name; in its flow it comes after everything that is known.
+_UNSEALED = b"unsealed"
+
+
+def following(desk: Desk, about: Sequence[bytes] = ()) -> Following:
+    """Return where everything stands, or only what is tied to these digests."""
+    return follow(desk.spool.steps(about), desk.identity.name)
+
+
+def planned(desk: Desk, draft: Draft, parties: Sequence[Party]) -> Step | None:
+    """Return the step that a draft will be; nothing for another agency's message, which begins no flow of ours."""
+    if draft.passed_on:
+        return None
+    return Step(
+        digest=_UNSEALED,
+        sender=desk.identity.name,
+        recipients=tuple(dict.fromkeys([*(party.name for party in parties), *draft.addressees])),
+        at=desk.clock(),
+        sequence=desk.spool.standing().sequence + 1,
+        in_reply_to=draft.in_reply_to,
+        said=Said.of(draft.message),
+    )
+
+
+def sealed(step: Step, header: Header, content: Content, digest: bytes) -> Step:
+    """Return the step of a draft with what its envelope has given it."""
+    at = wire.from_ms(wire.to_ms(header.created_at), field="created_ms")
+    return replace(step, digest=digest, at=at, sequence=header.sequence, thread_id=content.thread_id)
+
+
+def check_fits(desk: Desk, step: Step, message: Message, earlier: Sequence[Step] = ()) -> None:
+    """Accept a message for sending; raise `RULE_BROKEN` for an answer that does not fit its flow.
+
+    Args:
+        desk: The agency's.
+        step: Of the message, as `planned` makes it.
+        message: For the names of its fields.
+        earlier: Steps that are sealed before it and that the spool does not know yet.
+    """
+    kind, named = step.said.kind, set(step.refers_to)
+    if not named or not (kind.answers or kind.acknowledges):
+        return
+    before = [*desk.spool.steps(step.refers_to), *(s for s in earlier if named.intersection(s.refers_to))]
+    # Two unsealed ones share a name no longer; what they are about is never unsealed itself.
+    before = [
+        replace(s, digest=b"%s %d" % (_UNSEALED, n)) if s.digest == _UNSEALED else s for n, s in enumerate(before)
+    ]
+    why = _why(desk, step, follow([*before, step], desk.identity.name))
+    if why and not (kind.acknowledges and why.rule is Rule.UNKNOWN):  # it may have come to another system of ours
+        raise error(Reason.RULE_BROKEN, field=_field(message, why), detail=why.detail, next_step=why.next_step)
+    asked = next((s.sender for s in before if step.is_about(s)), "")
+    if kind.answers and asked and asked not in step.recipients:
+        detail = f"{asked} has asked and is not among the recipients"
+        raise error(Reason.RULE_BROKEN, field="to", detail=detail, next_step=f"Send it to {asked} too.")
+
+
+def received(desk: Desk, envelope: Envelope, content: Content, message: Message, origin: Origin | None) -> str:
+    """Keep the step of a message that came, and return why it does not fit its flow; nothing where it does.
+
+    Whatever does not fit is handed over all the same: nothing that was sent is lost because its sender erred.
+    """
+    step = _came(desk, envelope, content, Said.of(message), origin)
+    desk.spool.note(step)
+    if not step.refers_to:
+        return ""
+    why = _why(desk, step, following(desk, [step.digest]))
+    return why.detail if why else ""
+
+
+def _came(desk: Desk, envelope: Envelope, content: Content, said: Said, origin: Origin | None) -> Step:
+    header, me = envelope.header, desk.identity.name
+    recipients: tuple[str, ...] = (me,)
+    if origin and me in origin.addressees:  # it was for us from the beginning; the way led through a gateway
+        first = origin.original
+        header, digest, in_reply_to = first.header, first.digest, b""
+    elif origin:  # for our information: who asked, asked others
+        said = replace(said, kind=Kind.TELLS, asks=False, about=(), respond_by=None)
+        digest, recipients, in_reply_to = envelope.digest, (), b""
+    else:
+        names = dict.fromkeys([*(recipient.name for recipient in header.recipients), me])
+        digest, recipients, in_reply_to = envelope.digest, tuple(names), content.in_reply_to
+    return Step(
+        digest=digest,
+        sender=header.sender,
+        recipients=recipients,
+        at=header.created_at,
+        sequence=header.sequence,
+        thread_id=content.thread_id,
+        in_reply_to=in_reply_to,
+        said=said,
+    )
+
+
+def _why(desk: Desk, step: Step, found: Following) -> Objection | None:
+    """Return what speaks against a step; not that its request is unknown where an older version took it."""
+    why = found.objections.get(step.digest)
+    if why and why.rule is Rule.UNKNOWN:
+        digest = step.said.about[0]
+        if desk.spool.known(digest) or desk.spool.sent(digest):
+            return None
+    return why
+
+
+def _field(message: Message, why: Objection) -> str:
+    """Return the field of a message that an objection is about."""
+    if why.rule in (Rule.OVER, Rule.LEVEL):
+        return schemas.stated(message).field
+    named = sorted(references(message), key=lambda reference: not reference.reply_to)
+    return named[0].field
