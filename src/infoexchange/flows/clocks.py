@@ -133,9 +133,9 @@ def _limit(name: str, value: object) -> Limit:
 
 
 def _precedence(name: str, value: object) -> Precedence:
-    if value not in Precedence.__members__:
+    if not isinstance(value, str) or value not in Precedence.__members__:
         raise _wrong(name, f"{value!r} is no precedence", f"Use {', '.join(Precedence.__members__)}.")
-    return Precedence[str(value)]
+    return Precedence[value]
 
 
 def _working(name: str, value: object) -> frozenset[int]:

@@ -98,7 +98,7 @@ def _kind(message: Message, named: list[Reference]) -> Kind:
         return Kind.TELLS
     if message.DESCRIPTOR.name == "Feedback":
         return Kind.FEEDBACK
-    if step in set(Kind):
+    if step and step in set(Kind):
         return Kind(step)
     # A step of a newer schema, or one that moves nothing, is shown and changes nothing.
     several = any(r.reply_to for r in named) and not steps.states_a_step(message.DESCRIPTOR.name)
