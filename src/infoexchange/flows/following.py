@@ -83,7 +83,11 @@ def _ordered(by_digest: Mapping[bytes, Step]) -> list[Step]:
         step = by_digest[digest]
         known = [ranks[d] for d in step.refers_to if d in ranks]
         ranks[digest] = (max([step.at, *(at for at, _ in known)]), 1 + max((depth for _, depth in known), default=-1))
-    return sorted(by_digest.values(), key=lambda s: (ranks[s.digest], s.sender, s.sequence, s.digest))
+    # In the same millisecond a correction comes after the question that it may be for.
+    return sorted(
+        by_digest.values(),
+        key=lambda s: (ranks[s.digest], s.said.kind is Kind.CORRECTS, s.sender, s.sequence, s.digest),
+    )
 
 
 class _Places:

@@ -199,8 +199,8 @@ class _Run:
             return None
         if self._root.said.schema not in schemas.answers(step.said.schema):
             wanted = " or ".join(schemas.replies(self._root.said.schema))
-            detail = f"a {step.said.schema} does not answer a {self._root.said.schema}"
-            return Objection(Rule.WRONG_TYPE, detail, f"Answer it with a {wanted}.")
+            detail = f"{step.said.schema} does not answer {self._root.said.schema}"
+            return Objection(Rule.WRONG_TYPE, detail, f"Answer it with {wanted}.")
         moved = _MOVES.get(self._state, {}).get(kind)
         if moved is None:
             return self._over(kind)

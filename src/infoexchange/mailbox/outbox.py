@@ -50,7 +50,7 @@ class Outbox:
             try:
                 parties = draft.recipients(desk.directory, desk.identity.name, now=now)
                 check_to_send(desk, draft.message, draft.in_reply_to)
-                step = threads.planned(desk, draft, parties)
+                step = threads.planned(desk, draft, parties, len(steps))
                 if step:
                     threads.check_fits(desk, step, draft.message, steps)
                     steps.append(step)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 from google.protobuf.message import Message
 
@@ -20,25 +21,30 @@ from infoexchange.listing import Party
 from infoexchange.mailbox.desk import Desk
 from infoexchange.origin import Origin
 
-# Before it is sealed a message has no name; in its flow it comes after everything that is known.
-_UNSEALED = b"unsealed"
-
 
 def following(desk: Desk, about: Sequence[bytes] = ()) -> Following:
     """Return where everything stands, or only what is tied to these digests."""
     return follow(desk.spool.steps(about), desk.identity.name)
 
 
-def planned(desk: Desk, draft: Draft, parties: Sequence[Party]) -> Step | None:
-    """Return the step that a draft will be; nothing for another agency's message, which begins no flow of ours."""
+def planned(desk: Desk, draft: Draft, parties: Sequence[Party], ahead: int = 0) -> Step | None:
+    """Return the step that a draft will be; nothing for another agency's message, which begins no flow of ours.
+
+    Args:
+        desk: The agency's.
+        draft: What is to be sent.
+        parties: To whom.
+        ahead: How many others are sealed before it.
+    """
     if draft.passed_on:
         return None
+    sequence = desk.spool.standing().sequence + 1 + ahead
     return Step(
-        digest=_UNSEALED,
+        digest=b"unsealed %d" % sequence,  # until it has a name
         sender=desk.identity.name,
         recipients=tuple(dict.fromkeys([*(party.name for party in parties), *draft.addressees])),
         at=desk.clock(),
-        sequence=desk.spool.standing().sequence + 1,
+        sequence=sequence,
         in_reply_to=draft.in_reply_to,
         said=Said.of(draft.message),
     )
@@ -63,11 +69,9 @@ def check_fits(desk: Desk, step: Step, message: Message, earlier: Sequence[Step]
     if not named or not (kind.answers or kind.acknowledges):
         return
     before = [*desk.spool.steps(step.refers_to), *(s for s in earlier if named.intersection(s.refers_to))]
-    # Two unsealed ones share a name no longer; what they are about is never unsealed itself.
-    before = [
-        replace(s, digest=b"%s %d" % (_UNSEALED, n)) if s.digest == _UNSEALED else s for n, s in enumerate(before)
-    ]
-    why = _why(desk, step, follow([*before, step], desk.identity.name))
+    # It comes after everything that is known here, whatever the clocks of others, or ours before, have said.
+    last = max([step.at, *(s.at for s in before)]) + timedelta(milliseconds=1)
+    why = _why(desk, step, follow([*before, replace(step, at=last)], desk.identity.name))
     if why and not (kind.acknowledges and why.rule is Rule.UNKNOWN):  # it may have come to another system of ours
         raise error(Reason.RULE_BROKEN, field=_field(message, why), detail=why.detail, next_step=why.next_step)
     asked = next((s.sender for s in before if step.is_about(s)), "")
