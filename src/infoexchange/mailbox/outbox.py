@@ -53,6 +53,7 @@ class Outbox:
                 step = threads.planned(desk, draft, parties, len(steps))
                 if step:
                     threads.check_fits(desk, step, draft.message, steps)
+                    draft = threads.continued(desk, draft, step)
                     steps.append(step)
                 ready.append((draft, parties, step))
             except ExchangeError as problem:

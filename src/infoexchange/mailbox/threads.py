@@ -50,6 +50,15 @@ def planned(desk: Desk, draft: Draft, parties: Sequence[Party], ahead: int = 0) 
     )
 
 
+def continued(desk: Desk, draft: Draft, step: Step) -> Draft:
+    """Return a draft in the thread of what it is about, unless it names a thread of its own."""
+    if draft.thread_id or not step.refers_to:
+        return draft
+    known = {s.digest: s.thread_id for s in desk.spool.steps(step.refers_to)}
+    found = [known[digest] for digest in step.refers_to if known.get(digest)]
+    return replace(draft, thread_id=found[0]) if found else draft
+
+
 def sealed(step: Step, header: Header, content: Content, digest: bytes) -> Step:
     """Return the step of a draft with what its envelope has given it."""
     at = wire.from_ms(wire.to_ms(header.created_at), field="created_ms")
