@@ -104,7 +104,7 @@ def test_what_is_refused_has_not_come(spool: Spool) -> None:
     for name in ("taken", "refused"):
         spool.begin(named(name), named(name), later)
         spool.note(request(name))
-    spool.finish(Notice(named("taken"), Event.OPENED, b"statement"))
+    spool.finish(Notice(named("taken"), Event.OPENED, b"statement"), request("taken"))
     spool.finish(Notice(named("taken"), Event.REFUSED, b"too late"))
     spool.finish(Notice(named("refused"), Event.REFUSED, b"statement"))
     assert digests(spool.steps()) == {named("taken")}
@@ -112,6 +112,15 @@ def test_what_is_refused_has_not_come(spool: Spool) -> None:
     spool.said([Notice(named("taken"), Event.OPENED, b"statement")])
     spool.forget(later + timedelta(days=1))
     assert digests(spool.steps()) == {named("taken")}  # an answer may come years later
+
+
+def test_what_is_acknowledged_is_kept_with_that(spool: Spool) -> None:
+    quiet = step("quiet", ASKER)
+    spool.finish(Notice(quiet.digest, Event.OPENED, b"statement"), quiet)
+    assert spool.steps([quiet.digest]) == [quiet]
+    spool.finish(Notice(quiet.digest, Event.OPENED, b"again"), step("other", ASKER))  # a repeat changes nothing
+    spool.finish(Notice(named("refused"), Event.REFUSED, b"statement"), step("refused", ASKER))
+    assert spool.steps([named("other"), named("refused")]) == []
 
 
 def test_a_spool_of_the_version_before_is_taken_over(tmp_path: object, envelopes: object) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from google.protobuf.message import Message
 
-from catalogue_messages import request
+from catalogue_messages import report, request
 from conftest import RECIPIENT, SECOND, SENDER
 from infoexchange import Draft, catalogue
 from infoexchange.delivery import Delivery
@@ -348,6 +348,18 @@ def test_what_the_application_refuses_has_not_come(asker: Mailbox, asked: Mailbo
     assert asked.threads().threads == ()
 
 
+def test_a_quiet_report_is_known_once_it_is_acknowledged(asker: Mailbox, asked: Mailbox) -> None:
+    """It costs no write of its own, and what is said of it later finds it."""
+    digest = send(asker, report(), RECIPIENT)
+    [delivery] = asked.receive()
+    assert asked.spool.steps([digest]) == []
+    asked.acknowledge(delivery)
+    send(asked, acknowledging(digest), SENDER)
+    take(asker)
+    for box in (asker, asked):
+        assert thread(box, digest).state is State.ACKNOWLEDGED
+
+
 def test_a_request_that_an_older_version_took_can_still_be_answered(asker: Mailbox, asked: Mailbox) -> None:
     """Before steps were kept, an inbox remembered of a message no more than whose it was."""
     digest = send(asker, asking(), RECIPIENT)
@@ -381,8 +393,12 @@ def test_who_stands_behind_a_gateway_is_asked_and_may_answer(
     assert not isinstance(receipt, ExchangeError)
     digest = receipt.subject.envelope_digest
     [delivery] = take(asked)
-    asked.pass_on(delivery, [SECOND])
     second = exchange.mailbox(SECOND)
+    asked.pass_on(delivery, [SECOND])
+    [first] = second.receive()
+    second.refuse(first, Reason.BAD_CIPHERTEXT)
+    assert second.threads().threads == ()  # what was refused has not come, whatever name it goes by
+    asked.pass_on(delivery, [SECOND])
     take(second)
     assert thread(second, digest, SECOND).state is State.ASKED
     send(second, answering(digest, "FINAL"), SENDER)

@@ -242,7 +242,7 @@ class SqliteSpool:
             row = cursor.fetchone()
             return Known(row[0], OpStatus(row[1])) if row else None
 
-    def finish(self, notice: Notice) -> None:
+    def finish(self, notice: Notice, step: Step | None = None) -> None:
         """Record that the application has it, and keep what is to be said to the relay; a repeat changes nothing."""
         with self._transaction() as cursor:
             cursor.execute(
@@ -250,7 +250,9 @@ class SqliteSpool:
                 (notice.digest, int(notice.state), notice.statement),
             )
             if cursor.rowcount and notice.state is Event.REFUSED:  # its sender is told that it did not come
-                step_table.delete(cursor, notice.digest)
+                step_table.delete(cursor, step.digest if step else notice.digest)
+            elif cursor.rowcount and step:
+                step_table.insert(cursor, [step])
 
     def keep(self, notice: Notice) -> None:
         """Keep another signed statement until the relay has it: RECALLED or DESTROYED; a repeat changes nothing."""

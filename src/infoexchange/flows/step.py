@@ -140,6 +140,11 @@ class Step:
         return self.said.about[:1] == (other.digest,)
 
     @property
+    def is_quiet(self) -> bool:
+        """Whether nobody waits for anything because of it: a routine report that refers to nothing."""
+        return not (self.said.asks or self.refers_to or self.said.precedence > Precedence.ROUTINE)
+
+    @property
     def opens(self) -> bool:
         """Whether it begins a flow of its own: it is no answer, acknowledgement or feedback."""
         return self.said.asks or self.said.kind in (Kind.TELLS, Kind.CORRECTS, Kind.WITHDRAWN)

@@ -12,14 +12,13 @@ from infoexchange import wire
 from infoexchange.catalogue import steps as schemas
 from infoexchange.catalogue.references import references
 from infoexchange.content import Content
+from infoexchange.delivery import Delivery
 from infoexchange.draft import Draft
-from infoexchange.envelope import Envelope
 from infoexchange.errors import Reason, error
 from infoexchange.flows import Following, Kind, Objection, Rule, Said, Step, follow
 from infoexchange.header import Header
 from infoexchange.listing import Party
 from infoexchange.mailbox.desk import Desk
-from infoexchange.origin import Origin
 
 
 def following(desk: Desk, about: Sequence[bytes] = ()) -> Following:
@@ -89,31 +88,32 @@ def check_fits(desk: Desk, step: Step, message: Message, earlier: Sequence[Step]
         raise error(Reason.RULE_BROKEN, field="to", detail=detail, next_step=f"Send it to {asked} too.")
 
 
-def received(desk: Desk, envelope: Envelope, content: Content, message: Message, origin: Origin | None) -> str:
+def received(desk: Desk, delivery: Delivery) -> str:
     """Keep the step of a message that came, and return why it does not fit its flow; nothing where it does.
 
     Whatever does not fit is handed over all the same: nothing that was sent is lost because its sender erred.
     """
-    step = _came(desk, envelope, content, Said.of(message), origin)
-    desk.spool.note(step)
+    step = came(desk, delivery)
+    if not step.is_quiet:  # the others are kept with their acknowledgement, which costs no write more
+        desk.spool.note(step)
     if not step.refers_to:
         return ""
     why = _why(desk, step, following(desk, [step.digest]))
     return why.detail if why else ""
 
 
-def _came(desk: Desk, envelope: Envelope, content: Content, said: Said, origin: Origin | None) -> Step:
-    header, me = envelope.header, desk.identity.name
-    recipients: tuple[str, ...] = (me,)
-    if origin and me in origin.addressees:  # it was for us from the beginning; the way led through a gateway
-        first = origin.original
-        header, digest, in_reply_to = first.header, first.digest, b""
-    elif origin:  # for our information: who asked, asked others
+def came(desk: Desk, delivery: Delivery) -> Step:
+    """Return the step of a message that came."""
+    header, content, me = delivery.envelope.header, delivery.content, desk.identity.name
+    said, digest, in_reply_to = Said.of(delivery.message), delivery.digest, content.in_reply_to
+    recipients = tuple(dict.fromkeys([*(recipient.name for recipient in header.recipients), me]))
+    if delivery.origin and me in delivery.origin.addressees:
+        # It was for us from the beginning; the way led through a gateway.
+        first = delivery.origin.original
+        header, digest, recipients, in_reply_to = first.header, first.digest, (me,), b""
+    elif delivery.origin:  # for our information: who asked, asked others
         said = replace(said, kind=Kind.TELLS, asks=False, about=(), respond_by=None)
-        digest, recipients, in_reply_to = envelope.digest, (), b""
-    else:
-        names = dict.fromkeys([*(recipient.name for recipient in header.recipients), me])
-        digest, recipients, in_reply_to = envelope.digest, tuple(names), content.in_reply_to
+        recipients, in_reply_to = (), b""
     return Step(
         digest=digest,
         sender=header.sender,

@@ -108,10 +108,11 @@ class Spool(Protocol):
     def known(self, digest: bytes) -> Known | None:
         """Return what is remembered of a message that came, however long ago."""
 
-    def finish(self, notice: Notice) -> None:
+    def finish(self, notice: Notice, step: Step | None = None) -> None:
         """Record that the application has it, and keep what is to be said to the relay; a repeat changes nothing.
 
-        What is finished as REFUSED has not come: its step is forgotten.
+        In the same transaction its step is kept, if it is given. What is finished as REFUSED has not come: its step is
+        forgotten.
         """
 
     def keep(self, notice: Notice) -> None:

@@ -114,11 +114,15 @@ class MemorySpool:
         """Return what is remembered of a message that came, however long ago."""
         return self._known.get(digest)
 
-    def finish(self, notice: Notice) -> None:
+    def finish(self, notice: Notice, step: Step | None = None) -> None:
         """Record that the application has it, and keep what is to be said to the relay; a repeat changes nothing."""
         with self._lock:
-            if self._notices.setdefault(notice.digest, notice) is notice and notice.state is Event.REFUSED:
-                self._steps.pop(notice.digest, None)
+            if self._notices.setdefault(notice.digest, notice) is not notice:
+                return
+            if notice.state is Event.REFUSED:
+                self._steps.pop(step.digest if step else notice.digest, None)
+            elif step:
+                self.note(step)
 
     def keep(self, notice: Notice) -> None:
         """Keep another signed statement until the relay has it: RECALLED or DESTROYED; a repeat changes nothing."""
