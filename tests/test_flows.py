@@ -11,8 +11,9 @@ from infoexchange import catalogue
 from infoexchange.catalogue import examples, steps
 from infoexchange.catalogue.references import references
 from infoexchange.catalogue.v1 import options_pb2
-from infoexchange.flows import DEFAULT_CLOCKS, Duty, Kind, Rule, Said, State, Step
+from infoexchange.flows import DEFAULT_CLOCKS, Clocks, Duty, Kind, Rule, Said, State, Step
 from infoexchange.states import OpStatus, Precedence
+from test_spec import rows
 
 # What the design page draws, written down once more: state, what may be said in it, and where that leads.
 OPEN = ("ACCEPTED", "NEEDS_CLARIFICATION", "PARTIAL", "FINAL", "NO_TRACE", "REFUSED")
@@ -206,6 +207,25 @@ def test_a_part_or_a_clarification_gives_the_usual_time_again() -> None:
     part = answer("part", Kind.PARTIAL, at=100)
     assert [due.at for due in thread(request(respond_by=soon), part).dues(DEFAULT_CLOCKS)] == [after(100 + month)]
     assert [due.at for due in thread(request(respond_by=late), part).dues(DEFAULT_CLOCKS)] == [late]
+
+
+# The specification
+
+
+def test_the_tables_of_the_specification_are_the_code() -> None:
+    drawn = {
+        (state, kind): kind if (state, kind) != ("PARTIAL", "ACCEPTED") else "PARTIAL"
+        for states, kinds, _ in rows("Flows", 3)[1:]
+        for state in states.split(", ")
+        if state in State.__members__
+        for kind in (OPEN if kinds == "the same" else kinds.split(", "))
+        if kind != "nothing"
+    }
+    assert drawn == ARROWS
+    words = {name: (ack, answered) for name, ack, answered in rows("Flows", 3)[1:] if name in Precedence.__members__}
+    assert words.keys() == Precedence.__members__.keys()
+    told = {"acknowledge": {n: a for n, (a, _) in words.items()}, "answer": {n: a for n, (_, a) in words.items()}}
+    assert Clocks.read(told) == DEFAULT_CLOCKS
 
 
 # The schemas

@@ -2,94 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from google.protobuf.message import Message
 
-from catalogue_messages import report, request
+from asked import STATUS, acknowledging, answering, asked, asker, asking, exchange, refusal, send, take, thread
+from catalogue_messages import report
 from conftest import RECIPIENT, SECOND, SENDER
 from infoexchange import Draft, catalogue
-from infoexchange.delivery import Delivery
-from infoexchange.errors import ExchangeError, Reason, error
+from infoexchange.errors import ExchangeError, Reason
 from infoexchange.flows import DEFAULT_CLOCKS as CLOCKS
-from infoexchange.flows import Duty, Kind, Rule, State, Thread
+from infoexchange.flows import Duty, Rule, State
 from infoexchange.mailbox import Mailbox
-from infoexchange.spool import SqliteSpool
 from infoexchange.testing import Exchange
 from messages import handling
 
-STATUS = {kind.name: getattr(catalogue, f"RESPONSE_STATUS_{kind.name}") for kind in Kind if Kind.ACCEPTED <= kind < 10}
-
-
-def asking(**marks: object) -> catalogue.RequestForInformation:
-    made = request()
-    made.handling.CopyFrom(handling(foreseen_use="intelligence only", **marks))
-    made.urgency_reason = "EXERCISE"
-    return made
-
-
-def answering(digest: bytes, status: str, **marks: object) -> catalogue.InformationResponse:
-    made = catalogue.InformationResponse(
-        handling=handling(**marks), subject="EXERCISE answer", request_ref=digest, status=STATUS[status]
-    )
-    if status in ("PARTIAL", "FINAL"):
-        made.answers.add(question_id="q1", text="Nobody.")
-    if status == "REFUSED":
-        made.refusal.code = catalogue.REFUSAL_CODE_NO_LEGAL_BASIS
-    if status == "NEEDS_CLARIFICATION":
-        made.clarification_needed = "Which one?"
-    return made
-
-
-def acknowledging(digest: bytes, level: int = 1) -> catalogue.OfficerAcknowledgement:
-    return catalogue.OfficerAcknowledgement(handling=handling(), of=digest, level=level)
-
-
-@pytest.fixture
-def exchange(exchange: Exchange) -> Exchange:
-    for name in exchange.community.members:
-        exchange.mailbox(name)
-    return exchange
-
-
-@pytest.fixture
-def asker(exchange: Exchange) -> Mailbox:
-    return exchange.mailbox(SENDER)
-
-
-@pytest.fixture
-def asked(exchange: Exchange) -> Mailbox:
-    return exchange.mailbox(RECIPIENT)
-
-
-def send(box: Mailbox, message: Message, *to: str, **more: object) -> bytes:
-    receipt = box.send(message, to, **more)  # type: ignore[arg-type]
-    return receipt.subject.envelope_digest
-
-
-def take(box: Mailbox) -> list[Delivery]:
-    found = []
-    for delivery in box.receive():
-        box.acknowledge(delivery)
-        found.append(delivery)
-    return found
-
-
-def thread(box: Mailbox, digest: bytes, peer: str = RECIPIENT) -> Thread:
-    return next(t for t in box.threads().threads if (t.root.digest, t.peer) == (digest, peer))
-
-
-def refusal(box: Mailbox, message: Message, *to: str) -> tuple[str, str]:
-    """Return field and next step of what a sender is told; nothing may have been sealed."""
-    before = box.spool.standing()
-    with pytest.raises(ExchangeError) as caught:
-        box.send(message, to)
-    assert caught.value.reason is Reason.RULE_BROKEN
-    assert box.spool.standing() == before
-    return caught.value.field, caught.value.next_step
+__all__ = ["asked", "asker", "exchange"]
 
 
 def careless(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,100 +173,6 @@ def test_what_is_overdue_is_listed_on_both_sides(
     assert asked.overdue() == []
     take(asker)
     assert asker.overdue() == []
-
-
-# Restarts
-
-
-def reborn(box: Mailbox, spool: object = None) -> Mailbox:
-    """The same agency after a restart, with what was durable."""
-    desk = box._desk
-    return Mailbox(desk.identity, desk.bundles, desk.directory, desk.relay, spool or desk.spool, clock=desk.clock)  # type: ignore[arg-type]
-
-
-def test_a_restart_changes_nothing(asker: Mailbox, asked: Mailbox, tmp_path: Path) -> None:
-    with SqliteSpool(tmp_path / "asker.db") as spool:
-        box = reborn(asker, spool)
-        digest = send(box, asking(), RECIPIENT)
-        take(asked)
-        send(asked, answering(digest, "PARTIAL"), SENDER)
-        take(box)
-        before = box.threads()
-    with SqliteSpool(tmp_path / "asker.db") as spool:
-        again = reborn(asker, spool)
-        assert again.threads() == before
-        assert thread(again, digest).state is State.PARTIAL
-        send(asked, answering(digest, "FINAL"), SENDER)
-        take(again)
-        assert thread(again, digest).state is State.FINAL
-
-
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_a_crash_around_sealing_loses_and_doubles_nothing(
-    asker: Mailbox, asked: Mailbox, when: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Before it is durable there is neither message nor step; after that there are both, and `flush` sends it."""
-    digest = send(asker, asking(), RECIPIENT)
-    take(asked)
-    put = asked.spool.put
-
-    def crash(*args: object) -> None:
-        if when == "after":
-            put(*args)  # type: ignore[arg-type]
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(asked.spool, "put", crash)
-    with pytest.raises(KeyboardInterrupt):
-        asked.send(answering(digest, "FINAL"), [SENDER])
-    monkeypatch.undo()
-    box = reborn(asked)
-    assert thread(box, digest).state is (State.ASKED if when == "before" else State.FINAL)
-    if when == "before":
-        send(box, answering(digest, "FINAL"), SENDER)
-    box.flush()
-    assert [d.unexpected for d in take(asker)] == [""]
-    assert refusal(box, answering(digest, "FINAL"), SENDER)[0] == "status"
-
-
-@pytest.mark.parametrize("method", ["begin", "note", "finish"])
-@pytest.mark.parametrize("done", [False, True])
-def test_a_crash_while_receiving_loses_and_doubles_nothing(
-    asker: Mailbox, asked: Mailbox, method: str, done: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    digest = send(asker, asking(), RECIPIENT)
-    real: Callable[..., object] = getattr(asked.spool, method)
-
-    def crash(*args: object) -> None:
-        if done:
-            real(*args)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(asked.spool, method, crash)
-    with pytest.raises(KeyboardInterrupt):
-        take(asked)
-    monkeypatch.undo()
-    box = reborn(asked)
-    take(box)
-    found = box.threads().threads
-    assert [(t.root.digest, t.state) for t in found] == [(digest, State.ASKED)]
-    assert list(box.receive()) == []
-
-
-def test_a_disk_that_fails_while_a_step_is_kept_is_no_fault_of_the_message(
-    asker: Mailbox, asked: Mailbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    send(asker, asking(), RECIPIENT)
-
-    def full(*_: object) -> None:
-        raise error(Reason.UNAVAILABLE, field="spool", detail="disk full")
-
-    monkeypatch.setattr(asked.spool, "note", full)
-    with pytest.raises(ExchangeError) as caught:
-        list(asked.receive())
-    assert caught.value.reason is Reason.UNAVAILABLE
-    monkeypatch.undo()
-    assert asked.refused == []
-    assert len(take(asked)) == 1
 
 
 def test_what_the_application_refuses_has_not_come(asker: Mailbox, asked: Mailbox) -> None:
