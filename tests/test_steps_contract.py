@@ -10,6 +10,7 @@ import pytest
 
 from community import NOW
 from flowing import ASKED, ASKER, MONDAY, OTHER, answer, named, request, step
+from infoexchange import step_table
 from infoexchange.errors import Reason, RefusedError, UnavailableError, error
 from infoexchange.flows import Kind, Said, Step
 from infoexchange.ports import Notice, Spool
@@ -73,6 +74,16 @@ def test_what_is_tied_is_found_in_both_directions(spool: Spool) -> None:
     assert digests(spool.steps([named("unknown")])) == digests(other)
     assert digests(spool.steps([named("part"), named("other")])) == digests([*chain, *other])
     assert spool.steps([named("nothing")]) == []
+
+
+def test_replies_without_end_do_not_slow_everything_down(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infoexchange.testing.spool.TIED_MAX", 20)
+    monkeypatch.setattr("infoexchange.step_table._TIED", step_table._TIED.replace("LIMIT 4096", "LIMIT 20"))
+    spool.note(request())
+    for number in range(40):
+        spool.note(step(f"{number}", ASKED, ASKER, reply="request"))
+    assert len(spool.steps([named("request")])) == 20
+    assert len(spool.steps()) == 41
 
 
 def test_steps_of_what_is_sent_are_kept_with_it_or_not_at_all(spool: Spool, envelopes: object) -> None:

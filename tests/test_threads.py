@@ -126,6 +126,29 @@ def test_what_is_received_against_the_flow_is_delivered_and_marked(
     assert asker.refused == []
 
 
+def test_an_answer_that_overtakes_another_changes_nothing(asker: Mailbox, asked: Mailbox) -> None:
+    """Relays hand out what is urgent first: the last part may come before the first, and is no error."""
+    digest = send(asker, asking(), RECIPIENT)
+    take(asked)
+    part = send(asked, answering(digest, "PARTIAL"), SENDER)
+    last = send(asked, answering(digest, "FINAL", precedence=catalogue.PRECEDENCE_FLASH), SENDER)
+    assert [(d.digest, d.unexpected) for d in take(asker)] == [(last, ""), (part, "")]
+    assert thread(asker, digest) == thread(asked, digest)
+    assert thread(asker, digest).state is State.FINAL
+
+
+def test_a_reply_continues_the_thread_of_what_it_is_about(asker: Mailbox, asked: Mailbox) -> None:
+    digest = send(asker, asking(), RECIPIENT)
+    [question] = take(asked)
+    send(asked, answering(digest, "PARTIAL"), SENDER)
+    [answer] = take(asker)
+    assert answer.content.thread_id == question.content.thread_id
+    assert answer.content.in_reply_to == b""
+    other = Draft(answering(digest, "FINAL"), [SENDER], thread_id=b"t" * 16)
+    asked.send_all([other])
+    assert [d.content.thread_id for d in take(asker)] == [b"t" * 16]
+
+
 def test_a_recalled_request_is_answered_no_more(asker: Mailbox, asked: Mailbox) -> None:
     digest = send(asker, asking(), RECIPIENT)
     take(asked)

@@ -8,6 +8,7 @@ from typing import Any
 
 from infoexchange import wire
 from infoexchange.flows import Kind, Said, Step
+from infoexchange.ports.spool import TIED_MAX
 from infoexchange.states import OpStatus, Precedence
 
 TABLES = (
@@ -36,6 +37,7 @@ _TIED = f"""
         VALUES {{}}
         UNION SELECT t.about FROM infoexchange_tie AS t JOIN found AS f ON t.digest = f.digest
         UNION SELECT t.digest FROM infoexchange_tie AS t JOIN found AS f ON t.about = f.digest
+        LIMIT {TIED_MAX}
     ) SELECT s.* FROM infoexchange_step AS s JOIN found AS f ON s.digest = f.digest WHERE {_SENT}"""  # noqa: S608
 
 

@@ -46,6 +46,11 @@ class Kind(enum.IntEnum):
         """Whether it says how far an answer goes."""
         return Kind.ACCEPTED <= self <= Kind.REFUSED or self is Kind.ANSWERS
 
+    @property
+    def may_not_fit(self) -> bool:
+        """Whether there are rules about when it may be said; everything else fits everywhere."""
+        return self.answers or self.acknowledges or self is Kind.WITHDRAWN
+
 
 @dataclass(frozen=True, kw_only=True)
 class Said:

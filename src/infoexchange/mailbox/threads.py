@@ -74,7 +74,7 @@ def check_fits(desk: Desk, step: Step, message: Message, earlier: Sequence[Step]
         earlier: Steps that are sealed before it and that the spool does not know yet.
     """
     kind, named = step.said.kind, set(step.refers_to)
-    if not named or not (kind.answers or kind.acknowledges):
+    if not named or not kind.may_not_fit:
         return
     before = [*desk.spool.steps(step.refers_to), *(s for s in earlier if named.intersection(s.refers_to))]
     # It comes after everything that is known here, whatever the clocks of others, or ours before, have said.
@@ -96,7 +96,7 @@ def received(desk: Desk, delivery: Delivery) -> str:
     step = came(desk, delivery)
     if not step.is_quiet:  # the others are kept with their acknowledgement, which costs no write more
         desk.spool.note(step)
-    if not step.refers_to:
+    if not step.refers_to or not step.said.kind.may_not_fit:
         return ""
     why = _why(desk, step, following(desk, [step.digest]))
     return why.detail if why else ""

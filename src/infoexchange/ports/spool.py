@@ -15,6 +15,9 @@ from infoexchange.grant import Grant
 from infoexchange.ports.relay import Notice, Result
 from infoexchange.states import OpStatus
 
+# Implementation constants
+TIED_MAX = 4096  # nobody can have every message cost more than a moment by sending replies without end
+
 
 @dataclass(frozen=True)
 class Sent:
@@ -155,6 +158,6 @@ class Spool(Protocol):
         """Return what flows need to know of messages, in no order, but for those that the own relay has refused.
 
         Args:
-            about: Digests; then only what refers to them, what they refer to, and so on. Else all messages that ask,
-                are urgent, or refer to another or are referred to: other reports have no flow.
+            about: Digests; then only what refers to them, what they refer to, and so on, the nearest `TIED_MAX`. Else
+                all messages that ask, are urgent, or refer to another or are referred to: other reports have no flow.
         """

@@ -24,6 +24,7 @@ from infoexchange.ports import (
     Sent,
     Standing,
 )
+from infoexchange.ports.spool import TIED_MAX
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event, Precedence
 from infoexchange.testing.depot import MemoryStash
@@ -205,8 +206,8 @@ class MemorySpool:
                     ties[step.digest].add(digest)
                     ties[digest].add(step.digest)
             found, more = set[bytes](), set(about)
-            while more:
-                found |= more
+            while more and len(found) < TIED_MAX:
+                found |= set(itertools.islice(more, TIED_MAX - len(found)))
                 more = {other for digest in more for other in ties[digest]} - found
             steps = [step for step in self._steps.values() if step.digest not in gone]
             if about:
