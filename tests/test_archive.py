@@ -344,7 +344,7 @@ def test_a_crash_while_destroying_is_made_good_before_anything_is_stated(
 def test_somebody_who_reads_the_archive_delays_the_destruction(
     exchange: Exchange, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("infoexchange.spool.BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("infoexchange.database.BUSY_SECONDS", 0.1)
     path = tmp_path / "archive.sqlite3"
     with SqliteArchive(path) as archive:
         delivery = archived(exchange, archive)

@@ -89,6 +89,8 @@ def test_marks_and_subject_go_with_every_disclosure(cls):
 def test_option_numbers_never_change():
     numbers = {OPTIONS.pii: 51201, OPTIONS.always_disclose: 51202, OPTIONS.example: 51203}
     numbers |= {OPTIONS.local_ref: 51204, OPTIONS.domain: 51205, OPTIONS.refers: 51206}
+    numbers |= {OPTIONS.reply_to: 51207, OPTIONS.asks: 51208, OPTIONS.step: 51209}
+    numbers |= {OPTIONS.deadline: 51210, OPTIONS.completes: 51211}
     assert all(option.number == number for option, number in numbers.items())
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import mailing
-from catalogue_messages import request
+from catalogue_messages import request, response
+from flowing import request as asked_long_ago
 from infoexchange.catalogue import examples, marks, text
 from infoexchange.cli.receive import inbox_of
 from infoexchange.envelope import Envelope
@@ -152,7 +154,7 @@ def test_blind_recipients_are_not_shown_to_one_another(run):
 
 # Bad input
 
-NOTHING = {"messages": [], "refused": [], "unsaved": [], "waiting": 0}
+NOTHING = {"messages": [], "refused": [], "unsaved": [], "waiting": 0, "overdue": 0}
 EMPTY_BUNDLE = '{"type": "bundle", "id": "bundle--36d5bf34-c578-5682-b282-634719c6887b", "objects": []}'
 BROKEN = {
     "missing": None,
@@ -256,3 +258,67 @@ def test_what_some_of_a_file_breaks_does_not_hold_up_the_rest(run, monkeypatch):
     ]
     code, out, _ = run(*words)
     assert (code, out.splitlines()[-1]) == (1, "3 of 4 messages are durable at the relay and logged.")
+
+
+# Asked and answered
+
+
+def threads(run, home: str, digest: str) -> list[tuple[str, str]]:
+    """Return with whom and how a message of ours, or to us, stands."""
+    code, out, err = run("threads", "--home", home, "--all", "--json")
+    assert (code, err) == (0, "")
+    return [(t["with"], t["state"]) for t in json.loads(out)["threads"] if t["id"] == digest]
+
+
+def answer_of(digest: str, status: int, field: str = "request_ref") -> str:
+    """Write an answer and return the name of its file."""
+    made = response()
+    made.status = status
+    setattr(made, field, bytes.fromhex(digest))
+    Path("answer.json").write_text(text.to_json(made))
+    return "answer.json"
+
+
+def test_a_request_is_answered_once(run, failing, sites):
+    digest = send(run, CERT)
+    arrived(run, CERT, digest)
+    assert threads(run, SENDER, digest) == [(CERT, "ASKED")]
+    assert threads(run, CERT, digest) == [(SENDER, "ASKED")]
+    command = ("send", answer_of(digest, 5), "--home", CERT, "--to", SENDER, "--type", "InformationResponse")
+    code, out, err = run(*command, "--in-reply-to", digest, "--json")
+    assert (code, err) == (0, "")
+    [sent] = json.loads(out)["messages"]
+    line = failing(1, *command)
+    assert "rule_broken in status: FINAL after the request was answered finally" in line
+    assert "Correct the answer" in line
+    line = failing(1, *command[:1], answer_of("00" * 32, 5), *command[2:])
+    assert "rule_broken in request_ref: no request of this name is known here" in line
+    arrived(run, SENDER, sent["id"])
+    assert threads(run, SENDER, digest) == [(CERT, "FINAL")]
+    assert threads(run, CERT, digest) == [(SENDER, "FINAL")]
+
+
+def test_what_comes_unexpected_is_handed_over_and_named(run, sites, monkeypatch):
+    digest = send(run, WATCH)
+    arrived(run, WATCH, digest)
+    monkeypatch.setattr("infoexchange.mailbox.threads.check_fits", lambda *_: None)
+    sent = []
+    for _ in range(2):
+        command = ("send", answer_of(digest, 5), "--home", WATCH, "--to", SENDER, "--type", "InformationResponse")
+        code, out, _ = run(*command, "--json")
+        assert code == 0
+        sent.append(json.loads(out)["messages"][0]["id"])
+    with Home.open(SENDER).spool() as spool:
+        late = asked_long_ago("late", to=WATCH)
+        spool.note(replace(late, sender=SENDER))
+    found = {}
+    for _ in attempts():
+        code, out, _ = run("receive", "--home", SENDER)
+        found |= {digest: out for digest in sent if digest in out}
+        if len(found) == 2:
+            break
+    said = " ".join(found[sent[1]].split())
+    assert f"{sent[1][:16]} is unexpected: FINAL after the request was answered finally" in said
+    assert f"ask {WATCH} what is meant" in said
+    assert f"Overdue: 1. See: infoexchange threads --overdue --home {SENDER}" in said
+    assert inbox_of(Path(SENDER), bytes.fromhex(sent[1])).is_dir()

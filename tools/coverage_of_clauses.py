@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from infoexchange import catalogue
+from infoexchange.catalogue import steps
 from infoexchange.catalogue.v1 import options_pb2
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,8 +21,9 @@ CLAUSES, PAGE = ROOT / "docs" / "clauses.csv", ROOT / "docs" / "coverage.md"
 _HEAD = """# What the declarations want, and what carries it
 
 Made by `python tools/coverage_of_clauses.py` from `clauses.csv` and the schemas; a test fails when it is not up to
-date. *Flow* is what the schema says: a reply names the message that it answers, a change one of its sender's own. Each
-message also has an example that goes through `tests/test_examples.py`.
+date. *Flow* is what the schema says to the machine of `infoexchange.flows`: who asks is owed the answer named, and a
+change is of a message of its sender's own. Each message also has an example that goes through `tests/test_examples.py`
+and `tests/test_flows.py`.
 
 | clause | subject | message | flow | tests |
 |---|---|---|---|---|
@@ -29,24 +31,19 @@ message also has an example that goes through `tests/test_examples.py`.
 
 
 def flow(name: str) -> str:
-    """Return what a message is in a conversation, as its schema says."""
-    descriptor = catalogue.message_type(name).DESCRIPTOR
-    kinds = {field.GetOptions().Extensions[options_pb2.refers] for field in descriptor.fields}
+    """Return what a message is in a conversation, as its schema says to the machine of `infoexchange.flows`."""
+    answered, answering = sorted(steps.answers(name)), steps.replies(name)
+    found = [f"answers {one}" for one in answered]
+    if name in steps.asking():
+        found.append(f"asks for {' or '.join(answering)}")
+    kinds = {
+        field.GetOptions().Extensions[options_pb2.refers] for field in catalogue.message_type(name).DESCRIPTOR.fields
+    }
     if options_pb2.REFERENCE_OWN in kinds:
-        return "changes an own message"
-    if options_pb2.REFERENCE_ANSWER in kinds:
-        return "answers a message"
-    if name in _asked():
-        return "asks for an answer"
-    return "report"
-
-
-@functools.cache
-def _asked() -> frozenset[str]:
-    """Return the messages of which a reply exists: a request by its name, or one with a counterpart."""
-    names = (cls.DESCRIPTOR.name for cls in catalogue.schemas().values())
-    asking = re.compile(r"Request|Check$|Referral$|Offer$|Nomination$|Notification$|Inject$|OfInterest$")
-    return frozenset(name for name in names if asking.search(name))
+        found.append("changes an own message")
+    if not found and options_pb2.REFERENCE_ANSWER in kinds:
+        found.append("refers to a message")
+    return "; ".join(found) or "report"
 
 
 def tests(name: str) -> list[str]:

@@ -19,9 +19,9 @@ from typing import Any, Self
 
 from infoexchange import wire
 from infoexchange.bundle import KeyBundle
+from infoexchange.database import connect, unusable
 from infoexchange.errors import ExchangeError
 from infoexchange.retention import Entry, Kept
-from infoexchange.spool import connect, unusable
 
 # Implementation constants
 _SCHEMA = 1

@@ -36,6 +36,7 @@ class Delivery:
         attestations: Verified signatures of authors and supervisors over the content.
         repeated: Whether it may have been handed over before without being acknowledged, for example before a crash.
         origin: Where it was taken from, if the sender passed on what another agency had sent.
+        unexpected: Why it does not fit what was asked and answered before, in words; nothing where it does.
     """
 
     message: Message
@@ -47,6 +48,7 @@ class Delivery:
     attestations: tuple[Attestation, ...] = ()
     repeated: bool = False
     origin: Origin | None = field(default=None, repr=False)
+    unexpected: str = ""
 
     @property
     def digest(self) -> bytes:

@@ -29,7 +29,8 @@ class Draft:
     Attributes:
         message: A catalogue message with its Handling block.
         to: Agency names, or names of working groups of the directory.
-        thread_id: 16 bytes that join the messages of one case; sealed.
+        thread_id: 16 bytes that join the messages of one case; sealed. If not given, the thread of the message that
+            this one answers or changes is continued, else a new one begun.
         in_reply_to: Digest of the envelope answered; sealed.
         lifetime: How long delivery is tried, at most 90 days.
         suite: Algorithms; the default is post-quantum hybrid for secrecy and for signatures.

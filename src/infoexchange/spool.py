@@ -7,9 +7,7 @@ handed over exactly when the application's own effect stands.
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
-import stat
 import threading
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -17,10 +15,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from infoexchange import wire
+from infoexchange import step_table, wire
 from infoexchange.certificates import CLOCK_SKEW
+from infoexchange.database import check_durable, connect, unusable
 from infoexchange.envelope import Envelope
-from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
+from infoexchange.errors import Reason, UnavailableError, error
+from infoexchange.flows import Step
 from infoexchange.grant import Grant
 from infoexchange.header import LIFETIME_MAX
 from infoexchange.ports import Known, Notice, Notified, Result, Seen, Sent, Standing
@@ -29,9 +29,7 @@ from infoexchange.stash import FileStash
 from infoexchange.states import Event, OpStatus
 
 # Implementation constants
-BUSY_SECONDS = 10.0  # a writer that waits longer stands behind a process that hangs
-_SCHEMA = 1
-_SYNCHRONOUS_FULL = 2  # with less, SQLite in WAL mode loses what it acknowledged when the power fails
+_SCHEMA = 2  # 1 had no steps
 
 # The names are prefixed, because the tables may stand in an application's database.
 _TABLES = (
@@ -67,6 +65,7 @@ _TABLES = (
     ) STRICT""",
     "CREATE INDEX infoexchange_granted ON infoexchange_grant (origin)",
     "CREATE TABLE infoexchange_origin (digest BLOB PRIMARY KEY, raw BLOB NOT NULL) STRICT",
+    *step_table.TABLES,
 )
 _UNSAID = f"""
     SELECT digest, state, statement FROM (
@@ -75,71 +74,6 @@ _UNSAID = f"""
         SELECT digest, state, statement, position, CASE state WHEN {int(Event.RECALLED)} THEN 0 ELSE 2 END
         FROM infoexchange_statement
     ) ORDER BY turn, position LIMIT ?"""  # noqa: S608  constants only
-
-
-def connect(path: Path) -> sqlite3.Connection:
-    """Return a connection to a database for its owner's eyes only, on which a commit means durable.
-
-    It may be used by any thread, one at a time, and begins no transaction by itself.
-
-    Raises:
-        UnavailableError: `UNAVAILABLE`, naming the file, when it cannot be used.
-    """
-    try:
-        _make_private(path)
-        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    except (OSError, sqlite3.Error) as problem:
-        raise unusable(path, _words(problem), "Check that the folder exists and that this user owns it.") from None
-    try:
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA synchronous = FULL")
-        if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
-            raise unusable(path, "no write-ahead log is possible here", "Put the file on a local file system.")
-        check_durable(connection, str(path))
-    except sqlite3.Error as problem:
-        connection.close()
-        raise unusable(path, str(problem), "Restore the file from its backup, or name another file.") from None
-    except UnavailableError:
-        connection.close()
-        raise
-    return connection
-
-
-def check_durable(connection: sqlite3.Connection, name: str) -> None:
-    """Raise `UNAVAILABLE` unless a commit on the connection waits for the disk."""
-    if connection.execute("PRAGMA synchronous").fetchone()[0] < _SYNCHRONOUS_FULL:
-        raise unusable(
-            name, "a commit does not wait for the disk", "Run `PRAGMA synchronous = FULL` on the connection."
-        )
-
-
-def unusable(path: Path | str, detail: str, next_step: str) -> ExchangeError:
-    """Return the error for a file that cannot serve as a database."""
-    return error(Reason.UNAVAILABLE, field=str(path), detail=detail, next_step=next_step)
-
-
-def _make_private(path: Path) -> None:
-    """Make the file if there is none; SQLite gives the files beside it the same mode.
-
-    An existing file is only looked at: closing a descriptor of it would drop the locks that SQLite holds in this
-    process.
-    """
-    try:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
-    except FileExistsError:
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):
-            raise unusable(path, "not a file", "Name a file; it is made when there is none.") from None
-        if mode & 0o077:
-            raise unusable(path, f"open to others (mode {mode & 0o777:o})", f"Run `chmod 600 {path}`.") from None
-    else:
-        os.fchmod(descriptor, 0o600)  # whatever the umask says
-        os.close(descriptor)
-
-
-def _words(problem: Exception) -> str:
-    """Return what went wrong without the path, which stands in the error already."""
-    return (isinstance(problem, OSError) and problem.strerror) or str(problem)
 
 
 class SqliteSpool:
@@ -181,6 +115,11 @@ class SqliteSpool:
                     cursor.execute(statement)
                 cursor.execute("INSERT INTO infoexchange_spool VALUES (?)", (_SCHEMA,))
             version = cursor.execute("SELECT max(version) FROM infoexchange_spool").fetchone()[0]
+            if version == 1:
+                for statement in step_table.TABLES:
+                    cursor.execute(statement)
+                cursor.execute("INSERT INTO infoexchange_spool VALUES (?)", (_SCHEMA,))
+                version = _SCHEMA
             if version != _SCHEMA:
                 raise unusable(self._name, f"schema {version}, this version knows {_SCHEMA}", "Update this software.")
             _, _, file = cursor.execute("PRAGMA database_list").fetchone()
@@ -220,8 +159,8 @@ class SqliteSpool:
             cursor.execute("SELECT sequence, digest FROM infoexchange_outbox ORDER BY sequence DESC LIMIT 1")
             return Standing(*(cursor.fetchone() or (0, b"")))
 
-    def put(self, envelopes: Sequence[Envelope]) -> None:
-        """Keep sealed envelopes for sending.
+    def put(self, envelopes: Sequence[Envelope], steps: Sequence[Step] = ()) -> None:
+        """Keep sealed envelopes for sending, and what flows need to know of them.
 
         Raises:
             RefusedError: `RULE_BROKEN` when a sequence number belongs to another envelope; nothing is kept then.
@@ -241,6 +180,7 @@ class SqliteSpool:
                         detail=f"{sequence} is another envelope's number",
                         next_step="Seal the message again with the next sequence number.",
                     )
+            step_table.insert(cursor, steps)
 
     def unsent(self, limit: int) -> Sequence[Sent]:
         """Return envelopes that have neither receipt nor refusal, oldest first."""
@@ -302,13 +242,17 @@ class SqliteSpool:
             row = cursor.fetchone()
             return Known(row[0], OpStatus(row[1])) if row else None
 
-    def finish(self, notice: Notice) -> None:
+    def finish(self, notice: Notice, step: Step | None = None) -> None:
         """Record that the application has it, and keep what is to be said to the relay; a repeat changes nothing."""
         with self._transaction() as cursor:
             cursor.execute(
                 "INSERT INTO infoexchange_notice (digest, state, statement) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
                 (notice.digest, int(notice.state), notice.statement),
             )
+            if cursor.rowcount and notice.state is Event.REFUSED:  # its sender is told that it did not come
+                step_table.delete(cursor, step.digest if step else notice.digest)
+            elif cursor.rowcount and step:
+                step_table.insert(cursor, [step])
 
     def keep(self, notice: Notice) -> None:
         """Keep another signed statement until the relay has it: RECALLED or DESTROYED; a repeat changes nothing."""
@@ -396,3 +340,13 @@ class SqliteSpool:
             cursor.execute("SELECT raw FROM infoexchange_origin WHERE digest = ?", (digest,))
             row = cursor.fetchone()
             return bytes(row[0]) if row else b""
+
+    def note(self, step: Step) -> None:
+        """Keep what flows need to know of a message that came; a repeat changes nothing."""
+        with self._transaction() as cursor:
+            step_table.insert(cursor, [step])
+
+    def steps(self, about: Sequence[bytes] = ()) -> Sequence[Step]:
+        """Return what flows need to know: of everything, or of what is tied to these digests."""
+        with self._transaction() as cursor:
+            return step_table.select(cursor, about)

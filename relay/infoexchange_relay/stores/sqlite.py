@@ -10,8 +10,8 @@ import threading
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from infoexchange.database import BUSY_SECONDS, connect, unusable
 from infoexchange.errors import Reason, UnavailableError, error
-from infoexchange.spool import BUSY_SECONDS, connect, unusable
 from infoexchange_relay.stores.schema import damaged, migrate
 
 # Implementation constants

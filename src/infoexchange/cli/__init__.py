@@ -23,6 +23,7 @@ from infoexchange.cli import (
     recall,
     receive,
     share,
+    threads,
     types,
 )
 from infoexchange.cli.output import Output
@@ -33,6 +34,7 @@ COMMANDS = (
     demo,
     mail,
     receive,
+    threads,
     recall,
     archive,
     onward,

@@ -53,6 +53,7 @@ def register(subparsers: Subparsers) -> None:
     send.add_argument(
         "--behind", metavar="NAME", action="append", default=[], help="agency to which the gateway in --to passes it on"
     )
+    send.add_argument("--in-reply-to", metavar="ID", help="the message that this one continues: 64 hexadecimal digits")
     send.add_argument("--suite", choices=SUITE_NAMES, default=SUITE_NAMES[0], help="algorithms; default: %(default)s")
     add_attach(send)
     send.add_argument(
@@ -128,10 +129,12 @@ def marks_of(args: argparse.Namespace, now: datetime) -> Handling:
 
 
 def _send(args: argparse.Namespace, out: Output) -> int:
+    from infoexchange.cli.evidence import digest_of
     from infoexchange.errors import ExchangeError, UnavailableError
     from infoexchange.transport import connect
 
     check_marks(args)
+    args.in_reply_to = digest_of(args.in_reply_to) if args.in_reply_to else b""
     home = opened(args, out)
     messages, notes = _messages(args)
     attachments = attachments_of(args, messages)
@@ -246,6 +249,7 @@ def _send_batch(
     suite = suite_named(args.suite)
     chosen = {"lifetime": timedelta(days=args.lifetime), "blind": args.blind, "addressees": args.behind}
     chosen["attachments"] = attachments
+    chosen["in_reply_to"] = args.in_reply_to
     attest = [AttestationRole[role.upper()] for role in args.attest]
     return mailbox.send_all([Draft(message, args.to, suite=suite, attest=attest, **chosen) for message in batch])
 

@@ -14,6 +14,7 @@ from infoexchange.cli.mail import OUTBOX, OUTBOX_COUNTED
 from infoexchange.cli.output import FAILED, PASSED, Output, Table
 from infoexchange.cli.parser import Subparsers, add_command
 from infoexchange.cli.passphrase import add_home
+from infoexchange.cli.threads import clocks_of
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -46,12 +47,14 @@ class _Received:
     shown: list[str | Table] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     waiting: int = 0
+    late: int = 0
 
 
 def _receive(args: argparse.Namespace, out: Output) -> int:
     from infoexchange.transport import connect
 
     home = opened(args, out)
+    clocks = clocks_of(args.home)
     done = False
     with out.transfers() as tell:
         found = _Received(Saving(lambda digest: _attachments_of(args, digest), tell))
@@ -61,6 +64,7 @@ def _receive(args: argparse.Namespace, out: Output) -> int:
                 found.refused = mailbox.refused
                 _take_all(mailbox, found, args)
                 found.waiting = len(mailbox.spool.unsent(OUTBOX_COUNTED))
+                found.late = len(mailbox.overdue(clocks))
             done = True
         finally:
             if done or found.messages or found.refused:  # what was kept before a problem is kept
@@ -78,6 +82,7 @@ def _take_all(mailbox: Mailbox, found: _Received, args: argparse.Namespace) -> N
         row: dict[str, object] = {**facts, "repeated": delivery.repeated, "originator": delivery.originator}
         row["attested"] = attested = [f"{a.role.name.lower()} {a.signer}" for a in delivery.attestations]
         row |= {"outdated": delivery.outdated, "corrects": delivery.corrects.hex(), "recalls": delivery.recalls.hex()}
+        row["unexpected"] = delivery.unexpected
         found.messages.append(row)
         found.shown += advice(delivery)
         if delivery.origin:
@@ -119,7 +124,8 @@ def _show_received(out: Output, home: Path, found: _Received) -> None:
     late = len({problem["id"] for problem in unsaved})
     count = len(found.messages) - late
     out.show(
-        {"messages": found.messages, "refused": problems, "unsaved": unsaved, "waiting": found.waiting},
+        {"messages": found.messages, "refused": problems, "unsaved": unsaved, "waiting": found.waiting}
+        | {"overdue": found.late},
         Table(("message", *_RECEIVED[1:]), [[row[name] for name in _RECEIVED] for row in found.messages]),
         *found.shown,
         *([Table(("attachment", "bytes"), [(file["path"], file["bytes"]) for file in files])] if files else []),
@@ -127,6 +133,7 @@ def _show_received(out: Output, home: Path, found: _Received) -> None:
         *(f"not saved: {p['name']} of {p['id'][:16]}: {p['problem']}" for p in unsaved),
         *([f"Not acknowledged: {late}. Run it again: it goes on where it stopped."] if late else []),
         *([f"In the outbox: {found.waiting}. {OUTBOX}"] if found.waiting else []),
+        *([f"Overdue: {found.late}. See: infoexchange threads --overdue --home {home}"] if found.late else []),
         f"{count} messages received, kept in {home / 'inbox'} and acknowledged; {len(problems)} refused.",
     )
 
@@ -140,6 +147,8 @@ def advice(delivery: Delivery) -> list[str]:
         found.append(f"{name} corrects {delivery.corrects.hex()}")
     if delivery.recalls:
         found.append(f"{name} recalls {delivery.recalls.hex()}: do what it asks, and answer with a RecallConfirmation")
+    if delivery.unexpected:
+        found.append(f"{name} is unexpected: {delivery.unexpected}; ask {delivery.sender} what is meant")
     return found
 
 

@@ -19,10 +19,11 @@ from infoexchange.delivery import Delivery, Refusal
 from infoexchange.directory import Directory
 from infoexchange.draft import Draft
 from infoexchange.errors import ExchangeError, Reason, error
+from infoexchange.flows import DEFAULT_CLOCKS, Clocks, Following, Thread
 from infoexchange.grant import GRANT_LIFETIME_DEFAULT, Grant
 from infoexchange.header import LIFETIME_DEFAULT
 from infoexchange.keys import Identity
-from infoexchange.mailbox import consent
+from infoexchange.mailbox import consent, threads
 from infoexchange.mailbox.desk import Desk
 from infoexchange.mailbox.inbox import Inbox
 from infoexchange.mailbox.keks import Keks
@@ -143,7 +144,8 @@ class Mailbox(Tracing):
             attest: Roles in which this agency signs the content, beside sending it.
 
         Raises:
-            RefusedError: A rule said no; nothing was sent.
+            RefusedError: A rule said no; nothing was sent. `RULE_BROKEN` also for an answer that does not fit: to
+                what nobody asked, from who was not asked, or after the last one.
             UntrustedError: A key or certificate does not hold; nothing was sent.
             UnavailableError: The relay cannot be reached. What was sealed is in the outbox and goes with `flush`.
         """
@@ -287,8 +289,8 @@ class Mailbox(Tracing):
     def receive(self) -> Iterator[Delivery]:
         """Yield what waits, one message at a time, highest precedence first.
 
-        A message comes again, marked `repeated`, until it is acknowledged. What could not be handed over is added to
-        `refused`.
+        A message comes again, marked `repeated`, until it is acknowledged. One that does not fit what was asked and
+        answered before comes too, and says why in `unexpected`. What could not be handed over is added to `refused`.
 
         Raises:
             UnavailableError: The relay cannot be reached.
@@ -325,6 +327,23 @@ class Mailbox(Tracing):
         not the file described (`BAD_COMMITMENT`). Otherwise as `acknowledge`.
         """
         self._inbox.refuse(delivery, reason)
+
+    # What is open
+
+    def threads(self) -> Following:
+        """Return where every request and report stands that was sent or received here, by its recipient.
+
+        It is the same after a restart, and in whatever order messages have come.
+        """
+        return threads.following(self._desk)
+
+    def overdue(self, clocks: Clocks = DEFAULT_CLOCKS) -> list[Thread]:
+        """Return what should have been acknowledged, answered or clarified by now, here or elsewhere, the latest first.
+
+        Args:
+            clocks: What is late; the default is that of the specification.
+        """
+        return self.threads().overdue(self._desk.clock(), clocks)
 
     # Keeping
 

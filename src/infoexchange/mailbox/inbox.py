@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from infoexchange import suites
 from infoexchange.acknowledgement import Acknowledgement, Statement
@@ -14,7 +15,8 @@ from infoexchange.directory import Directory
 from infoexchange.enclosure import Enclosure, enclosures
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
-from infoexchange.mailbox import consent
+from infoexchange.flows import Step
+from infoexchange.mailbox import consent, threads
 from infoexchange.mailbox.desk import Desk
 from infoexchange.mailbox.keks import Keks
 from infoexchange.mailbox.notices import Notices
@@ -91,18 +93,19 @@ class Inbox:
                 # It comes again with the next call, by then perhaps after the message it refers to.
                 desk.refused.append(Refusal(envelope.digest, header.sender, unknown(message), signed=False))
                 return None
+            attached, again = self._attached(envelope, content), seen is not Seen.NEW
+            found = (attached, attestations, again, origin)
+            delivery = Delivery(message, header.sender, envelope, content, now, *found)
+            return replace(delivery, unexpected=threads.received(desk, delivery))
         except UnavailableError:
             raise  # a disk or database of ours: no fault of the message
         except ExchangeError as problem:
             # Keys that another process of this agency has made since: it, or the next connection, can open it.
             mine = opened or problem.reason is not Reason.STALE_BUNDLE
             desk.refused.append(Refusal(envelope.digest, header.sender, problem, signed=mine))
-            if not mine:
-                return None
-            self._conclude(envelope, Event.REFUSED, reason=int(problem.reason))
-            return None
-        attached, again = self._attached(envelope, content), seen is not Seen.NEW
-        return Delivery(message, header.sender, envelope, content, now, attached, attestations, again, origin)
+            if mine:
+                self._conclude(envelope, Event.REFUSED, reason=int(problem.reason))
+        return None
 
     def _attached(self, envelope: Envelope, content: Content) -> tuple[Enclosure, ...]:
         return enclosures(content, envelope.manifest, self._desk.relay.chunks, self._desk.spool.stash)
@@ -168,13 +171,17 @@ class Inbox:
         It is durable on return, and the message is not handed over again. Statements go to the relay together: while
         `receive` goes on, when it ends, and with `flush`.
         """
-        self._conclude(delivery.envelope, Event.OPENED, commitment=delivery.envelope.header.content_commitment)
+        step = threads.came(self._desk, delivery)
+        commitment = delivery.envelope.header.content_commitment
+        self._conclude(delivery.envelope, Event.OPENED, commitment=commitment, step=step)
 
     def refuse(self, delivery: Delivery, reason: Reason) -> None:
         """Record that the application cannot take the message; what `Mailbox.refuse` promises."""
-        self._conclude(delivery.envelope, Event.REFUSED, reason=int(reason))
+        self._conclude(delivery.envelope, Event.REFUSED, reason=int(reason), step=threads.came(self._desk, delivery))
 
-    def _conclude(self, envelope: Envelope, state: Event, *, reason: int = 0, commitment: bytes = b"") -> None:
+    def _conclude(
+        self, envelope: Envelope, state: Event, *, reason: int = 0, commitment: bytes = b"", step: Step | None = None
+    ) -> None:
         self._desk.turn()
         statement = Statement(
             envelope_digest=envelope.digest,
@@ -188,7 +195,7 @@ class Inbox:
         suite = suites.suite_of(envelope.header.suite)
         acknowledgement = Acknowledgement.sign(statement, suite, self._desk.keys)
         notice = Notice(envelope.digest, state, acknowledgement.raw)
-        self._desk.spool.finish(notice)
+        self._desk.spool.finish(notice, step)
         self._unsaid += 1
 
     def say_all(self) -> None:

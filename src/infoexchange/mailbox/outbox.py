@@ -14,7 +14,9 @@ from infoexchange.content import Content
 from infoexchange.draft import Draft
 from infoexchange.envelope import Along, Draught, Envelope
 from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
+from infoexchange.flows import Step
 from infoexchange.listing import Party
+from infoexchange.mailbox import threads
 from infoexchange.mailbox.desk import Desk
 from infoexchange.mailbox.enclosing import Enclosing
 from infoexchange.mailbox.keks import Keks
@@ -35,18 +37,25 @@ class Outbox:
         self._desk = desk
         self._keks = keks
         self._enclosing = Enclosing(desk)
+        self._steps: dict[bytes, Step] = {}  # of what is drawn up and not kept yet
 
     def send_all(self, drafts: Sequence[Draft]) -> list[Result]:
         """Return one receipt or error each; what `Mailbox.send_all` promises."""
         desk = self._desk
         now = desk.clock()
         desk.directory.check_current(now)
-        ready: list[tuple[Draft, list[Party]] | ExchangeError] = []
+        ready: list[tuple[Draft, list[Party], Step | None] | ExchangeError] = []
+        steps: list[Step] = []
         for draft in drafts:
             try:
                 parties = draft.recipients(desk.directory, desk.identity.name, now=now)
                 check_to_send(desk, draft.message, draft.in_reply_to)
-                ready.append((draft, parties))
+                step = threads.planned(desk, draft, parties, len(steps))
+                if step:
+                    threads.check_fits(desk, step, draft.message, steps)
+                    draft = threads.continued(desk, draft, step)
+                    steps.append(step)
+                ready.append((draft, parties, step))
             except ExchangeError as problem:
                 ready.append(problem)
         desk.keyring.learn([party.name for item in ready if isinstance(item, tuple) for party in item[1]], desk.relay)
@@ -60,6 +69,7 @@ class Outbox:
         """
         desk = self._desk
         desk.turn()
+        self._steps.clear()
         draughts: list[Draught | ExchangeError] = []
         after = desk.spool.standing()
         for maker in makers:
@@ -76,7 +86,8 @@ class Outbox:
                 after = Standing(after.sequence + 1, draught.digest)
                 draughts.append(draught)
         envelopes = Envelope.sign([item for item in draughts if isinstance(item, Draught)], desk.keys)
-        desk.spool.put(envelopes)  # before any network use, so that a retry sends the same bytes
+        # Before any network use, so that a retry sends the same bytes.
+        desk.spool.put(envelopes, [self._steps[e.digest] for e in envelopes if e.digest in self._steps])
         results = self.submit([(envelope.digest, envelope.raw) for envelope in envelopes])
         named = {envelope.digest: envelope for envelope in envelopes}
         return [
@@ -84,7 +95,9 @@ class Outbox:
             for item in draughts
         ]
 
-    def _draw_up(self, draft: Draft, parties: Sequence[Party], now: datetime, after: Standing) -> Draught:
+    def _draw_up(
+        self, draft: Draft, parties: Sequence[Party], step: Step | None, now: datetime, after: Standing
+    ) -> Draught:
         """Return a draft with everything an envelope has but its signature."""
         desk, handling = self._desk, catalogue.handling_of(draft.message)
         metas = self._enclosing.describe(draft.attachments)
@@ -108,6 +121,8 @@ class Outbox:
         draught = Envelope.draw_up(content, header, recipients, content_key, entropy=desk.entropy, **along)
         if draft.passed_on:  # its sender cannot open it, and will be asked which way it came
             desk.spool.keep_origin(draught.digest, draft.passed_on.origin.raw)
+        if step:
+            self._steps[draught.digest] = threads.sealed(step, header, content, draught.digest)
         return draught
 
     def give_keks(self, names: Sequence[str], suite: Suite) -> list[Result]:

@@ -10,9 +10,13 @@ from typing import Protocol
 
 from infoexchange.chunks import Stash
 from infoexchange.envelope import Envelope
+from infoexchange.flows import Step
 from infoexchange.grant import Grant
 from infoexchange.ports.relay import Notice, Result
 from infoexchange.states import OpStatus
+
+# Implementation constants
+TIED_MAX = 4096  # nobody can have every message cost more than a moment by sending replies without end
 
 
 @dataclass(frozen=True)
@@ -85,8 +89,8 @@ class Spool(Protocol):
     def standing(self) -> Standing:
         """Return the newest sequence number used and its envelope digest; 0 and nothing before the first."""
 
-    def put(self, envelopes: Sequence[Envelope]) -> None:
-        """Keep sealed envelopes for sending."""
+    def put(self, envelopes: Sequence[Envelope], steps: Sequence[Step] = ()) -> None:
+        """Keep sealed envelopes for sending, and in the same transaction what flows need to know of them."""
 
     def unsent(self, limit: int) -> Sequence[Sent]:
         """Return envelopes that have neither receipt nor refusal, oldest first."""
@@ -107,8 +111,12 @@ class Spool(Protocol):
     def known(self, digest: bytes) -> Known | None:
         """Return what is remembered of a message that came, however long ago."""
 
-    def finish(self, notice: Notice) -> None:
-        """Record that the application has it, and keep what is to be said to the relay; a repeat changes nothing."""
+    def finish(self, notice: Notice, step: Step | None = None) -> None:
+        """Record that the application has it, and keep what is to be said to the relay; a repeat changes nothing.
+
+        In the same transaction its step is kept, if it is given. What is finished as REFUSED has not come: its step is
+        forgotten.
+        """
 
     def keep(self, notice: Notice) -> None:
         """Keep another signed statement until the relay has it: RECALLED or DESTROYED; a repeat changes nothing."""
@@ -142,3 +150,14 @@ class Spool(Protocol):
 
     def origin(self, digest: bytes) -> bytes:
         """Return the Origin bytes kept for an envelope of the outbox; nothing for what was not passed on."""
+
+    def note(self, step: Step) -> None:
+        """Keep what flows need to know of a message that came; as `keep_grant`, and never forgotten either."""
+
+    def steps(self, about: Sequence[bytes] = ()) -> Sequence[Step]:
+        """Return what flows need to know of messages, in no order, but for those that the own relay has refused.
+
+        Args:
+            about: Digests; then only what refers to them, what they refer to, and so on, the nearest `TIED_MAX`. Else
+                all messages that ask, are urgent, or refer to another or are referred to: other reports have no flow.
+        """

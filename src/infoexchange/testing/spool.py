@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -11,6 +12,7 @@ from datetime import datetime
 from infoexchange.certificates import CLOCK_SKEW
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
+from infoexchange.flows import Step
 from infoexchange.grant import Grant
 from infoexchange.header import LIFETIME_MAX
 from infoexchange.ports import (
@@ -22,8 +24,9 @@ from infoexchange.ports import (
     Sent,
     Standing,
 )
+from infoexchange.ports.spool import TIED_MAX
 from infoexchange.receipt import Receipt
-from infoexchange.states import Event
+from infoexchange.states import Event, Precedence
 from infoexchange.testing.depot import MemoryStash
 
 
@@ -43,6 +46,7 @@ class MemorySpool:
         self._statements: dict[Notice, None] = {}
         self._grants: dict[bytes, Grant] = {}
         self._origins: dict[bytes, bytes] = {}
+        self._steps: dict[bytes, Step] = {}
         self.stash = MemoryStash()
 
     def standing(self) -> Standing:
@@ -51,8 +55,8 @@ class MemorySpool:
             newest = max(self._sequences, default=0)
             return Standing(newest, self._sequences.get(newest, b""))
 
-    def put(self, envelopes: Sequence[Envelope]) -> None:
-        """Keep sealed envelopes for sending."""
+    def put(self, envelopes: Sequence[Envelope], steps: Sequence[Step] = ()) -> None:
+        """Keep sealed envelopes for sending, and what flows need to know of them."""
         with self._lock:
             sequences = dict(self._sequences)
             for envelope in envelopes:
@@ -67,6 +71,8 @@ class MemorySpool:
             self._sequences = sequences
             for envelope in envelopes:
                 self._outbox.setdefault(envelope.digest, Sent(envelope.digest, envelope.raw))
+            for step in steps:
+                self.note(step)
 
     def unsent(self, limit: int) -> Sequence[Sent]:
         """Return envelopes that have neither receipt nor refusal, oldest first."""
@@ -109,10 +115,15 @@ class MemorySpool:
         """Return what is remembered of a message that came, however long ago."""
         return self._known.get(digest)
 
-    def finish(self, notice: Notice) -> None:
+    def finish(self, notice: Notice, step: Step | None = None) -> None:
         """Record that the application has it, and keep what is to be said to the relay; a repeat changes nothing."""
         with self._lock:
-            self._notices.setdefault(notice.digest, notice)
+            if self._notices.setdefault(notice.digest, notice) is not notice:
+                return
+            if notice.state is Event.REFUSED:
+                self._steps.pop(step.digest if step else notice.digest, None)
+            elif step:
+                self.note(step)
 
     def keep(self, notice: Notice) -> None:
         """Keep another signed statement until the relay has it: RECALLED or DESTROYED; a repeat changes nothing."""
@@ -179,3 +190,26 @@ class MemorySpool:
     def origin(self, digest: bytes) -> bytes:
         """Return the Origin bytes kept for an envelope of the outbox; nothing for what was not passed on."""
         return self._origins.get(digest, b"")
+
+    def note(self, step: Step) -> None:
+        """Keep what flows need to know of a message that came; a repeat changes nothing."""
+        with self._lock:
+            self._steps.setdefault(step.digest, step)
+
+    def steps(self, about: Sequence[bytes] = ()) -> Sequence[Step]:
+        """Return what flows need to know: of everything, or of what is tied to these digests."""
+        with self._lock:
+            gone = {digest for digest in self._refusals if not self._outbox[digest].receipt}
+            ties: dict[bytes, set[bytes]] = defaultdict(set)
+            for step in self._steps.values():
+                for digest in step.refers_to:
+                    ties[step.digest].add(digest)
+                    ties[digest].add(step.digest)
+            found, more = set[bytes](), set(about)
+            while more and len(found) < TIED_MAX:
+                found |= set(itertools.islice(more, TIED_MAX - len(found)))
+                more = {other for digest in more for other in ties[digest]} - found
+            steps = [step for step in self._steps.values() if step.digest not in gone]
+            if about:
+                return [step for step in steps if step.digest in found]
+            return [s for s in steps if s.said.asks or s.said.precedence > Precedence.ROUTINE or ties[s.digest]]

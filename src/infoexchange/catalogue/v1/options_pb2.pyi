@@ -3,7 +3,7 @@
 isort:skip_file
 Options: what a field says about itself, so that redaction, disclosure and help are derived and never kept by hand.
 
-Numbers: 51201-51206, taken from 50000-99999, which descriptor.proto keeps for use inside one organisation. They never
+Numbers: 51201-51211, taken from 50000-99999, which descriptor.proto keeps for use inside one organisation. They never
 change: a reader of the descriptors finds the marks by these numbers alone.
 
 Rule ids: the `id` of every CEL rule of this package is `<path of the field concerned>.<name of the rule>`, the path
@@ -12,6 +12,7 @@ being relative to the message the rule stands in. An error can then name the fie
 
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pb2 as _descriptor_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf.internal import extension_dict as _extension_dict
 import builtins as _builtins
@@ -145,12 +146,73 @@ REFERENCE_OWN: Reference.ValueType  # 2
 """The message changes or withdraws that one; only the agency that sent that one may send it."""
 Global___Reference: _TypeAlias = Reference  # noqa: Y015
 
+class _Step:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StepEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Step.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STEP_UNSPECIFIED: _Step.ValueType  # 0
+    """The value moves nothing."""
+    STEP_ASKS: _Step.ValueType  # 1
+    """The message with this value asks for an answer."""
+    STEP_READ: _Step.ValueType  # 2
+    """An officer read the message that is answered."""
+    STEP_ACTIONED: _Step.ValueType  # 3
+    """An officer acted on it."""
+    STEP_ACCEPTED: _Step.ValueType  # 4
+    """It was taken up."""
+    STEP_NEEDS_CLARIFICATION: _Step.ValueType  # 5
+    """It has to say more before it can be answered."""
+    STEP_PARTIAL: _Step.ValueType  # 6
+    """Part of the answer; the rest follows."""
+    STEP_FINAL: _Step.ValueType  # 7
+    """The answer, or the rest of it."""
+    STEP_NO_TRACE: _Step.ValueType  # 8
+    """Nothing was found; nothing follows."""
+    STEP_REFUSED: _Step.ValueType  # 9
+    """It is refused; nothing follows."""
+    STEP_WITHDRAWN: _Step.ValueType  # 10
+    """It is withdrawn; no answer is owed any more."""
+
+class Step(_Step, metaclass=_StepEnumTypeWrapper):
+    """How far a message takes a request, where one of its values says so: the steps of a small state machine."""
+
+STEP_UNSPECIFIED: Step.ValueType  # 0
+"""The value moves nothing."""
+STEP_ASKS: Step.ValueType  # 1
+"""The message with this value asks for an answer."""
+STEP_READ: Step.ValueType  # 2
+"""An officer read the message that is answered."""
+STEP_ACTIONED: Step.ValueType  # 3
+"""An officer acted on it."""
+STEP_ACCEPTED: Step.ValueType  # 4
+"""It was taken up."""
+STEP_NEEDS_CLARIFICATION: Step.ValueType  # 5
+"""It has to say more before it can be answered."""
+STEP_PARTIAL: Step.ValueType  # 6
+"""Part of the answer; the rest follows."""
+STEP_FINAL: Step.ValueType  # 7
+"""The answer, or the rest of it."""
+STEP_NO_TRACE: Step.ValueType  # 8
+"""Nothing was found; nothing follows."""
+STEP_REFUSED: Step.ValueType  # 9
+"""It is refused; nothing follows."""
+STEP_WITHDRAWN: Step.ValueType  # 10
+"""It is withdrawn; no answer is owed any more."""
+Global___Step: _TypeAlias = Step  # noqa: Y015
+
 PII_FIELD_NUMBER: _builtins.int
 ALWAYS_DISCLOSE_FIELD_NUMBER: _builtins.int
 EXAMPLE_FIELD_NUMBER: _builtins.int
 LOCAL_REF_FIELD_NUMBER: _builtins.int
 REFERS_FIELD_NUMBER: _builtins.int
+REPLY_TO_FIELD_NUMBER: _builtins.int
+DEADLINE_FIELD_NUMBER: _builtins.int
+COMPLETES_FIELD_NUMBER: _builtins.int
+STEP_FIELD_NUMBER: _builtins.int
 DOMAIN_FIELD_NUMBER: _builtins.int
+ASKS_FIELD_NUMBER: _builtins.int
 pii: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, Global___Pii.ValueType]
 """The kind of personal data this field may hold."""
 always_disclose: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
@@ -161,5 +223,15 @@ local_ref: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOption
 """True where the field names a record of the same message by its `local_id`."""
 refers: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, Global___Reference.ValueType]
 """How the field refers to another envelope, where it holds the digest of one."""
+reply_to: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _containers.RepeatedScalarFieldContainer[_builtins.str]]
+"""The message types that the message with this field answers, where the field names the envelope of one of them."""
+deadline: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
+"""True on the time by which the message asks for an answer."""
+completes: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
+"""True on a yes or no that tells the last part of an answer from a part of it."""
+step: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.EnumValueOptions, Global___Step.ValueType]
+"""How far a message with this value takes the request it answers."""
 domain: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MessageOptions, Global___Domain.ValueType]
 """The one domain a message type belongs to; absent on flow messages, which state theirs in Handling."""
+asks: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MessageOptions, _builtins.bool]
+"""True where every message of the type asks for an answer."""
