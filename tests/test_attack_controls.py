@@ -18,12 +18,15 @@ from attacks import (
 )
 from attacks.scene import RECIPIENTS, Scene, answer_of
 from attacks.table import PASSES, Judge, Kind, Shown
-from conftest import RECIPIENT, SECOND, SENDER
+from conftest import EVERY_SUITE, RECIPIENT, SECOND, SENDER
 from infoexchange.envelope import Envelope
 from infoexchange.v1 import evidence_pb2
-from test_attacks import scene
+from test_attacks import scene_of
 
-__all__ = ["scene"]
+
+@pytest.fixture(params=EVERY_SUITE, ids=lambda suite: suite.name)
+def scene(request: pytest.FixtureRequest) -> Scene:
+    return scene_of(request.param)
 
 
 def all_pass(shown: Shown) -> None:
