@@ -7,10 +7,12 @@ from datetime import timedelta
 
 import pytest
 
+from conftest import SENDER
 from infoexchange import wire
 from infoexchange.bundle import KeyBundle
 from infoexchange.dsse import TYPE_KEYBUNDLE, Dsse
 from infoexchange.errors import ExchangeError, Reason
+from infoexchange.testing import Exchange
 from infoexchange.v1 import bundle_pb2
 
 DAY_MS = 24 * 3600 * 1000
@@ -50,6 +52,23 @@ def epoch(number: int, previous: bytes = DIGEST, *, withdraws: bool = False) -> 
     return change
 
 
+def offers(*suites: int) -> Change:
+    """These suites in this order, each whole."""
+
+    def change(message: bundle_pb2.KeyBundle) -> None:
+        for kept in (message.enc_keys, message.sig_keys, message.accept_suites):
+            del kept[:]
+        message.accept_suites.extend(suites)
+        message.enc_keys.extend(bundle_pb2.EncKey(suite=suite, public_key=b"key") for suite in suites)
+        message.sig_keys.extend(
+            bundle_pb2.SigKey(suite=suite, public_key=b"key", usage=usage)
+            for suite in sorted({*suites})
+            for usage in (bundle_pb2.KEY_USAGE_MANIFEST, bundle_pb2.KEY_USAGE_ACKNOWLEDGEMENT)
+        )
+
+    return change
+
+
 def padded(size: int) -> bytes:
     """A bundle of just that many bytes, by a long public key."""
 
@@ -66,6 +85,7 @@ def padded(size: int) -> bytes:
         epoch(2),
         epoch(2, withdraws=True),
         epoch(2**63 - 1),
+        offers(2, 3),
         lambda m: setattr(m, "not_after_ms", m.not_before_ms + 1),
         lambda m: setattr(m, "not_after_ms", m.not_before_ms + 30 * DAY_MS),
     ],
@@ -88,6 +108,9 @@ def test_what_is_allowed_is_kept_as_it_was_read(change: Change) -> None:
         (epoch(2, b""), "bundle.previous"),
         (epoch(1, b"", withdraws=True), "bundle.previous"),
         (epoch(2, bytes(31)), "bundle.previous"),
+        (offers(3, 2), "bundle.enc_keys"),
+        (offers(2, 2), "bundle.enc_keys"),
+        (lambda m: m.identity_certs.__setitem__(1, bytes(31)), "bundle.identity_certs"),
         (lambda m: m.identity_certs.append(DIGEST), "bundle.identity_certs"),
         (lambda m: m.identity_certs.pop(), "bundle.identity_certs"),
     ],
@@ -120,3 +143,45 @@ def test_the_times_of_use_are_those_written() -> None:
     bundle = KeyBundle.parse(raw_of())
     assert bundle.not_after - bundle.not_before == timedelta(days=1)
     assert wire.to_ms(bundle.not_before) == 1_000
+
+
+def test_the_same_bytes_are_the_same_bundle(shared_exchange: Exchange) -> None:
+    """Whatever one of them has been proven to be."""
+    member = shared_exchange.community.members[SENDER]
+    one, other = (KeyBundle.parse(member.bundle.raw, member.certificates, (member.crl,)) for _ in range(2))
+    one.verify(shared_exchange.directory, now=shared_exchange.clock())
+    assert one == other
+    assert len({one, other}) == 1
+
+
+def test_proofs_are_remembered_until_they_are_many(shared_exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infoexchange.bundle._PROVEN_MAX", 2)
+    member, now = shared_exchange.community.members[SENDER], shared_exchange.clock()
+    bundle, held = KeyBundle.parse(member.bundle.raw, member.certificates, (member.crl,)), []
+    for minutes in (0, 1, 1, 2, 3, 4):
+        bundle.verify(shared_exchange.directory, now=now + timedelta(minutes=minutes))
+        held.append(len(bundle._proven))
+    assert held == [1, 2, 2, 1, 2, 1]
+
+
+def test_a_relay_publishes_four_revocation_lists_with_a_bundle(shared_exchange: Exchange) -> None:
+    member, node = shared_exchange.community.members[SENDER], shared_exchange.node_of(SENDER)
+    party = shared_exchange.directory.party(SENDER, at=shared_exchange.clock())
+    for count in (1, 4, 5):
+        bundle = KeyBundle.parse(member.bundle.raw, member.certificates, (member.crl,) * count)
+        if count <= 4:
+            [change] = node.decide_bundle(party, bundle).changes
+            assert change.bundle == member.bundle
+        else:
+            with pytest.raises(ExchangeError) as caught:
+                node.decide_bundle(party, bundle)
+            assert (caught.value.reason, caught.value.field) == (Reason.TOO_LARGE, "crls")
+
+
+def test_a_statement_names_its_issuers_bundle() -> None:
+    bundle = KeyBundle.parse(raw_of())
+    bundle.check_named(bundle.digest, "desk.th.example", field="grant.originator_bundle")
+    for digest, owner in ((DIGEST, "desk.th.example"), (bundle.digest, "desk.vn.example"), (DIGEST, "desk.vn.example")):
+        with pytest.raises(ExchangeError) as caught:
+            bundle.check_named(digest, owner, field="grant.originator_bundle")
+        assert (caught.value.reason, caught.value.field) == (Reason.STALE_BUNDLE, "grant.originator_bundle")

@@ -119,6 +119,12 @@ def test_the_types_are_fixed() -> None:
         assert getattr(dsse, f"TYPE_{kind.upper()}") == f"application/vnd.infoexchange.{kind}.v1+protobuf"
 
 
+def test_no_signature_is_left_out_for_want_of_a_key_id() -> None:
+    assert parsed(raw_of()).key_ids == ("key",)
+    with pytest.raises(ValueError, match="zip"):
+        _ = Dsse(TYPE_MANIFEST, b"payload", (b"one", b"two"), ("key",)).raw
+
+
 def test_what_a_signature_covers() -> None:
     own = b"DSSEv1 49 application/vnd.infoexchange.manifest.v1+protobuf 7 payload"
     container = Dsse.make(TYPE_MANIFEST, b"payload", [(b"signature", "key")])

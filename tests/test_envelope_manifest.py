@@ -8,6 +8,7 @@ import pytest
 
 from conftest import RECIPIENT, SENDER
 from infoexchange import wire
+from infoexchange.attachment.form import AttachmentRef, sealed_length
 from infoexchange.dsse import TYPE_MANIFEST, Dsse
 from infoexchange.errors import ExchangeError, Reason
 from infoexchange.keys import EpochKeys
@@ -48,6 +49,12 @@ def raw_of(header_raw: bytes, wraps: int, epoch_wraps: int = 0, *, change: Chang
     return Dsse.make(TYPE_MANIFEST, wire.canonical(message), [(b"signature", "")]).raw
 
 
+def enclosed(*names: int) -> Change:
+    """Attachments of these names."""
+    refs = [AttachmentRef(bytes([name]) * 16, sealed_length(7), DIGEST).to_wire() for name in names]
+    return lambda message: message.attachments.extend(refs)
+
+
 def reason_of(raw: bytes) -> tuple[Reason, str]:
     with pytest.raises(ExchangeError) as caught:
         Manifest.parse(raw)
@@ -61,6 +68,7 @@ def reason_of(raw: bytes) -> tuple[Reason, str]:
         raw_of(header(64), 64),
         raw_of(header(2, 3), 2, 3),
         raw_of(header(0, 2), 0, 2),
+        raw_of(header(1), 1, change=enclosed(0, 1)),
         # How many recipients a blind one has, the header does not say; some digests may stand for none.
         *(raw_of(header(0, blind=True), wraps) for wraps in (1, 2, 3, 64)),
     ],
@@ -89,6 +97,8 @@ def test_what_is_allowed_is_kept_as_it_was_read(raw: bytes) -> None:
         ),
         (raw_of(header(1), 1, change=lambda m: m.wrap_digests.__setitem__(0, bytes(31))), "manifest.wrap_digests"),
         (raw_of(header(1), 1, change=lambda m: setattr(m, "body_digest", bytes(33))), "manifest.wrap_digests"),
+        (raw_of(header(1), 1, change=enclosed(1, 0)), "manifest.attachments.attachment_id"),
+        (raw_of(header(1), 1, change=enclosed(1, 1)), "manifest.attachments.attachment_id"),
         (raw_of(header(0, 1), 0, 1, change=lambda m: m.epoch_wraps.__setitem__(0, bytes(47))), "manifest.epoch_wraps"),
         (raw_of(header(0, 1), 0, 1, change=lambda m: m.epoch_wraps.__setitem__(0, bytes(49))), "manifest.epoch_wraps"),
     ],
@@ -135,16 +145,18 @@ def test_several_are_signed_together_and_one_alone(count: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "reason"),
+    ("fields", "reason", "field"),
     [
-        ({"sender": RECIPIENT}, Reason.STALE_BUNDLE),
-        ({"sender_bundle": DIGEST}, Reason.STALE_BUNDLE),
-        ({"suite": 1}, Reason.SUITE_NOT_ACCEPTED),
-        ({}, Reason.BAD_SIGNATURE),
+        ({"suite": 1, "sender": RECIPIENT}, Reason.SUITE_NOT_ACCEPTED, "header.suite"),
+        ({"sender": RECIPIENT}, Reason.STALE_BUNDLE, "header.sender_bundle"),
+        ({"sender_bundle": DIGEST}, Reason.STALE_BUNDLE, "header.sender_bundle"),
+        ({}, Reason.BAD_SIGNATURE, ""),
     ],
     ids=str,
 )
-def test_who_signed_is_asked_last(shared_exchange: Exchange, fields: dict[str, object], reason: Reason) -> None:
+def test_who_signed_is_asked_last(
+    shared_exchange: Exchange, fields: dict[str, object], reason: Reason, field: str
+) -> None:
     member, now = shared_exchange.community.members[SENDER], wire.to_ms(shared_exchange.clock())
 
     def change(message: envelope_pb2.Header) -> None:
@@ -156,4 +168,4 @@ def test_who_signed_is_asked_last(shared_exchange: Exchange, fields: dict[str, o
     manifest = Manifest.parse(raw_of(header_of(change), 1))
     with pytest.raises(ExchangeError) as caught:
         manifest.verify(shared_exchange.directory, member.bundle)
-    assert caught.value.reason is reason
+    assert (caught.value.reason, caught.value.field) == (reason, field)
