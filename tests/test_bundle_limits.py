@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from conftest import SENDER
-from infoexchange import wire
+from infoexchange import certificates, wire
 from infoexchange.bundle import KeyBundle
+from infoexchange.directory import Directory
 from infoexchange.dsse import TYPE_KEYBUNDLE, Dsse
 from infoexchange.errors import ExchangeError, Reason
 from infoexchange.testing import Exchange
@@ -185,3 +187,30 @@ def test_a_statement_names_its_issuers_bundle() -> None:
         with pytest.raises(ExchangeError) as caught:
             bundle.check_named(digest, owner, field="grant.originator_bundle")
         assert (caught.value.reason, caught.value.field) == (Reason.STALE_BUNDLE, "grant.originator_bundle")
+
+
+def test_the_newest_revocation_list_says_when_it_was_made(shared_exchange: Exchange) -> None:
+    member, directory = shared_exchange.community.members[SENDER], shared_exchange.directory
+    made = certificates.newest_list((member.crl,), directory.nation("th").identity_cas)
+    assert made is not None
+    with_list, without = (
+        KeyBundle.parse(member.bundle.raw, member.certificates, lists) for lists in ((member.crl,), ())
+    )
+    assert with_list.lists_made(directory) == made
+    assert without.lists_made(directory) < made - timedelta(days=365_000)
+    with pytest.raises(ExchangeError) as caught:
+        with_list.lists_made(nobody_in(directory))
+    assert caught.value.reason is Reason.BAD_CERTIFICATE
+
+
+def nobody_in(directory: Directory) -> Directory:
+    """The content alone, without anybody in it, so that no authority is the owner's."""
+    return Directory(replace(directory.listing, parties=()), directory._dsse, ())
+
+
+def test_certificates_are_found_by_their_digests() -> None:
+    bundle = KeyBundle.parse(raw_of(lambda m: m.identity_certs.__setitem__(1, bytes([1]) * 32)))
+    found = {DIGEST: b"one", bytes([1]) * 32: b"two", bytes([2]) * 32: b"three"}
+    assert bundle.named(found) == [b"one", b"two"]
+    assert bundle.named({bytes([1]) * 32: b"two"}) == [b"two"]
+    assert bundle.named({}) == []
