@@ -183,6 +183,10 @@ def test_there_is_one_form(form: int) -> None:
     assert reason_of(Listing.parse, changed(lambda m: setattr(m, "format", form))) == (Reason.UNKNOWN_VERSION, "format")
 
 
+def test_what_a_party_is_has_a_word() -> None:
+    assert [role.value for role in Role] == ["agency", "relay"]  # by which differences between versions are told
+
+
 def test_a_suite_is_accepted_or_not() -> None:
     listing = small(suites=(3,))
     listing.check_suite(HYBRID_KEM, field="suite")
