@@ -246,6 +246,15 @@ def test_the_name_of_an_envelope_is_known_before_it_is_signed(shared_exchange: E
     assert envelope.header.recipients == (Recipient(RECIPIENT, bundle_of(shared_exchange, RECIPIENT).digest),)
 
 
+def test_the_body_is_under_a_key_of_the_header(shared_exchange: Exchange) -> None:
+    """Key and context made a second time, from the text of the specification."""
+    header, content = header_for(shared_exchange, HYBRID_KEM), Content.make(SCHEMA, b"\x0a\x03abc")
+    draught = Envelope.draw_up(content, header, [bundle_of(shared_exchange, RECIPIENT)], KEY)
+    digest = sha256(envelope_pb2.Manifest.FromString(draught.payload).header).digest()
+    label = b"infoexchange/v1/body\x00"
+    assert suites.decrypt_body(suites.derive(KEY, label, digest), label + digest, draught.body) == content.raw
+
+
 def test_a_signature_covers_no_more_than_one_batch_of_a_suite(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("infoexchange.envelope.BATCH_COUNT_MAX", 2)
     keys = EpochKeys.make(1, suites=(CLASSICAL, HYBRID_KEM))
