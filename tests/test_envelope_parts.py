@@ -19,6 +19,7 @@ from infoexchange.errors import ExchangeError, Reason
 from infoexchange.header import Recipient
 from infoexchange.keys import EpochKeys
 from infoexchange.manifest import Manifest
+from infoexchange.states import Precedence
 from infoexchange.suites import CLASSICAL, HYBRID_KEM
 from infoexchange.testing import Exchange
 from infoexchange.v1 import envelope_pb2
@@ -243,6 +244,7 @@ def test_the_name_of_an_envelope_is_known_before_it_is_signed(shared_exchange: E
     draught = Envelope.draw_up(content, header, [bundle_of(shared_exchange, RECIPIENT)], KEY)
     [envelope] = Envelope.sign([draught], shared_exchange.community.members[SENDER].identity.epochs[0])
     assert draught.digest == envelope.digest == sha256(pae(TYPE_MANIFEST, draught.payload)).digest()
+    assert (envelope.precedence, envelope.expires_at) == (Precedence.ROUTINE, header.expires_at)
     assert envelope.header.recipients == (Recipient(RECIPIENT, bundle_of(shared_exchange, RECIPIENT).digest),)
 
 
