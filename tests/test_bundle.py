@@ -192,6 +192,10 @@ def test_certificates_come_in_their_order(shared_exchange: Exchange, member: Mem
     for wrong in ((two, one), (one,), ()):
         bundle = KeyBundle.parse(member.bundle.raw, wrong, crls)
         assert reason_of(bundle.verify, directory, now=now) is Reason.BAD_CERTIFICATE
+    # The same keys certified once more are not the certificates that it names.
+    again = issued(member.identity, shared_exchange.community.cas["th"], shared_exchange)
+    bundle = KeyBundle.parse(member.bundle.raw, again, crls)
+    assert reason_of(bundle.verify, directory, now=now) is Reason.BAD_CERTIFICATE
     assert member.bundle.named({sha256(der).digest(): der for der in (two, b"another", one)}) == [one, two]
 
 

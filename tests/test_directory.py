@@ -131,6 +131,7 @@ def test_signatures_of_several_machines_become_one_file(community: Community) ->
     changed = Directory.sign(replace(community.directory.listing, version=2).payload, [two])
     assert reason_of(Directory.merge, [parts[0], changed]) is Reason.BAD_FIELD
     assert reason_of(Directory.merge, []) is Reason.BAD_FIELD
+    assert Directory.merge(parts[:1]) == parts[0]
 
 
 def test_signatures_with_the_same_hint_are_all_kept(community: Community) -> None:
@@ -268,10 +269,16 @@ def test_domains_relays_and_groups(community: Community) -> None:
     assert [d for d in range(12) if directory.permits(party, d)] == [3, 7]
     assert not directory.permits(directory.party("relay.th.example", at=NOW), 3)
     assert directory.relay_of(party).name == "relay.th.example"
-    assert [r.name for r in directory.relays()] == ["relay.th.example", "relay.vn.example"]
     assert directory.members("watch", at=NOW + DAY) == tuple(sorted((RECIPIENT, SENDER)))
     for name, at in (("watch", NOW), ("watch", NOW + 3 * DAY), ("nobody", NOW + DAY)):
         assert reason_of(directory.members, name, at=at) is Reason.UNKNOWN_PARTY
+    listing = changed_party(directory.listing, SENDER, member_to=NOW + DAY)
+    gone = Directory(listing, community.directory._dsse, ())
+    assert gone.members("watch", at=NOW + 2 * DAY) == (RECIPIENT,)
+
+
+def test_relays_are_parties_of_that_role(community: Community) -> None:
+    assert [r.name for r in community.directory.relays()] == ["relay.th.example", "relay.vn.example"]
 
 
 # What stands in it

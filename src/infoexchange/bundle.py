@@ -63,7 +63,7 @@ class KeyBundle:
         if m.tls_spki:
             raise error(Reason.BAD_FIELD, field="bundle.tls_spki", detail="not offered by this version")
         usages = [(key.suite, int(key.usage)) for key in m.sig_keys]
-        if usages != sorted(set(usages)) or any(usage not in set(KeyUsage) for _, usage in usages):
+        if usages != sorted(set(usages)):
             raise error(
                 Reason.BAD_FIELD, field="bundle.sig_keys", detail="one key for each suite and purpose, ascending"
             )
@@ -299,7 +299,7 @@ def _check_whole(message: bundle_pb2.KeyBundle) -> None:
             Reason.BAD_FIELD, field="bundle.accept_suites", detail="not exactly the suites of the keys to seal to"
         )
     signed = {(key.suite, int(key.usage)) for key in message.sig_keys}
-    closing = {(suite, int(KeyUsage.ACKNOWLEDGEMENT)) for suite, _ in signed if suite not in accepted}
+    closing = {(suite, int(KeyUsage.ACKNOWLEDGEMENT)) for suite, _ in signed}
     required = closing | {(suite, int(usage)) for suite in accepted for usage in REQUIRED}
     if not required <= signed <= required | {(suite, int(KeyUsage.ATTESTATION)) for suite in accepted}:
         raise error(
