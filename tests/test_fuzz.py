@@ -41,6 +41,7 @@ OTHERS = (
     "infoexchange.bridges.htcds.read",
     "infoexchange.bridges.stix.reading.read",
     "infoexchange.bridges.tables.table.File.read",
+    "infoexchange.bridges.unlist.reading.read",
     "infoexchange.catalogue.text.from_json",
     "infoexchange.catalogue.yaml_text.from_yaml",
     "infoexchange.certificates.authority.NationalCa.issue",
@@ -120,6 +121,7 @@ NAMES = (
     "message as YAML", "plain YAML",
     "Disclosure, verified", "LogRecord", "RecordsPruned", "bundle of records", "Submission", "HTTP request head",
     "HTTP reply", "GeoJSON", "feature JSON of ArcGIS", "table of IMSMA", "table of HTCDS", "form",
+    "UN list",
 )  # fmt: skip
 
 

@@ -120,10 +120,11 @@ FORMATS: dict[str, Format] = {
         Format("seizures", "table of seized drugs, as DrugSeizureReport", ".csv", "tables.seizures:CSV"),
         Format("seizures-xlsx", "the same table as a spreadsheet", ".xlsx", "tables.seizures:XLSX"),
         Format("stix", "STIX 2.1, as IndicatorSet, CyberIncidentReport, FraudAlert, PersonNotice", ".json", "stix"),
+        Format("unlist", "UN Consolidated List, as SanctionsUpdate; read only", ".xml", "unlist"),
     )
 }
 
-_JSON, _OBJECT, _TABLE = (b"{", b"["), (b"{",), ()
+_JSON, _OBJECT, _XML, _TABLE = (b"{", b"["), (b"{",), (b"<",), ()
 # How a file of a format begins, nothing for a table, and what it holds somewhere, a table in its first line: at least
 # one word of each group. The first that fits counts.
 _SIGNS: tuple[tuple[str, tuple[bytes, ...], tuple[tuple[bytes, ...], ...]], ...] = (
@@ -133,6 +134,7 @@ _SIGNS: tuple[tuple[str, tuple[bytes, ...], tuple[tuple[bytes, ...], ...]], ...]
     ("misp", _JSON, ((b'"info"',), (b'"Event"', b'"Attribute"'))),
     ("ftm", _JSON, ((b'"schema"',), (b'"properties"',))),
     ("asam", _JSON, ((b'"navArea"',),)),
+    ("unlist", _XML, ((b"<CONSOLIDATED_LIST",),)),
     ("htcds", _TABLE, ((b"vic_TraffickingStatus",), (b",",))),
     ("imsma", _TABLE, ((b"hazard_id", b"accident_id", b"eore_id"), (b",",))),
 )
