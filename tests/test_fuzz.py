@@ -39,6 +39,7 @@ OTHERS = (
     "infoexchange.bridges.geographic.geojson.read",
     "infoexchange.bridges.geographic.imsma.read",
     "infoexchange.bridges.htcds.read",
+    "infoexchange.bridges.iso20022.read",
     "infoexchange.bridges.stix.reading.read",
     "infoexchange.bridges.tables.table.File.read",
     "infoexchange.bridges.unlist.reading.read",
@@ -121,7 +122,7 @@ NAMES = (
     "message as YAML", "plain YAML",
     "Disclosure, verified", "LogRecord", "RecordsPruned", "bundle of records", "Submission", "HTTP request head",
     "HTTP reply", "GeoJSON", "feature JSON of ArcGIS", "table of IMSMA", "table of HTCDS", "form",
-    "UN list",
+    "UN list", "camt",
 )  # fmt: skip
 
 

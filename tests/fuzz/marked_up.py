@@ -9,7 +9,7 @@ from fuzz.target import Target, of
 from fuzz.targets import _bridged
 from fuzz.world import World
 from infoexchange import markup
-from infoexchange.bridges import unlist
+from infoexchange.bridges import iso20022, unlist
 from infoexchange.catalogue import examples
 
 _XML = b"""<?xml version="1.0" encoding="UTF-8"?>
@@ -20,6 +20,11 @@ _XML = b"""<?xml version="1.0" encoding="UTF-8"?>
 """
 
 
+def _camt029(world: World) -> bytes:
+    found = [examples.message(name) for name in ("StopPaymentRequest", "StopPaymentStatus")]
+    return iso20022.write(found, now=world.now)
+
+
 def targets(world: World) -> list[Target]:
     """Return them all."""
     bridged = functools.partial(functools.partial, _bridged)
@@ -27,4 +32,6 @@ def targets(world: World) -> list[Target]:
         of("XML", markup.parse, [_XML], change=changing.elements, read=lambda raw: list(markup.parse(raw).unread())),
         of("UN list", unlist.read, [examples.read("un-list.xml")], change=changing.elements,
            read=bridged(unlist, world)),
+        of("camt", iso20022.read, [examples.read("camt056.xml"), _camt029(world)], change=changing.elements,
+           read=bridged(iso20022, world)),
     ]  # fmt: skip

@@ -114,6 +114,7 @@ FORMATS: dict[str, Format] = {
         Format("geojson", "GeoJSON, as reports on mine action and incidents at sea", ".geojson", "geographic.geojson"),
         Format("htcds", "table of HTCDS 2.0, as VictimReferral", ".csv", "htcds"),
         Format("imsma", "table of IMSMA Core, as reports on mine action", ".csv", "geographic.imsma"),
+        Format("iso20022", "ISO 20022 camt.056 and camt.029, as StopPaymentRequest and its answer", ".xml", "iso20022"),
         Format("misp", "MISP events, as IndicatorSet or CyberIncidentReport", ".json", "misp"),
         Format("piracy", "table of attacks on ships, as MaritimeIncidentReport", ".csv", "tables.piracy:CSV"),
         Format("piracy-xlsx", "the same table as a spreadsheet", ".xlsx", "tables.piracy:XLSX"),
@@ -135,6 +136,7 @@ _SIGNS: tuple[tuple[str, tuple[bytes, ...], tuple[tuple[bytes, ...], ...]], ...]
     ("ftm", _JSON, ((b'"schema"',), (b'"properties"',))),
     ("asam", _JSON, ((b'"navArea"',),)),
     ("unlist", _XML, ((b"<CONSOLIDATED_LIST",),)),
+    ("iso20022", _XML, ((b":iso:20022:tech:xsd:camt.0",),)),
     ("htcds", _TABLE, ((b"vic_TraffickingStatus",), (b",",))),
     ("imsma", _TABLE, ((b"hazard_id", b"accident_id", b"eore_id"), (b",",))),
 )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # By file name, so that a path can never be asked for.
 NAMES = (
     "asam.json",
+    "camt056.xml",
     "eore.csv",
     "event.misp.json",
     "hazards.arcgis.json",
