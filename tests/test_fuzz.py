@@ -33,6 +33,7 @@ INPUTS_MIN = 3
 # Readers that are not called `parse`, of bytes that others made.
 OTHERS = (
     "infoexchange.bridges.asam.read",
+    "infoexchange.bridges.cap.read",
     "infoexchange.bridges.ftm.reading.read",
     "infoexchange.bridges.misp.reading.read",
     "infoexchange.bridges.geographic.arcgis.read",
@@ -122,7 +123,7 @@ NAMES = (
     "message as YAML", "plain YAML",
     "Disclosure, verified", "LogRecord", "RecordsPruned", "bundle of records", "Submission", "HTTP request head",
     "HTTP reply", "GeoJSON", "feature JSON of ArcGIS", "table of IMSMA", "table of HTCDS", "form",
-    "UN list", "camt",
+    "UN list", "camt", "CAP",
 )  # fmt: skip
 
 

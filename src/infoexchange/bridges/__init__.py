@@ -108,6 +108,7 @@ FORMATS: dict[str, Format] = {
     for found in (
         Format("arcgis", "feature JSON of ArcGIS, as reports on mine action", ".json", "geographic.arcgis"),
         Format("asam", "anti-shipping activity messages, as MaritimeIncidentReport", ".json", "asam"),
+        Format("cap", "CAP 1.2 alert, as Alert; written of MaritimeAdvisory too", ".xml", "cap"),
         Format("eore", "table of risk education, as EoreReport", ".csv", "tables.eore:CSV"),
         Format("eore-xlsx", "the same table as a spreadsheet", ".xlsx", "tables.eore:XLSX"),
         Format("ftm", "FollowTheMoney entities, as SanctionsUpdate and messages on people and money", ".json", "ftm"),
@@ -137,6 +138,7 @@ _SIGNS: tuple[tuple[str, tuple[bytes, ...], tuple[tuple[bytes, ...], ...]], ...]
     ("asam", _JSON, ((b'"navArea"',),)),
     ("unlist", _XML, ((b"<CONSOLIDATED_LIST",),)),
     ("iso20022", _XML, ((b":iso:20022:tech:xsd:camt.0",),)),
+    ("cap", _XML, ((b"urn:oasis:names:tc:emergency:cap:",),)),
     ("htcds", _TABLE, ((b"vic_TraffickingStatus",), (b",",))),
     ("imsma", _TABLE, ((b"hazard_id", b"accident_id", b"eore_id"), (b",",))),
 )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # By file name, so that a path can never be asked for.
 NAMES = (
+    "alert.cap.xml",
     "asam.json",
     "camt056.xml",
     "eore.csv",
