@@ -165,6 +165,7 @@ BROKEN = {
     "empty": "",
     "empty-bundle": EMPTY_BUNDLE,
     "only-heading": examples.read("piracy.csv").partition(b"\n")[0],
+    "alert.xml": examples.read("alert.cap.xml"),
 }
 # File, options, exit code, words of the one line.
 BAD = {
@@ -192,6 +193,7 @@ BAD = {
     "as ACTUAL": ("stix.json", ("--format", "stix", "--op-status", "ACTUAL", *MARKS[2:]), 1, "EXERCISE"),
     "other format": ("piracy.csv", ("--format", "stix", *MARKS), 1, "piracy.csv"),
     "nothing in it": ("only-heading", (*CSV, *MARKS), 1, "no message"),
+    "alert of no domain": ("alert.xml", ("--format", "cap", *MARKS), 1, "handling.domain"),
     "empty bundle": ("empty-bundle", ("--format", "stix", *MARKS), 1, "indicators"),
     "unknown recipient": ("message.json", (*JSON, "--to", "desk.nobody.xb.example"), 1, "desk.nobody.xb.example"),
     "unknown recipient of many": ("piracy.csv", (*CSV, *MARKS, "--to", "desk.nobody.xb.example"), 1, "8 messages not"),

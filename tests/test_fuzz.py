@@ -33,14 +33,17 @@ INPUTS_MIN = 3
 # Readers that are not called `parse`, of bytes that others made.
 OTHERS = (
     "infoexchange.bridges.asam.read",
+    "infoexchange.bridges.cap.read",
     "infoexchange.bridges.ftm.reading.read",
     "infoexchange.bridges.misp.reading.read",
     "infoexchange.bridges.geographic.arcgis.read",
     "infoexchange.bridges.geographic.geojson.read",
     "infoexchange.bridges.geographic.imsma.read",
     "infoexchange.bridges.htcds.read",
+    "infoexchange.bridges.iso20022.read",
     "infoexchange.bridges.stix.reading.read",
     "infoexchange.bridges.tables.table.File.read",
+    "infoexchange.bridges.unlist.reading.read",
     "infoexchange.catalogue.text.from_json",
     "infoexchange.catalogue.yaml_text.from_yaml",
     "infoexchange.certificates.authority.NationalCa.issue",
@@ -120,6 +123,7 @@ NAMES = (
     "message as YAML", "plain YAML",
     "Disclosure, verified", "LogRecord", "RecordsPruned", "bundle of records", "Submission", "HTTP request head",
     "HTTP reply", "GeoJSON", "feature JSON of ArcGIS", "table of IMSMA", "table of HTCDS", "form",
+    "UN list", "camt", "CAP",
 )  # fmt: skip
 
 

@@ -44,6 +44,8 @@ def test_a_child_of_another_namespace_is_another_child():
     root = parse(b'<a xmlns="urn:one"><b>mine</b><b xmlns="urn:two">theirs</b></a>')
     assert root.value("b") == "mine"
     assert list(root.unread()) == [("line 1", "b")]
+    assert [found.text for found in root.all("b", "urn:two")] == ["theirs"]
+    assert [path for _, path in root.unread()] == []
 
 
 def test_what_stands_twice_is_refused_where_one_is_meant():
@@ -65,6 +67,12 @@ def test_what_nobody_asked_for_is_listed():
         ("line 1", "@y"), ("line 1", "text()"), ("line 1", "b/@z"), ("line 1", "b/text()"),
         ("line 1", "b/c"), ("line 2", "g"),
     ]  # fmt: skip
+
+
+def test_what_is_left_out_knowingly_is_not_listed():
+    root = parse(b'<a><b x="1"><c>2</c>stray</b><b/><d>3</d></a>')
+    root.skip("b", "none")
+    assert list(root.unread()) == [("line 1", "d")]
 
 
 def test_a_schema_is_never_followed_and_a_type_is_kept():

@@ -17,9 +17,9 @@ from infoexchange.errors import ExchangeError, Reason, error
 SIZE_MAX = 32 * 1024 * 1024
 # A tree of this many elements takes some 170 MiB; a message holds far fewer records.
 ELEMENTS_MAX = 500_000
-# Formats of agencies and banks nest about 15 deep.
 # Read one by one they take time and no memory: half a minute at most.
 ELEMENTS_EACH_MAX = 6_000_000
+# Formats of agencies and banks nest about 15 deep.
 DEPTH_MAX = 64
 ATTRIBUTES_MAX = 64
 NAME_MAX = 200
@@ -85,9 +85,10 @@ class Element:
 
     # Reading
 
-    def all(self, name: str) -> list[Element]:
-        """Return the children of this name in the element's own namespace."""
-        found = [child for child in self.children if child.name == name and child.namespace == self.namespace]
+    def all(self, name: str, namespace: str | None = None) -> list[Element]:
+        """Return the children of this name, in the element's own namespace where no other is given."""
+        namespace = self.namespace if namespace is None else namespace
+        found = [child for child in self.children if child.name == name and child.namespace == namespace]
         for child in found:
             child._is_found = True
         return found
@@ -128,6 +129,19 @@ class Element:
         self._asked = self._asked or set()
         self._asked.add(name)
         return self.attributes.get(name, "")
+
+    def skip(self, *names: str) -> None:
+        """Take the children of these names, with everything in them, as asked for: parts left out knowingly."""
+        for name in names:
+            for child in self.all(name):
+                child.take()
+
+    def take(self) -> None:
+        """Take everything in this element as asked for."""
+        self._is_text_read, self._asked = True, set(self.attributes)
+        for child in self.children:
+            child._is_found = True
+            child.take()
 
     def unread(self) -> Iterator[tuple[str, str]]:
         """Give place and path of everything in this element that nobody asked for and that says something."""

@@ -19,7 +19,7 @@ import submitted
 from fuzz import changing, key_files, mending, tables
 from fuzz.target import SIZE_MAX, Target, message_of, of, qualified
 from fuzz.world import RECIPIENT, SENDER, World
-from infoexchange import catalogue, certificates, delivery, hsm, markup, wire
+from infoexchange import catalogue, certificates, delivery, hsm, wire
 from infoexchange.acknowledgement import Acknowledgement
 from infoexchange.audit import GROUPS, Operation, Routing, Subject
 from infoexchange.bridges import asam, ftm, misp, stix
@@ -326,12 +326,6 @@ def _requests(world: World) -> Sequence[bytes]:
     return certificates.identity_requests(identity.name, identity.key)
 
 
-_XML = b"""<?xml version="1.0" encoding="UTF-8"?>
-<list xmlns="urn:example:list" xmlns:e="urn:example:extra" made="2026-02-01">
- <entry number="1" e:kind="a"><name>Example &amp; Sons</name><e:note>x</e:note></entry>
- <entry number="2"><name><![CDATA[<Example>]]></name><!-- none --><empty/></entry>
-</list>
-"""
 _FLOW = b"# what YAML can do more\na: [1, {b: 'c', d: \"\\u00e9\"}]\ne: |2-\n    f\n  g\nh: >+\n  i\n\nj: ~\nk:\n"
 
 
@@ -361,7 +355,6 @@ def _foreign(world: World) -> list[Target]:
             read=functools.partial(_bridged, asam, world)),
         of("FollowTheMoney entities", ftm.read, _entities(), change=changing.tree,
             read=lambda raw: list(ftm.read(raw, catalogue.Handling(), now=world.now))),
-        of("XML", markup.parse, [_XML], change=changing.elements, read=lambda raw: list(markup.parse(raw).unread())),
         of("message as YAML", yaml_text.from_yaml, [yaml_text.to_yaml(officer_acknowledgement()).encode()],
             change=changing.lines, read=lambda raw: yaml_text.from_yaml(schema, _decoded(raw))),
         of("plain YAML", plain_yaml, [yaml_text.to_yaml(officer_acknowledgement()).encode(), _FLOW],
@@ -379,9 +372,10 @@ def _decoded(raw: bytes) -> str:
 
 def all_targets(world: World, folder: Path) -> dict[str, Target]:
     """Return every target by name; readers of files get theirs in `folder`."""
-    from fuzz import disclosed, formed  # which make their targets with what stands here
+    from fuzz import disclosed, formed, marked_up  # which make their targets with what stands here
 
     found = [*_protobuf(world), *_used(world), *_log(world), *_files(world, folder), *_foreign(world)]
     found += disclosed.targets(world)
     found += formed.targets(world)
+    found += marked_up.targets(world)
     return {target.name: target for target in found}

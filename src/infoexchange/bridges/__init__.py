@@ -108,22 +108,25 @@ FORMATS: dict[str, Format] = {
     for found in (
         Format("arcgis", "feature JSON of ArcGIS, as reports on mine action", ".json", "geographic.arcgis"),
         Format("asam", "anti-shipping activity messages, as MaritimeIncidentReport", ".json", "asam"),
+        Format("cap", "CAP 1.2 alert, as Alert; written of MaritimeAdvisory too", ".xml", "cap"),
         Format("eore", "table of risk education, as EoreReport", ".csv", "tables.eore:CSV"),
         Format("eore-xlsx", "the same table as a spreadsheet", ".xlsx", "tables.eore:XLSX"),
         Format("ftm", "FollowTheMoney entities, as SanctionsUpdate and messages on people and money", ".json", "ftm"),
         Format("geojson", "GeoJSON, as reports on mine action and incidents at sea", ".geojson", "geographic.geojson"),
         Format("htcds", "table of HTCDS 2.0, as VictimReferral", ".csv", "htcds"),
         Format("imsma", "table of IMSMA Core, as reports on mine action", ".csv", "geographic.imsma"),
+        Format("iso20022", "ISO 20022 camt.056 and camt.029, as StopPaymentRequest and its answer", ".xml", "iso20022"),
         Format("misp", "MISP events, as IndicatorSet or CyberIncidentReport", ".json", "misp"),
         Format("piracy", "table of attacks on ships, as MaritimeIncidentReport", ".csv", "tables.piracy:CSV"),
         Format("piracy-xlsx", "the same table as a spreadsheet", ".xlsx", "tables.piracy:XLSX"),
         Format("seizures", "table of seized drugs, as DrugSeizureReport", ".csv", "tables.seizures:CSV"),
         Format("seizures-xlsx", "the same table as a spreadsheet", ".xlsx", "tables.seizures:XLSX"),
         Format("stix", "STIX 2.1, as IndicatorSet, CyberIncidentReport, FraudAlert, PersonNotice", ".json", "stix"),
+        Format("unlist", "UN Consolidated List, as SanctionsUpdate; read only", ".xml", "unlist"),
     )
 }
 
-_JSON, _OBJECT, _TABLE = (b"{", b"["), (b"{",), ()
+_JSON, _OBJECT, _XML, _TABLE = (b"{", b"["), (b"{",), (b"<",), ()
 # How a file of a format begins, nothing for a table, and what it holds somewhere, a table in its first line: at least
 # one word of each group. The first that fits counts.
 _SIGNS: tuple[tuple[str, tuple[bytes, ...], tuple[tuple[bytes, ...], ...]], ...] = (
@@ -133,6 +136,9 @@ _SIGNS: tuple[tuple[str, tuple[bytes, ...], tuple[tuple[bytes, ...], ...]], ...]
     ("misp", _JSON, ((b'"info"',), (b'"Event"', b'"Attribute"'))),
     ("ftm", _JSON, ((b'"schema"',), (b'"properties"',))),
     ("asam", _JSON, ((b'"navArea"',),)),
+    ("unlist", _XML, ((b"<CONSOLIDATED_LIST",),)),
+    ("iso20022", _XML, ((b":iso:20022:tech:xsd:camt.0",),)),
+    ("cap", _XML, ((b"urn:oasis:names:tc:emergency:cap:",),)),
     ("htcds", _TABLE, ((b"vic_TraffickingStatus",), (b",",))),
     ("imsma", _TABLE, ((b"hazard_id", b"accident_id", b"eore_id"), (b",",))),
 )

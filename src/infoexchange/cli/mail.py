@@ -32,6 +32,11 @@ _NOTES_SHOWN = 20  # of what a bridge could not carry; programs get all of them
 _SENT = ("id", "entry", "problem")
 OUTBOX = "What is there goes out with the next `send` or `receive`; do not send it again."
 _ROLES = ("author", "supervisor")
+# Said here too, because the catalogue is not loaded before a command needs it; a test compares.
+_DOMAINS = (
+    "DRUGS", "PERSONS", "PIRACY", "TERRORISM", "ARMS", "MONEY_LAUNDERING", "ECONOMIC_CRIME", "CYBER", "MINE_ACTION",
+    "COOPERATION",
+)  # fmt: skip
 OUTBOX_COUNTED = 10_000  # an outbox with more waits for a person anyway
 
 
@@ -75,6 +80,9 @@ def add_marks(parser: Parser) -> None:
     marks.add_argument(
         "--precedence", choices=("ROUTINE", "PRIORITY", "IMMEDIATE", "FLASH"), help="ROUTINE if not said"
     )
+    marks.add_argument(
+        "--domain", choices=_DOMAINS, help="needed for alerts, which belong to no priority by themselves"
+    )
     marks.add_argument("--purpose", metavar="TEXT", type=words, help="why it is sent, in words")
     marks.add_argument("--valid-days", metavar="DAYS", type=days_up_to(3650), help="days it may be acted on (90)")
 
@@ -99,7 +107,7 @@ def words(text: str) -> str:
 
 def check_marks(args: argparse.Namespace) -> None:
     """Refuse a command line without the marks its file needs, or with marks its file has itself."""
-    names = ("op_status", "tlp", "purpose", "pap", "precedence", "valid_days")
+    names = ("op_status", "tlp", "purpose", "pap", "precedence", "domain", "valid_days")
     options = {f"--{name.replace('_', '-')}": getattr(args, name) for name in names}
     given = [name for name, value in options.items() if value is not None]
     missing = [name for name in ("--op-status", "--tlp", "--purpose") if name not in given]
@@ -124,6 +132,8 @@ def marks_of(args: argparse.Namespace, now: datetime) -> Handling:
     )
     if args.pap:
         handling.pap = catalogue.Pap.Value(f"PAP_{args.pap}")
+    if args.domain:
+        handling.domain = catalogue.Domain.Value(f"DOMAIN_{args.domain}")
     handling.valid_until.FromDatetime(now + timedelta(days=args.valid_days or 90))
     return handling
 

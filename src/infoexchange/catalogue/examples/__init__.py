@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 # By file name, so that a path can never be asked for.
 NAMES = (
+    "alert.cap.xml",
     "asam.json",
+    "camt056.xml",
     "eore.csv",
     "event.misp.json",
     "hazards.arcgis.json",
@@ -29,6 +31,7 @@ NAMES = (
     "referrals.htcds.csv",
     "released.imsma.csv",
     "reports.geojson",
+    "un-list.xml",
 )
 
 
