@@ -54,9 +54,12 @@ def calendar(rng: random.Random) -> Clocks:
     )
 
 
-@pytest.mark.parametrize("seed", range(100))
-def test_what_came_later_is_due_later_and_urgency_shortens(seed: int) -> None:
-    rng = random.Random(seed)
+def test_what_came_later_is_due_later_and_urgency_shortens() -> None:
+    for seed in range(100):
+        _check_order(random.Random(seed))  # one that fails shows its numbers
+
+
+def _check_order(rng: random.Random) -> None:
     clocks, times = calendar(rng), sorted(FRIDAY + timedelta(minutes=rng.randint(0, 40 * 24 * 60)) for _ in range(5))
     for precedence in Precedence:
         for limit in (clocks.acknowledge_by, clocks.answer_by):
