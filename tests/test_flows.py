@@ -137,6 +137,7 @@ def test_an_answer_without_status_may_come_in_several_messages() -> None:
         (seen(Kind.READ, by=OTHER), Rule.NOT_ASKED),
         (answer("x", Kind.FINAL, by=ASKER, to=ASKED), Rule.NOT_ASKED),
         (answer("x", Kind.FINAL, schema="FirearmTraceResponse"), Rule.WRONG_TYPE),
+        (answer("x", Kind.FINAL, op_status=OpStatus.ACTUAL), Rule.OP_STATUS),
     ],
 )
 def test_what_does_not_fit_is_kept_and_changes_nothing(strange: object, rule: Rule) -> None:
