@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 from google.protobuf.message import Message
 
 from catalogue_messages import request
-from conftest import RECIPIENT, SENDER
+from conftest import AGENCIES, RECIPIENT, SENDER
 from infoexchange import catalogue
 from infoexchange.delivery import Delivery
 from infoexchange.errors import ExchangeError, Reason
 from infoexchange.flows import Kind, Thread
 from infoexchange.mailbox import Mailbox
-from infoexchange.testing import Exchange
+from infoexchange.testing import Community, Exchange, FakeClock
 from messages import handling
 
 STATUS = {kind.name: getattr(catalogue, f"RESPONSE_STATUS_{kind.name}") for kind in Kind if Kind.ACCEPTED <= kind < 10}
@@ -42,12 +44,19 @@ def acknowledging(digest: bytes, level: int = 1) -> catalogue.OfficerAcknowledge
     return catalogue.OfficerAcknowledgement(handling=handling(), of=digest, level=level)
 
 
+@functools.cache
+def community() -> Community:
+    """One for all tests: none changes it."""
+    return Community.make(AGENCIES, now=FakeClock()())
+
+
 @pytest.fixture
-def exchange(exchange: Exchange) -> Exchange:
-    """The exchange of every test, in which all have published their keys."""
-    for name in exchange.community.members:
-        exchange.mailbox(name)
-    return exchange
+def exchange() -> Exchange:
+    """A fresh exchange in which all have published their keys."""
+    made = Exchange(AGENCIES, community=community())
+    for name in made.community.members:
+        made.mailbox(name)
+    return made
 
 
 @pytest.fixture

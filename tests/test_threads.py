@@ -259,6 +259,8 @@ def test_who_stands_behind_a_gateway_is_asked_and_may_answer(
     asked.pass_on(delivery, [SECOND])
     take(second)
     assert thread(second, digest, SECOND).state is State.ASKED
+    real = answering(digest, "FINAL", op_status=catalogue.OP_STATUS_ACTUAL)
+    assert refusal(second, real, SENDER)[0] == "handling.op_status"
     send(second, answering(digest, "FINAL"), SENDER)
     assert [d.unexpected for d in take(asker)] == [""]
     assert thread(asker, digest, SECOND).state is State.FINAL

@@ -70,6 +70,7 @@ class Rule(enum.Enum):
     WRONG_TYPE = "wrong type"
     OVER = "over"
     LEVEL = "level"
+    OP_STATUS = "op_status"
 
 
 class Objection(NamedTuple):
@@ -172,7 +173,9 @@ class _Run:
         for step in self._steps:
             if step.digest in taken_back:
                 continue
-            objection = self._by_peer(step) if step.sender == self._peer else self._by_asker(step)
+            objection = self._as_real(step) or (
+                self._by_peer(step) if step.sender == self._peer else self._by_asker(step)
+            )
             if objection:
                 self._unexpected.append((step, objection))
             elif step.sender == self._peer:
@@ -187,6 +190,14 @@ class _Run:
             steps=tuple(self._steps),
             unexpected=tuple(self._unexpected),
         )
+
+    def _as_real(self, step: Step) -> Objection | None:
+        """Return what speaks against a message that is not as real as the one it is about."""
+        theirs, said = self._root.said.op_status, step.said
+        if said.op_status == theirs or not (said.kind.may_not_fit and step.is_about(self._root)):
+            return None
+        detail = f"{said.op_status.name}, but the message that it is about is {theirs.name}"
+        return Objection(Rule.OP_STATUS, detail, f"Set handling.op_status to {theirs.name}.")
 
     def _by_peer(self, step: Step) -> Objection | None:
         kind = step.said.kind

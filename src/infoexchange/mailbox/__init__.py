@@ -338,7 +338,7 @@ class Mailbox(Tracing):
         return threads.following(self._desk)
 
     def overdue(self, clocks: Clocks = DEFAULT_CLOCKS) -> list[Thread]:
-        """Return what should have been acknowledged, answered or clarified by now, here or elsewhere, the latest first.
+        """Return what should have been acknowledged, answered or clarified by now, here or elsewhere, the oldest first.
 
         Args:
             clocks: What is late; the default is that of the specification.

@@ -138,6 +138,8 @@ def _why(desk: Desk, step: Step, found: Following) -> Objection | None:
 
 def _field(message: Message, why: Objection) -> str:
     """Return the field of a message that an objection is about."""
+    if why.rule is Rule.OP_STATUS:
+        return "handling.op_status"
     if why.rule in (Rule.OVER, Rule.LEVEL):
         return schemas.stated(message).field
     named = sorted(references(message), key=lambda reference: not reference.reply_to)
