@@ -105,3 +105,8 @@ def set_code(code: Code, system: str, value: str) -> bool:
     code.system, code.value = system, row["value"] if row else value
     code.version = known.version if known and row else UNLISTED
     return row is not None
+
+
+def is_packaged(system: str) -> bool:
+    """Tell whether a code list is here at all."""
+    return system in codes.names()

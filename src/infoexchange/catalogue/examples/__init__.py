@@ -29,6 +29,7 @@ NAMES = (
     "referrals.htcds.csv",
     "released.imsma.csv",
     "reports.geojson",
+    "report.goaml.xml",
 )
 
 
