@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from catalogue_messages import handling
 from infoexchange.bridges.ftm import entities
+from infoexchange.catalogue import strict_json
 from infoexchange.catalogue import (
     examples,
 )
@@ -56,7 +57,16 @@ def test_a_damaged_file_names_the_line(data, reason, field):
 
 
 @pytest.mark.parametrize(
-    "rest", [{"handling": {"tlp": 1}}, {"persons": []}, {"nothing": 1}, {"subject": 7}, {"reason": {"a": 1}}]
+    "rest",
+    [
+        {"handling": {"tlp": 1}},
+        {"persons": []},
+        {"nothing": 1},
+        {"subject": 7},
+        {"reason": {"a": 1}},
+        {"\ud800": 1},
+        {"subject": "\ud800"},
+    ],
 )
 def test_our_key_cannot_say_what_is_not_its_own(rest):
     head = HEAD | {"infoexchange": OWN | {"type": "TransactionSet", "rest": rest}}
@@ -75,7 +85,7 @@ def test_nesting_and_numbers_are_bounded(monkeypatch):
     with pytest.raises(RefusedError) as refused:
         read(lines(*EXAMPLE[:3]))
     assert refused.value.reason is Reason.TOO_LARGE
-    monkeypatch.setattr(entities, "_SIZE_MAX", 10)
+    monkeypatch.setattr(strict_json, "SIZE_MAX", 10)
     with pytest.raises(RefusedError) as refused:
         read(lines(*EXAMPLE[:1]))
     assert refused.value.reason is Reason.TOO_LARGE

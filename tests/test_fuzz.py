@@ -34,6 +34,7 @@ INPUTS_MIN = 3
 OTHERS = (
     "infoexchange.bridges.asam.read",
     "infoexchange.bridges.ftm.reading.read",
+    "infoexchange.bridges.goaml.reading.read",
     "infoexchange.bridges.misp.reading.read",
     "infoexchange.bridges.geographic.arcgis.read",
     "infoexchange.bridges.geographic.geojson.read",
@@ -112,6 +113,7 @@ NAMES = (
     "TLS key file",
     "signing request", "XML",
     "FollowTheMoney entities",
+    "goAML report",
     "MISP event",
     "STIX bundle",
     "table of attacks", "table of seizures",

@@ -22,7 +22,7 @@ from fuzz.world import RECIPIENT, SENDER, World
 from infoexchange import catalogue, certificates, delivery, hsm, markup, wire
 from infoexchange.acknowledgement import Acknowledgement
 from infoexchange.audit import GROUPS, Operation, Routing, Subject
-from infoexchange.bridges import asam, ftm, misp, stix
+from infoexchange.bridges import asam, ftm, goaml, misp, stix
 from infoexchange.bundle import KeyBundle
 from infoexchange.catalogue import codes, examples, plain_yaml, text, yaml_text
 from infoexchange.cli import draft, rootkey
@@ -336,10 +336,27 @@ _FLOW = b"# what YAML can do more\na: [1, {b: 'c', d: \"\\u00e9\"}]\ne: |2-\n   
 
 
 def _entities() -> Sequence[bytes]:
-    """Entities of others, and messages of ours as entities, in arrays; those of others in lines too."""
+    """Entities of others, and messages of ours as entities, in arrays."""
     types = ("SanctionsUpdate", "TransactionSet", "PersonNotice")
     found = [examples.read("people.ftm.json"), ftm.write([examples.message(name) for name in types], now=START)]
-    return [*(b"[" + b",".join(raw.splitlines()) + b"]" for raw in found), found[0]]
+    return [b"[" + b",".join(raw.splitlines()) + b"]" for raw in found]
+
+
+def _in_lines(raw: bytes) -> bytes:
+    """An array of JSON in lines, which is how its entities mostly come."""
+    try:
+        found = json.loads(raw)
+        lines = [json.dumps(one) for one in found] if isinstance(found, list) else []
+    except (ValueError, RecursionError):
+        lines = []
+    return "\n".join(lines).encode() or raw
+
+
+def _reports() -> Sequence[bytes]:
+    """A report of others, and messages of ours as reports."""
+    types = ("TransactionSet", "FiuResponse")
+    written = [goaml.write([examples.message(name)], now=START) for name in types]
+    return [examples.read("report.goaml.xml"), *written]
 
 
 def _foreign(world: World) -> list[Target]:
@@ -359,8 +376,10 @@ def _foreign(world: World) -> list[Target]:
         *tables.targets(world, _bridged),
         of("anti-shipping activity", asam.read, [examples.read("asam.json")], change=changing.tree,
             read=functools.partial(_bridged, asam, world)),
-        of("FollowTheMoney entities", ftm.read, _entities(), change=changing.tree,
+        of("FollowTheMoney entities", ftm.read, _entities(), change=changing.tree, mend=_in_lines,
             read=lambda raw: list(ftm.read(raw, catalogue.Handling(), now=world.now))),
+        of("goAML report", goaml.read, _reports(), change=changing.elements,
+            read=lambda raw: list(goaml.read(raw, catalogue.Handling(), now=world.now))),
         of("XML", markup.parse, [_XML], change=changing.elements, read=lambda raw: list(markup.parse(raw).unread())),
         of("message as YAML", yaml_text.from_yaml, [yaml_text.to_yaml(officer_acknowledgement()).encode()],
             change=changing.lines, read=lambda raw: yaml_text.from_yaml(schema, _decoded(raw))),

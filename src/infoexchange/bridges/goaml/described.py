@@ -90,7 +90,7 @@ class Described:
             self.entity(made, "t_entity", holder)
         elif holder is not None and holder.DESCRIPTOR.name == "Person":
             signatory = made.add("signatory")
-            signatory.add("is_primary", "true")
+            signatory.add("is_primary", "1")
             self.person(signatory, "t_person", holder)
         for signer in signers:
             self.person(made.add("signatory"), "t_person", signer)
@@ -163,7 +163,7 @@ class Described:
         self.addresses(made, record)
         self.documents(made, record)
         if record.deceased:
-            made.add("deceased", "true")
+            made.add("deceased", "1")
 
     def documents(self, made: Element, record: Any) -> None:
         """Add the documents of a person."""

@@ -25,7 +25,6 @@ from infoexchange.markup import Element
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _BIC = re.compile(r"[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}(?:[A-Z0-9]{3})?")
 _IBAN = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}")
-_CURRENCY = re.compile(r"[A-Z]{3}")
 _NUMBER_MAX = 60
 _PREFIXES = {"persons": "person", "organisations": "organisation", "accounts": "account"}
 
@@ -33,9 +32,10 @@ _PREFIXES = {"persons": "person", "organisations": "organisation", "accounts": "
 class Parties:
     """Takes parties into a message: one that is said again word for word is the same."""
 
-    def __init__(self, message: Any, currency: str, reading: Reading, now: datetime) -> None:
-        """Begin with a message that has none."""
-        self.message, self.currency, self.reading, self.now = message, currency, reading, now
+    def __init__(self, message: Any, reading: Reading, now: datetime) -> None:
+        """Begin with a message that has none; `currency` is that of balances whose account does not say one."""
+        self.message, self.reading, self.now = message, reading, now
+        self.currency = ""
         self.kept: dict[tuple[str, bytes], str] = {}
 
     def keep(self, field: str, record: Any) -> str:
@@ -73,7 +73,7 @@ class Parties:
         account.iban = self.shaped(element, "iban", _IBAN)
         number = element.value("account")
         account.account_no = number[:64] if number != account.iban else ""
-        account.currency = self.shaped(element, "currency_code", _CURRENCY)
+        account.currency = self.currency_of(element, "currency_code")
         account.holder_name = words.known(element.value("account_name"))[:500]
         for field in ("opened", "closed"):
             self.set_date(getattr(account, field), element, field)
@@ -226,6 +226,13 @@ class Parties:
             self.note(element, name, "a value of another form")
             return ""
         return text
+
+    def currency_of(self, element: Element, name: str) -> str:
+        """Return a currency; units have codes for coins on chains and for gold, which ISO 4217 does not: noted."""
+        text = words.known(element.value(name))
+        if text and not values.currency(text):
+            self.note(element, name, "no currency of ISO 4217")
+        return values.currency(text)
 
     def country(self, element: Element, name: str) -> str:
         """Return a country; a code that ISO 3166-1 does not have is noted."""

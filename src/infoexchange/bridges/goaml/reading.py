@@ -48,8 +48,8 @@ class _Report:
     def __init__(self, root: Element, handling: Handling, reading: Reading, now: datetime) -> None:
         self.root, self.handling, self.reading = root, handling, reading
         self.message = TransactionSet()
-        self.currency = root.value("currency_code_local")
-        self.parties = Parties(self.message, self.currency, reading, now)
+        self.parties = Parties(self.message, reading, now)
+        self.parties.currency = self.currency = self.parties.currency_of(root, "currency_code_local")
         self.labels: list[str] = []
 
     def messages(self) -> Iterator[TransactionSet]:
@@ -176,7 +176,7 @@ class _Report:
             values.decimal(found.value("foreign_exchange_rate")),
         )
         made = type(record.foreign)()
-        made.money.currency = found.value("foreign_currency_code")
+        made.money.currency = self.parties.currency_of(found, "foreign_currency_code")
         if amount is None or not made.money.currency:
             self.reading.note(found.place, name, "not an amount with its currency")
             return
