@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from catalogue_messages import handling
 from infoexchange.bridges.ftm import entities
-from infoexchange.catalogue import strict_json
 from infoexchange.catalogue import (
     examples,
+    strict_json,
 )
 from infoexchange.errors import ExchangeError, MalformedError, Reason, RefusedError
 from test_bridges import NOW
