@@ -16,13 +16,13 @@ from google.protobuf.message import DecodeError
 
 import forked
 import submitted
-from fuzz import changing, key_files, mending, tables
+from fuzz import changing, finance, key_files, mending, tables
 from fuzz.target import SIZE_MAX, Target, message_of, of, qualified
 from fuzz.world import RECIPIENT, SENDER, World
 from infoexchange import catalogue, certificates, delivery, hsm, markup, wire
 from infoexchange.acknowledgement import Acknowledgement
 from infoexchange.audit import GROUPS, Operation, Routing, Subject
-from infoexchange.bridges import asam, ftm, goaml, misp, stix
+from infoexchange.bridges import asam, misp, stix
 from infoexchange.bundle import KeyBundle
 from infoexchange.catalogue import codes, examples, plain_yaml, text, yaml_text
 from infoexchange.cli import draft, rootkey
@@ -48,7 +48,6 @@ from infoexchange.receipt import Receipt
 from infoexchange.record import LogRecord, parse_records, write_records
 from infoexchange.statement import parse_statement
 from infoexchange.submission import Submission
-from infoexchange.testing.clock import START
 from infoexchange.tlog import Checkpoint, Cosignature, Note, Policy, Proof, VerifierKey, tiles
 from infoexchange.tlog import text as tlog_text
 from infoexchange.tlog.note import Signature
@@ -335,30 +334,6 @@ _XML = b"""<?xml version="1.0" encoding="UTF-8"?>
 _FLOW = b"# what YAML can do more\na: [1, {b: 'c', d: \"\\u00e9\"}]\ne: |2-\n    f\n  g\nh: >+\n  i\n\nj: ~\nk:\n"
 
 
-def _entities() -> Sequence[bytes]:
-    """Entities of others, and messages of ours as entities, in arrays."""
-    types = ("SanctionsUpdate", "TransactionSet", "PersonNotice")
-    found = [examples.read("people.ftm.json"), ftm.write([examples.message(name) for name in types], now=START)]
-    return [b"[" + b",".join(raw.splitlines()) + b"]" for raw in found]
-
-
-def _in_lines(raw: bytes) -> bytes:
-    """An array of JSON in lines, which is how its entities mostly come."""
-    try:
-        found = json.loads(raw)
-        lines = [json.dumps(one) for one in found] if isinstance(found, list) else []
-    except (ValueError, RecursionError):
-        lines = []
-    return "\n".join(lines).encode() or raw
-
-
-def _reports() -> Sequence[bytes]:
-    """A report of others, and messages of ours as reports."""
-    types = ("TransactionSet", "FiuResponse")
-    written = [goaml.write([examples.message(name)], now=START) for name in types]
-    return [examples.read("report.goaml.xml"), *written]
-
-
 def _foreign(world: World) -> list[Target]:
     """Formats of others, and messages as JSON and YAML."""
     written = json.loads(text.to_json(officer_acknowledgement()))
@@ -374,12 +349,9 @@ def _foreign(world: World) -> list[Target]:
         of("STIX bundle", stix.read, [examples.read("indicators.stix.json"), _notice(world)], change=changing.tree,
             read=functools.partial(_bridged, stix, world)),
         *tables.targets(world, _bridged),
+        *finance.targets(world),
         of("anti-shipping activity", asam.read, [examples.read("asam.json")], change=changing.tree,
             read=functools.partial(_bridged, asam, world)),
-        of("FollowTheMoney entities", ftm.read, _entities(), change=changing.tree, mend=_in_lines,
-            read=lambda raw: list(ftm.read(raw, catalogue.Handling(), now=world.now))),
-        of("goAML report", goaml.read, _reports(), change=changing.elements,
-            read=lambda raw: list(goaml.read(raw, catalogue.Handling(), now=world.now))),
         of("XML", markup.parse, [_XML], change=changing.elements, read=lambda raw: list(markup.parse(raw).unread())),
         of("message as YAML", yaml_text.from_yaml, [yaml_text.to_yaml(officer_acknowledgement()).encode()],
             change=changing.lines, read=lambda raw: yaml_text.from_yaml(schema, _decoded(raw))),
