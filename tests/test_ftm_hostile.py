@@ -94,7 +94,7 @@ def test_nesting_and_numbers_are_bounded(monkeypatch):
 def test_a_flipped_or_cut_file_gives_messages_or_a_typed_error():
     data = FTM.write([examples.message("PersonNotice")], now=NOW)
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=40, deadline=None)
     @given(st.integers(0, len(data) - 1), st.integers(0, 7), st.booleans())
     def holds(place, bit, cut):
         spoilt = data[:place] if cut else data[:place] + bytes([data[place] ^ 1 << bit]) + data[place + 1 :]

@@ -115,6 +115,30 @@ def test_a_report_of_others_comes_back_whole():
     assert one(GOAML.write([message], now=NOW), message.handling) == message
 
 
+def test_any_text_comes_back():
+    texts = st.text(st.characters(codec="utf-8"), max_size=30) | st.sampled_from(
+        ["[TLP:GREEN] a", "[x] y", "]", "-", "&<"]
+    )
+
+    message = examples.message("TransactionSet")
+
+    @settings(max_examples=40, deadline=None)
+    @given(texts, texts, texts)
+    def holds(reason, description, comments):
+        message.reason, message.transactions[0].description = reason, description
+        message.transactions[0].comments = comments
+        try:
+            data = GOAML.write([message], now=NOW)
+        except RefusedError as refused:
+            assert refused.reason is Reason.RULE_BROKEN  # noqa: PT017  # a character that XML cannot hold
+            return
+        again = one(data, message.handling)
+        found = (again.reason, again.transactions[0].description, again.transactions[0].comments)
+        assert found == (reason.strip(), description.strip(), comments.strip())
+
+    holds()
+
+
 def test_wallets_iban_and_holders():
     message = examples.message("TransactionSet")
     wallet = message.wallets.add(local_id="w", address="EXAMPLE1", holder_ref="person-1", service_provider="Exchange")
@@ -352,7 +376,7 @@ def test_a_damaged_report_names_the_line(data, reason, field):
 def test_a_flipped_or_cut_report_gives_a_message_or_a_typed_error():
     data = EXAMPLE.encode()
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=40, deadline=None)
     @given(st.integers(0, len(data) - 1), st.integers(0, 7), st.booleans())
     def holds(place, bit, cut):
         spoilt = data[:place] if cut else data[:place] + bytes([data[place] ^ 1 << bit]) + data[place + 1 :]

@@ -80,10 +80,12 @@ class _Report:
             self.reading.note(root.place, "transaction", "the report has no transactions: no message is made")
 
     def text(self, element: Element, name: str, limit: int) -> str:
-        """Return a text without the marks before it, which are taken."""
+        """Return a text without the marks before it, which are taken; where we write none, it stays whole."""
         found = element.one(name)
-        marks, text = words.parted(found.text.strip() if found is not None else "")
+        whole = found.text.strip() if found is not None else ""
+        marks, text = words.parted(whole)
         self.labels += marks
+        text = whole if name == "transaction_description" else text
         if len(text) > limit:
             self.reading.note(element.place, name, f"longer than {limit} characters: cut")
         return text[:limit]
