@@ -297,3 +297,11 @@ def test_any_value_in_any_place_is_read_or_refused(index, place, value):
     except ExchangeError:
         return
     message.SerializeToString()
+
+
+@pytest.mark.parametrize("text", ['{"type": "\\ud800"}', '{"\\ud800": 1}', '{"filled": 1}', "[]"])
+def test_a_damaged_reference_of_ours_is_a_typed_error(text):
+    spoilt = indicator(external_references=[{"source_name": "infoexchange", "description": text}])
+    with pytest.raises(MalformedError) as refused:
+        read(bundle(spoilt))
+    assert refused.value.reason is Reason.BAD_FIELD

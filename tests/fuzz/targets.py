@@ -16,13 +16,13 @@ from google.protobuf.message import DecodeError
 
 import forked
 import submitted
-from fuzz import changing, key_files, mending, tables
+from fuzz import changing, finance, key_files, mending, tables
 from fuzz.target import SIZE_MAX, Target, message_of, of, qualified
 from fuzz.world import RECIPIENT, SENDER, World
 from infoexchange import catalogue, certificates, delivery, hsm, wire
 from infoexchange.acknowledgement import Acknowledgement
 from infoexchange.audit import GROUPS, Operation, Routing, Subject
-from infoexchange.bridges import asam, ftm, misp, stix
+from infoexchange.bridges import asam, misp, stix
 from infoexchange.bundle import KeyBundle
 from infoexchange.catalogue import codes, examples, plain_yaml, text, yaml_text
 from infoexchange.cli import draft, rootkey
@@ -48,7 +48,6 @@ from infoexchange.receipt import Receipt
 from infoexchange.record import LogRecord, parse_records, write_records
 from infoexchange.statement import parse_statement
 from infoexchange.submission import Submission
-from infoexchange.testing.clock import START
 from infoexchange.tlog import Checkpoint, Cosignature, Note, Policy, Proof, VerifierKey, tiles
 from infoexchange.tlog import text as tlog_text
 from infoexchange.tlog.note import Signature
@@ -329,13 +328,6 @@ def _requests(world: World) -> Sequence[bytes]:
 _FLOW = b"# what YAML can do more\na: [1, {b: 'c', d: \"\\u00e9\"}]\ne: |2-\n    f\n  g\nh: >+\n  i\n\nj: ~\nk:\n"
 
 
-def _entities() -> Sequence[bytes]:
-    """Entities of others, and messages of ours as entities, in arrays; those of others in lines too."""
-    types = ("SanctionsUpdate", "TransactionSet", "PersonNotice")
-    found = [examples.read("people.ftm.json"), ftm.write([examples.message(name) for name in types], now=START)]
-    return [*(b"[" + b",".join(raw.splitlines()) + b"]" for raw in found), found[0]]
-
-
 def _foreign(world: World) -> list[Target]:
     """Formats of others, and messages as JSON and YAML."""
     written = json.loads(text.to_json(officer_acknowledgement()))
@@ -351,10 +343,9 @@ def _foreign(world: World) -> list[Target]:
         of("STIX bundle", stix.read, [examples.read("indicators.stix.json"), _notice(world)], change=changing.tree,
             read=functools.partial(_bridged, stix, world)),
         *tables.targets(world, _bridged),
+        *finance.targets(world),
         of("anti-shipping activity", asam.read, [examples.read("asam.json")], change=changing.tree,
             read=functools.partial(_bridged, asam, world)),
-        of("FollowTheMoney entities", ftm.read, _entities(), change=changing.tree,
-            read=lambda raw: list(ftm.read(raw, catalogue.Handling(), now=world.now))),
         of("message as YAML", yaml_text.from_yaml, [yaml_text.to_yaml(officer_acknowledgement()).encode()],
             change=changing.lines, read=lambda raw: yaml_text.from_yaml(schema, _decoded(raw))),
         of("plain YAML", plain_yaml, [yaml_text.to_yaml(officer_acknowledgement()).encode(), _FLOW],

@@ -15,7 +15,7 @@ from infoexchange.catalogue.marks import decimal_text
 # Version of a code whose list is that of another country or year.
 UNLISTED = "not listed here"
 # ASCII digits only: a digit of another script would be read as something nobody sees in the file.
-_DATE = re.compile(r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2})(?:[T ][0-9:.+Z-]*)?)?)?")
+_DATE = re.compile(r"([0-9]{4})(?:-(0[1-9]|1[0-2])(?:-(0[1-9]|[12][0-9]|3[01])(?:[T ][0-9:.+Z-]*)?)?)?")
 _DECIMAL = re.compile(r"(-?)([0-9]{1,18})(?:[.]([0-9]{1,18}))?")
 _DIGITS_MAX = 18  # what 64 bits hold of any digits
 _EXACT_KINDS = frozenset({DateKind.DATE_KIND_EXACT, DateKind.DATE_KIND_APPROXIMATE})
@@ -105,3 +105,13 @@ def set_code(code: Code, system: str, value: str) -> bool:
     code.system, code.value = system, row["value"] if row else value
     code.version = known.version if known and row else UNLISTED
     return row is not None
+
+
+def currency(text: str) -> str:
+    """Return the code of a currency, or nothing for what ISO 4217 does not have, such as a coin on a chain."""
+    return text if text.isupper() and codes.load("iso-4217").find(text) else ""
+
+
+def is_packaged(system: str) -> bool:
+    """Tell whether a code list is here at all."""
+    return system in codes.names()

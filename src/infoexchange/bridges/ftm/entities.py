@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from infoexchange.errors import Reason, error
+from infoexchange.catalogue import strict_json
+from infoexchange.errors import ExchangeError, Reason, error
 
-# A file this large holds more than a person can send; it is refused before it fills the memory.
-_SIZE_MAX = 64 * 1024 * 1024
 # Each entity costs some kilobytes once it is read; a list of more is sent as the list it is, not as messages.
 _ENTITIES_MAX = 100_000
 # Entities are nested in one another's properties two or three deep; more is no file of theirs.
@@ -73,15 +73,10 @@ def read_all(data: bytes) -> list[Entity]:
             a value that is none.
         RefusedError: `TOO_LARGE` beyond 64 MiB or 100,000 entities.
     """
-    if len(data) > _SIZE_MAX:
-        raise error(Reason.TOO_LARGE, detail=f"{len(data)} bytes, at most {_SIZE_MAX}")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as broken:
-        line = data.count(b"\n", 0, broken.start) + 1
-        raise error(Reason.MALFORMED, field=f"line {line}", detail="the file is not UTF-8") from None
+    if len(data) > strict_json.SIZE_MAX:
+        raise error(Reason.TOO_LARGE, detail=f"{len(data)} bytes, at most {strict_json.SIZE_MAX}")
     found: dict[str, Entity] = {}
-    for place, raw in _raws(text):
+    for place, raw in _raws(data):
         for entity in _entities(raw, place, 0):
             _keep(found, entity)
             if len(found) > _ENTITIES_MAX:
@@ -103,41 +98,28 @@ def _keep(found: dict[str, Entity], entity: Entity) -> None:
         first.properties.setdefault(name, []).extend(values)
 
 
-def _raws(text: str) -> Iterator[tuple[str, Any]]:
+def _raws(data: bytes) -> Iterator[tuple[str, Any]]:
     """Give the objects of the file with their places."""
-    if text.lstrip().startswith("["):
-        for index, raw in enumerate(_json(text, 1)):
+    if data.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"["):
+        for index, raw in enumerate(_json(data, 1)):
             yield f"[{index}]", raw
         return
     number = start = 0
-    while start < len(text):
-        end = text.find("\n", start) + 1 or len(text)
-        line, start, number = text[start:end], end, number + 1
+    while start < len(data):
+        end = data.find(b"\n", start) + 1 or len(data)
+        line, start, number = data[start:end], end, number + 1
         if line.strip():
             yield f"line {number}", _json(line, number)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    # Two readers could choose different ones of two equal names, and see different marks.
-    if len(found) != len(pairs):
-        raise ValueError
-    return found
-
-
-def _no_constant(_: str) -> NoReturn:
-    raise ValueError
-
-
-def _json(text: str, line: int) -> Any:
+def _json(raw: bytes, line: int) -> Any:
+    """Return the value of one line, or of the whole file; an error says which line of the file it is."""
     try:
-        return json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
-    except json.JSONDecodeError as broken:
-        place = f"line {line + broken.lineno - 1}"
-        raise error(Reason.MALFORMED, field=place, detail=f"not JSON: column {broken.colno}") from None
-    except (RecursionError, ValueError):
-        detail = "nested too deeply, a name twice in one object, or a number that JSON does not have"
-        raise error(Reason.MALFORMED, field=f"line {line}", detail=detail) from None
+        return strict_json.load(raw)
+    except ExchangeError as refused:
+        within = refused.field.removeprefix("line ")
+        place = f"line {line + int(within) - 1 if within else line}"
+        raise error(refused.reason, field=place, detail=refused.detail, next_step=refused.next_step) from None
 
 
 def _entities(raw: Any, place: str, depth: int) -> Iterator[Entity]:
@@ -184,6 +166,9 @@ def _own(own: Any, path: str) -> dict[str, Any]:
         bad(path, "our own key is damaged")
     if not {"marks", "message"} <= own.keys() or not all(isinstance(mark, str) for mark in own["marks"]):
         bad(path, "our own key has lost its marks or its message")
-    for mark in own["marks"]:
-        _text(mark, path)
+    try:
+        # Names and values of the rest go to protobuf, which must never see half of a surrogate pair.
+        json.dumps(own, ensure_ascii=False).encode()
+    except (UnicodeEncodeError, RecursionError):
+        bad(path, "our own key holds what is no text, or is nested too deeply")
     return own

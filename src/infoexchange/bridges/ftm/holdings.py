@@ -18,7 +18,6 @@ _TONNES = re.compile(r"([0-9]{1,7})(?:\.0*)?")
 _TONNES_MAX = 1_000_000
 _IBAN = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}")
 _BIC = re.compile(r"[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}(?:[A-Z0-9]{3})?")
-_CURRENCY = re.compile(r"[A-Z]{3}")
 _WALLET = re.compile(r"[A-Za-z0-9:_-]{1,200}")
 # What our type has to say of a payment and FollowTheMoney does not: how it was made.
 MODE_SYSTEM, MODE_VERSION, MODE_VALUE = "followthemoney", "4", "Payment"
@@ -81,7 +80,7 @@ def to_account(entity: Entity, note: Note, _: datetime) -> FinancialAccount:
     account.iban = _shaped(entity, "iban", _IBAN, note)
     account.bic = _shaped(entity, "bic", _BIC, note)
     account.institution_name = entity.first("bankName")[:300]
-    account.currency = _shaped(entity, "currency", _CURRENCY, note)
+    account.currency = _currency(entity, note)
     account.country = next(iter(countries(entity, note, "country")), "")
     for field, name in (("opened", "openingDate"), ("closed", "closingDate")):
         _set_date(getattr(account, field), entity, name, note)
@@ -145,7 +144,7 @@ def to_transaction(entity: Entity, note: Note, _: datetime) -> TransactionRecord
     else:
         note("date", "not a date")
     record.mode.system, record.mode.version, record.mode.value = MODE_SYSTEM, MODE_VERSION, MODE_VALUE
-    amount, currency = values.decimal(entity.first("amount")), _shaped(entity, "currency", _CURRENCY, note)
+    amount, currency = values.decimal(entity.first("amount")), _currency(entity, note)
     if amount is not None and currency:
         record.amount_local.amount.CopyFrom(amount)
         record.amount_local.currency = currency
@@ -162,6 +161,14 @@ def _shaped(entity: Entity, name: str, shape: re.Pattern[str], note: Note) -> st
     if len(found) != len(texts) or len(found) > 1:
         note(name, "a value has another form, or there are several")
     return (found[0][1] if shape.groups else found[0][0]) if found else ""
+
+
+def _currency(entity: Entity, note: Note) -> str:
+    """Return the currency; a coin on a chain is none of ISO 4217 and noted."""
+    text = entity.first("currency")
+    if text and not values.currency(text):
+        note("currency", "no currency of ISO 4217")
+    return values.currency(text)
 
 
 def _set_date(target: Any, entity: Entity, name: str, note: Note) -> None:

@@ -152,6 +152,8 @@ def own_reference(found: dict[str, Any], path: str) -> tuple[str, dict[str, Any]
             extras = json.loads(
                 strict_json.text(reference, "description", path) or "{}", object_pairs_hook=strict_json.once
             )
+            # Inside this text, half of a surrogate pair can still be written as an escape.
+            json.dumps(extras, ensure_ascii=False).encode()
         except (RecursionError, ValueError):
             extras = None
         if not isinstance(extras, dict) or not isinstance(extras.get("filled", []), list):

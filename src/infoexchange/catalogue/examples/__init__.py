@@ -31,6 +31,7 @@ NAMES = (
     "referrals.htcds.csv",
     "released.imsma.csv",
     "reports.geojson",
+    "report.goaml.xml",
     "un-list.xml",
 )
 
