@@ -149,6 +149,7 @@ class File:
                 yield Row(place, cells)
 
         reading = Reading(lambda current: table.messages(rows(current), Import(handling, now, current)))
+        reading.expected = 0 if is_spreadsheet else data.count(b"\n")
         for note in sheet.notes:
             reading.note(*note)
         for name in named:
