@@ -221,6 +221,17 @@ def test_marks_of_a_later_item_are_not_passed_over():
     assert (refused.value.reason, refused.value.field) == (Reason.MARK_LOST, "line 3: handling.tlp")
 
 
+def test_a_report_has_the_marks_of_all_its_rows():
+    rows = SEIZED.format("TLP:AMBER", 1) + SEIZED.format("PAP:RED | RESTRICTION:NO_ONWARD", 2)
+    (found,), reading = read("seizures", SEIZURE.format("marks") + rows)
+    assert (found.handling.tlp, found.handling.pap) == (3, 4)
+    assert [one.kind for one in found.handling.restrictions] == [3]
+    assert not reading.notes
+    with pytest.raises(RefusedError) as refused:
+        read("seizures", SEIZURE.format("marks") + rows + SEIZED.format("OP_STATUS:ACTUAL", 3))
+    assert (refused.value.reason, refused.value.field) == (Reason.MARK_LOST, "line 4: handling.op_status")
+
+
 @pytest.mark.parametrize("separator", [";", "\t"])
 def test_tables_of_other_offices_separate_cells_otherwise(separator):
     data = (SEIZURE.format("summary") + SEIZED.format("EXERCISE", 1)).replace(",", separator)

@@ -94,6 +94,7 @@ def _messages(rows: Iterator[Row], importing: Import) -> Iterator[DrugSeizureRep
         number = row.cells.get("seizure_id", "")
         if report is not None and first is not None and number and number == report.seizure_id:
             if len(report.items) < _ITEMS_MAX:
+                report.handling.CopyFrom(importing.join(report.handling, row))
                 _compare(first, row, importing)
                 _add_item(report, row, importing)
                 continue
@@ -136,8 +137,7 @@ def _add_item(report: DrugSeizureReport, row: Row, importing: Import) -> None:
 
 def _compare(first: Row, row: Row, importing: Import) -> None:
     """Note what a later row of a seizure says otherwise than the first."""
-    importing.marks(row)  # refuses what the caller's marks do not cover
-    for name in (*_COMMON, "marks"):
+    for name in _COMMON:
         if row.cells.get(name, "") not in {"", first.cells.get(name, "")}:
             importing.note(row, name, f"{first.place} says otherwise for the same seizure: that is kept")
 
