@@ -262,13 +262,13 @@ def a_date(kind, first, second, finest):
 dates = st.builds(a_date, st.integers(1, 4), st.dates(), st.dates(), st.integers(1, 3))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(dates)
 def test_every_date_comes_back(when):
     assert times.to_partial(times.from_partial(when)) == when
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(-(10**18) + 1, 10**18 - 1), st.integers(0, 17))
 def test_every_number_keeps_its_precision(unscaled, scale):
     number = columns.Decimal(unscaled=unscaled, scale=scale)
@@ -281,7 +281,7 @@ def test_every_number_keeps_its_precision(unscaled, scale):
 words = st.text(max_size=20).map(str.strip)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.sampled_from(["seizures", "seizures-xlsx"]), words, words, st.sampled_from(DrugTransport.values()[1:]))
 def test_random_words_come_back(name, identity, summary, transport):
     message = DrugSeizureReport(handling=handling(domain=1), seizure_id=identity or "1", summary=summary)
