@@ -173,6 +173,18 @@ def test_a_place_is_said_in_one_way(cells, kind, written):
     assert places.write(place) == written
 
 
+def test_a_list_that_is_too_long_is_noted():
+    (found,), reading = seizure("linked_cases", "; ".join(map(str, range(201))))
+    assert len(found.linked_cases) == 200
+    assert [note.field for note in reading.notes] == ["linked_cases"]
+    (found,), reading = seizure("linked_cases", "a; b;; a;")
+    assert list(found.linked_cases) == ["a", "b"]
+    assert not reading.notes
+    found.linked_cases.append("c; d")
+    (again,), _ = read("seizures", bridges.find("seizures").write([found], now=NOW))
+    assert list(again.linked_cases) == ["a", "b", "c, d"]
+
+
 def test_a_country_beside_a_position_is_noted():
     (found,), reading = read("seizures", SEIZURE.format("latitude,longitude,country") + SEIZED.format("1,2,SG", 1))
     assert found.place.WhichOneof("place") == "point"

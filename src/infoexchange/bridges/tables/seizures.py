@@ -79,6 +79,7 @@ _LOSSES = (
     "Written: only the columns of the table; persons, organisations, ships, vehicles, containers, mixtures and "
     "attachments stay behind.",
     "Written: of a place one position, code or country with one name; of an address country and locality; no areas.",
+    "Written: a semicolon in one of several texts of a cell becomes a comma.",
     "Written: a date without its note, a value without its day, an InChIKey and an INN not at all.",
     "Read: names of records are item-1, item-2 and so on; whose name of a place it is, is the agency.",
     "Read: a number is derived from the row where the table has none; a date is unknown where it has none.",
