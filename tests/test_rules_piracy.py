@@ -7,7 +7,7 @@ import pytest
 from infoexchange.catalogue import IdentityGap, examples, marks
 from spoiling import accepted, refused
 
-BOARDED, NOT_SEEN, REFUSED = 3, 4, 6
+BOARDED, NOT_SEEN, REFUSED, ENDED = 3, 4, 6, 7
 
 
 def clear(*names):
@@ -84,6 +84,7 @@ def test_what_is_no_fault():
         "valid_until", "contact", "last_position", "last_seen_at")(m)])  # fmt: skip
     accepted("VesselOfInterest", lambda m: [put(request=2)(m), m.handling.ClearField("legal_basis")])
     accepted("VesselSighting", lambda m: [put(result=NOT_SEEN)(m), m.ClearField("sightings")])
+    accepted("VesselSighting", lambda m: [put(result=ENDED)(m), m.ClearField("sightings")])
     accepted("VesselSighting", put(result=BOARDED, boarding="nobody on board"))
     accepted("CrewAbduction", clear("states", "held_at"))
     accepted("IncidentClosure", clear("arrests_count"))

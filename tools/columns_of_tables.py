@@ -19,8 +19,8 @@ _HEAD = """# Tables
 both. Made by `python tools/columns_of_tables.py`; a test fails when it is not up to date.
 
 The first line has the names of the columns, in any order and in capitals or not. CSV is UTF-8, with commas, semicolons
-or tabs between cells. Of a workbook the first sheet that is shown is read. What is not understood is noted with its
-line and left out; a line with nothing on it is no row.
+or tabs between cells. Of a workbook the first sheet that is shown is read, rows that a filter hides too. What is not
+understood is noted with its line and left out; a line with nothing on it is no row.
 
 `marks` is a column of every table: TLP and the other marks, as `TLP:AMBER | OP_STATUS:EXERCISE`. A row marked stricter
 than the marks given for the import is refused.

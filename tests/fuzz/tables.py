@@ -11,7 +11,7 @@ from fuzz.target import Target, of
 from fuzz.world import World
 from infoexchange.bridges.tables import eore, piracy, seizures, zipped
 from infoexchange.bridges.tables.table import File
-from infoexchange.catalogue import examples
+from infoexchange.catalogue import examples, lines
 
 _SHEET = "xl/worksheets/sheet1.xml"
 
@@ -47,5 +47,11 @@ def targets(world: World, read: Callable[[Any, World, bytes], Any]) -> list[Targ
             for name, (bridge, seed) in tables.items()
         ),
         of("spreadsheet", zipped.Archive, [book], read=functools.partial(read, piracy.XLSX, world), raw=None),
+        of("lines of messages", lines.from_lines, [_lines()],
+            change=changing.lines, read=lambda raw: list(lines.from_lines(raw))),
         of("sheet of a spreadsheet", zipped.Archive, [sheet], change=changing.lines, read=with_sheet, raw=None),
-    ]
+    ]  # fmt: skip
+
+
+def _lines() -> bytes:
+    return "".join(lines.to_line(examples.message(name)) for name in ("EoreReport", "MaritimeIncidentReport")).encode()

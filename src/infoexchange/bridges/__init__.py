@@ -43,6 +43,8 @@ class Reading:
     notes: list[Note] = field(default_factory=list)
     notes_count: int = 0
     messages_count: int = 0
+    # How many messages there may be at most, to show progress by; 0 where that is not known.
+    expected: int = 0
 
     def __iter__(self) -> Iterator[Message]:
         """Give the messages one by one."""

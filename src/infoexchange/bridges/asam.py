@@ -66,7 +66,7 @@ def read(data: bytes, handling: Handling, *, now: datetime) -> Reading:
             stricter than `handling`.
     """
     entries = _entries(data)
-    return Reading(lambda reading: _reports(entries, handling, now, reading))
+    return Reading(lambda reading: _reports(entries, handling, now, reading), expected=len(entries))
 
 
 def _entries(data: bytes) -> list[Any]:

@@ -116,26 +116,29 @@ def _read_country(record: Any, field: str, text: str) -> str:
     return ""
 
 
-def _parts(text: str) -> list[str]:
+def _parts(text: str) -> tuple[list[str], str]:
+    """Return the texts that stand in one cell, each once, and what is wrong with them."""
     found = [part.strip() for part in text.split(_SEPARATOR.strip(), _LIST_MAX)]
-    return list(dict.fromkeys(part for part in found[:_LIST_MAX] if part))
+    kept = list(dict.fromkeys(part for part in found[:_LIST_MAX] if part))
+    return kept, f"more than {_LIST_MAX}, the rest" if len(found) > _LIST_MAX and found[-1] else ""
 
 
 def _read_countries(record: Any, field: str, text: str) -> str:
-    found = [part.upper() for part in _parts(text)]
+    found, wrong = _parts(text.upper())
     if not all(map(_COUNTRY.fullmatch, found)):
         return "not countries of two letters, ISO 3166-1, with ; between"
     getattr(record, field).extend(found)
-    return ""
+    return wrong
 
 
 def _read_texts(record: Any, field: str, text: str) -> str:
-    getattr(record, field).extend(_parts(text))
-    return ""
+    found, wrong = _parts(text)
+    getattr(record, field).extend(found)
+    return wrong
 
 
 def _write_texts(record: Any, field: str) -> str:
-    return _SEPARATOR.join(getattr(record, field))
+    return _SEPARATOR.join(one.replace(";", ",") for one in getattr(record, field))
 
 
 def choice(enum: Any) -> Kind:
@@ -198,9 +201,10 @@ def code_list(name: str) -> Kind:
     """Return the kind of a column with several values of a code list."""
 
     def read(record: Any, field: str, text: str) -> str:
-        found = [_to_code(name, part) for part in _parts(text)]
+        parts, wrong = _parts(text)
+        found = [_to_code(name, part) for part in parts]
         getattr(record, field).extend(known for known in found if known is not None)
-        return "" if None not in found else _not_in(name)
+        return wrong if None not in found else _not_in(name)
 
     def write(record: Any, field: str) -> str:
         return _SEPARATOR.join(_from_code(name, one) for one in getattr(record, field))

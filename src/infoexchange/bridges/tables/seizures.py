@@ -79,6 +79,7 @@ _LOSSES = (
     "Written: only the columns of the table; persons, organisations, ships, vehicles, containers, mixtures and "
     "attachments stay behind.",
     "Written: of a place one position, code or country with one name; of an address country and locality; no areas.",
+    "Written: a semicolon in one of several texts of a cell becomes a comma.",
     "Written: a date without its note, a value without its day, an InChIKey and an INN not at all.",
     "Read: names of records are item-1, item-2 and so on; whose name of a place it is, is the agency.",
     "Read: a number is derived from the row where the table has none; a date is unknown where it has none.",
@@ -94,6 +95,7 @@ def _messages(rows: Iterator[Row], importing: Import) -> Iterator[DrugSeizureRep
         number = row.cells.get("seizure_id", "")
         if report is not None and first is not None and number and number == report.seizure_id:
             if len(report.items) < _ITEMS_MAX:
+                report.handling.CopyFrom(importing.join(report.handling, row))
                 _compare(first, row, importing)
                 _add_item(report, row, importing)
                 continue
@@ -136,8 +138,7 @@ def _add_item(report: DrugSeizureReport, row: Row, importing: Import) -> None:
 
 def _compare(first: Row, row: Row, importing: Import) -> None:
     """Note what a later row of a seizure says otherwise than the first."""
-    importing.marks(row)  # refuses what the caller's marks do not cover
-    for name in (*_COMMON, "marks"):
+    for name in _COMMON:
         if row.cells.get(name, "") not in {"", first.cells.get(name, "")}:
             importing.note(row, name, f"{first.place} says otherwise for the same seizure: that is kept")
 

@@ -45,13 +45,21 @@ class Import:
         """Return the marks of a row's message; a row marked stricter than the caller's marks is refused."""
         text = row.cells.get(MARKS, "")
         if text != self._marked[0]:  # most rows of a file are marked alike
-            try:
-                found = labels.with_labels(self._given, text.split(labels.SEPARATOR)) if text else self._given
-            except ExchangeError as refused:
-                where = f"{row.place}: {refused.field}"
-                raise error(refused.reason, field=where, detail=refused.detail, next_step=refused.next_step) from None
-            self._marked = text, found
+            self._marked = text, self.join(self._given, row)
         return self._marked[1]
+
+    def join(self, handling: Handling, row: Row) -> Handling:
+        """Return marks together with those of a row; a row that is marked stricter, or otherwise, is refused.
+
+        Raises:
+            RefusedError: `MARK_LOST` with the place of the row.
+        """
+        text = row.cells.get(MARKS, "")
+        try:
+            return labels.with_labels(handling, text.split(labels.SEPARATOR)) if text else handling
+        except ExchangeError as refused:
+            where = f"{row.place}: {refused.field}"
+            raise error(refused.reason, field=where, detail=refused.detail, next_step=refused.next_step) from None
 
     def note(self, row: Row, name: str, detail: str) -> None:
         """Note what was not understood or not carried."""
@@ -149,6 +157,7 @@ class File:
                 yield Row(place, cells)
 
         reading = Reading(lambda current: table.messages(rows(current), Import(handling, now, current)))
+        reading.expected = 0 if is_spreadsheet else data.count(b"\n")
         for note in sheet.notes:
             reading.note(*note)
         for name in named:

@@ -433,6 +433,8 @@ class _SightingResultEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Sighti
     """A ship was met that turned out to be another one."""
     SIGHTING_RESULT_REFUSED: _SightingResult.ValueType  # 6
     """The request is refused."""
+    SIGHTING_RESULT_ENDED: _SightingResult.ValueType  # 7
+    """The watch is over; what was reported before stands, and nothing follows."""
 
 class SightingResult(_SightingResult, metaclass=_SightingResultEnumTypeWrapper):
     """What came of a request about a ship."""
@@ -451,6 +453,8 @@ SIGHTING_RESULT_OTHER_SHIP: SightingResult.ValueType  # 5
 """A ship was met that turned out to be another one."""
 SIGHTING_RESULT_REFUSED: SightingResult.ValueType  # 6
 """The request is refused."""
+SIGHTING_RESULT_ENDED: SightingResult.ValueType  # 7
+"""The watch is over; what was reported before stands, and nothing follows."""
 Global___SightingResult: _TypeAlias = SightingResult  # noqa: Y015
 
 class _SightingMethod:
