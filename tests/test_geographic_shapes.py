@@ -109,6 +109,14 @@ def test_an_area_across_the_antimeridian_is_cut_and_comes_back_whole():
     "rings",
     [
         [ring((-120, 80), (0, 80), (120, 80))],
+        # Twice around and back again.
+        [
+            [
+                [x, y]
+                for y, xs in ((0, range(0, 720, 90)), (9, range(720, 0, -90)))
+                for x in (one % 360 - 180 for one in xs)
+            ]
+        ],
         [ring((179, 0), (181, 0), (181, 3), (179, 3)), ring((179.5, 1), (179.5, 2), (180.5, 2), (180.5, 1))],
         [ring((179, 0), (181, 0), (181, 1), (179.5, 1), (179.5, 2), (181, 2), (181, 3), (179, 3))],
     ],

@@ -10,10 +10,9 @@ import csv
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from infoexchange.catalogue.strict_json import SIZE_MAX
 from infoexchange.errors import Reason, error
 
-# A table this large holds more than anybody looks at; it is refused before it fills the memory.
-SIZE_MAX = 64 * 1024 * 1024
 # More columns than the largest form has, many times over; rows are as wide as the first line says.
 COLUMNS_MAX = 2000
 # What the csv module of Python reads in one cell; what is longer would be written and never read again.

@@ -28,6 +28,7 @@ LOSSES: tuple[str, ...] = (
     "Both ways: edges of areas run counterclockwise and holes clockwise; a shape that runs otherwise is turned.",
     "Written: values and fields of a newer version of a message type.",
     "Written: an empty record, such as numbers of people without a number.",
+    "Read: the time of day where a field holds a day.",
     "Read: shapes of several parts, and shapes that the message type has no place for (each is noted).",
     "Read: members and properties that no field holds; notes keep the beginning of their values.",
     "Read: incidents at sea get report 1, INITIAL, UNDETERMINED, NOT_STATED and UNKNOWN where the file says nothing.",

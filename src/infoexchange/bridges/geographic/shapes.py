@@ -148,6 +148,8 @@ def cut(shape: Any) -> list[list[list[Position]]]:
     rings = [[[x + 360 * round((first - ring[0][0]) / 360), *rest] for x, *rest in ring] for ring in rings]
     longitudes = [position[0] for position in rings[0]]
     turns = range(int((min(longitudes) + 180) // 360), int((max(longitudes) + 180) // 360) + 1)
+    if len(turns) > 2:
+        raise ValueError("wider than the globe")
     for border in (360 * turn + 180 for turn in turns):
         crossed = [_crossings(ring, border) for ring in rings]
         if crossed[0] > 2 or any(crossed[1:]):
