@@ -14,7 +14,7 @@ from catalogue_messages import handling
 from infoexchange import bridges
 from infoexchange.bridges import geographic
 from infoexchange.catalogue import examples, forms, rules
-from infoexchange.errors import ExchangeError, Reason
+from infoexchange.errors import ExchangeError, Reason, RefusedError
 from test_bridges import shared
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -188,20 +188,26 @@ def test_a_position_that_is_not_safe_to_record_is_not_taken():
     assert not found.evidence[0].HasField("point")
     assert ("features[0]", "position_safe_to_record") in [note[:2] for note in notes]
     assert not any("7 C" in note.detail for note in notes)
+    found.benchmark.latitude = found.benchmark.longitude = 1
+    for format_name in FILES:
+        with pytest.raises(RefusedError) as refused:
+            write(format_name, found)
+        assert refused.value.field == "position_safe_to_record"
 
 
 def test_what_is_not_carried_is_kept_in_notes_unless_it_could_name_a_victim():
     hazard = feature({"hazard_id": "E-1", "hamlet": "north", "workflow_status": "finalised", "creator": "x"}, extra=[1])
-    accident = feature({"accident_id": "E-2", "hamlet": "north", "victim_name": "somebody"})
-    nobody = feature({"colour": "red"}, id="7")
+    accident = feature({"accident_id": "E-2", "hamlet": "north", "victim_name": "somebody"}, id="7", hurt="somebody")
+    nobody = feature({"colour": "red"})
     found, notes = read("geojson", collection(hazard, accident, nobody, name="layer"))
     assert len(found) == 2
     assert [(note.place, note.field) for note in notes] == [
-        ("file", "name"), ("features[0]", "extra"), ("features[0]", "hamlet"), ("features[0]", "workflow_status"),
-        ("features[0]", "creator"), ("features[1]", "hamlet"), ("features[1]", "victim_name"), ("features[2]", "id"),
-        ("features[2]", ""),
+        ("file", "name"), ("features[0]", "hamlet"), ("features[0]", "workflow_status"), ("features[0]", "creator"),
+        ("features[0]", "extra"), ("features[1]", "hamlet"), ("features[1]", "victim_name"), ("features[1]", "hurt"),
+        ("features[1]", "id"), ("features[2]", ""),
     ]  # fmt: skip
-    assert notes[2].detail == 'not carried: "north"'
+    assert notes[1].detail == 'not carried: "north"'
+    assert notes[4].detail == 'a foreign member, not carried: "[1]"'
     assert notes[5].detail == "not carried"
     assert not any("somebody" in note.detail for note in notes)
 
@@ -250,6 +256,7 @@ def test_an_operator_gives_forms_of_their_own():
         ("arcgis", {"features": [1]}, Reason.BAD_FIELD, "features[0]"),
         ("arcgis", {"features": [{"attributes": 1}]}, Reason.BAD_FIELD, "features[0].attributes"),
         ("imsma", "colour\nred\n", Reason.MALFORMED, "line 1"),
+        ("imsma", "hazard_id;place\nE-1;x\n", Reason.MALFORMED, "line 1"),
         ("imsma", "hazard_id,a,A\n", Reason.MALFORMED, "line 1"),
         ("imsma", 'hazard_id\n"x', Reason.MALFORMED, "line 2"),
         ("imsma", b"hazard_id\n\xff", Reason.MALFORMED, "line 2"),

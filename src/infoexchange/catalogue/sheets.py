@@ -55,6 +55,9 @@ def read_sheet(data: bytes) -> Sheet:
     names = tuple(name.strip() for name in head)
     if len(names) > COLUMNS_MAX:
         raise error(Reason.TOO_LARGE, field="line 1", detail=f"{len(names)} columns, at most {COLUMNS_MAX}")
+    if len(names) == 1 and (";" in names[0] or "\t" in names[0]):
+        detail, step = "its columns are not separated by commas", "Save the table as CSV with commas, in UTF-8."
+        raise error(Reason.MALFORMED, field="line 1", detail=detail, next_step=step)
     keys = [name.lower() for name in names]
     if not any(keys) or len({key for key in keys if key}) != len([key for key in keys if key]):
         raise error(Reason.MALFORMED, field="line 1", detail="there are no columns, or a column stands twice")
