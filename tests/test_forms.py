@@ -200,6 +200,16 @@ def test_defaults_stand_where_a_file_says_nothing():
     assert message.report_time.utc.ToDatetime(tzinfo=UTC) == NOW
 
 
+def test_times_are_points_in_time():
+    made = forms.load("htcds")
+    assert read(made, x_consentgivenat="1770076800000")[0].consent.given_at.seconds == 1770076800
+    _, notes = read(made, x_consentgivenat="yesterday")
+    assert notes == [("x_consentgivenat", "not a time such as 2026-01-31T08:00:00Z: left out")]
+    message, notes = read(forms.load("incident"), incident_id="E-1", occurred_at="2026-02-30")
+    assert not message.HasField("occurred_at")
+    assert notes == [("occurred_at", "there is no such day: left out")]
+
+
 def test_lists_are_taken_apart_by_place():
     made = form("a,quality_report_ids[0],,,,", "b,quality_report_ids[1:],,,,", head="o,1,LandReleaseReport,s")
     message = catalogue.LandReleaseReport(quality_report_ids=["a;b", "c", "d"])

@@ -208,6 +208,16 @@ def test_a_spoilt_table_gives_a_typed_error_or_messages():
     assert refused
 
 
+def test_organisations_are_named_and_rows_of_another_length_noted():
+    columns = "con_Consent,cas_ReferringOrganisation,cas_ReferredOrganisation\n"
+    found, notes = read(columns + "yes,A,B\nyes\n")
+    assert [(one.name, one.local_id) for one in (found[0].referring_org, found[0].referred_org)] == [
+        ("A", "org-1"), ("B", "org-2"),
+    ]  # fmt: skip
+    assert notes[-1].place == "line 3"
+    assert len(found) == 1
+
+
 def test_random_referrals_come_back():
     rng = random.Random(27)
     texts = ["=1", "a;b", "-", "'=x", 'say "x"', "one\r\ntwo", " ", "[1]", "é", "{"]
