@@ -128,7 +128,7 @@ def test_an_area_that_cannot_be_cut_stands_whole_in_its_column(rings):
     assert read("geojson", write("geojson", found)) == ([found], [])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.lists(degrees, min_size=3, max_size=6, unique=True))
 def test_well_known_text_is_read_alike_by_others(positions):
     wkt = pytest.importorskip("shapely.wkt", reason="shapely reads our shapes with code that is not ours")

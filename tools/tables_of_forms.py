@@ -41,6 +41,7 @@ IMSMA. Packaged ones: `infoexchange send FILE --format geojson ...`, `--format a
   stricter than the person who imports says is refused, and so is a mark that nobody understands.
 * **Shapes** are WGS 84, longitude first. In GeoJSON and ArcGIS the geometry carries one of the fields marked ⌖, in
   IMSMA they are columns. Another reference system is refused.
+* **Tables** are CSV in UTF-8, with commas, semicolons or tabs between cells; commas are written.
 * **Columns** are found by name, in any case. A cell that is not understood is left out with a note that names line and
   column; the rest of its row counts. An empty cell says nothing.
 * **Lists** are separated by `; `, or are JSON. **Records** (marked JSON) have the field names of the `.proto` files.
@@ -59,6 +60,7 @@ that is for whoever publishes a table.
 
 * **Marks** stand in a column `marks`, for example `TLP:AMBER+STRICT | RESTRICTION:NO_ONWARD`. What is marked stricter
   than the person who imports says is refused.
+* The table is CSV in UTF-8, with commas, semicolons or tabs between cells; commas are written.
 * **Lists** are separated by `; `. **Dates** are 2026-02-01, 2026-02~ (about), 2026-01/2026-03 (between), unknown.
 
 Human Trafficking Case Data Standard (HTCDS) by IOM, CC BY 4.0. Its use here does not mean that IOM endorses it.

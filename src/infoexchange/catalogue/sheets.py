@@ -39,6 +39,8 @@ class Sheet(NamedTuple):
 def read_sheet(data: bytes) -> Sheet:
     """Return the names and rows of a table; in place of a row of another length stands the place it has.
 
+    Commas, semicolons or tabs stand between cells.
+
     Raises:
         MalformedError: `MALFORMED` with the line, at once for the head and while iterating for a broken row;
             `TOO_LARGE` beyond 64 MiB or 2000 columns.
@@ -50,14 +52,13 @@ def read_sheet(data: bytes) -> Sheet:
     except UnicodeDecodeError as broken:
         line = data.count(b"\n", 0, broken.start) + 1
         raise error(Reason.MALFORMED, field=f"line {line}", detail="the table is not UTF-8") from None
-    reader = csv.reader(_lines(text), strict=True)
+    # Spreadsheets write what their language has between numbers: the first line, which has none, tells which it is.
+    first = text[: text.find("\n") + 1 or len(text)]
+    reader = csv.reader(_lines(text), strict=True, delimiter=max(",;\t", key=first.count))
     head = next(_cells(reader), [])
     names = tuple(name.strip() for name in head)
     if len(names) > COLUMNS_MAX:
         raise error(Reason.TOO_LARGE, field="line 1", detail=f"{len(names)} columns, at most {COLUMNS_MAX}")
-    if len(names) == 1 and (";" in names[0] or "\t" in names[0]):
-        detail, step = "its columns are not separated by commas", "Save the table as CSV with commas, in UTF-8."
-        raise error(Reason.MALFORMED, field="line 1", detail=detail, next_step=step)
     keys = [name.lower() for name in names]
     if not any(keys) or len({key for key in keys if key}) != len([key for key in keys if key]):
         raise error(Reason.MALFORMED, field="line 1", detail="there are no columns, or a column stands twice")
