@@ -55,6 +55,7 @@ def test_edges_run_counterclockwise_and_holes_clockwise(turned):
     [
         ({"type": "Polygon", "coordinates": [ring((0, 100), (1, 100), (1, 101))]}, "longitude comes first"),
         ({"type": "Polygon", "coordinates": [[[0, 0], [1, 1]]]}, "too few"),
+        ({"type": "Polygon", "coordinates": [ring((361, 0), (362, 0), (362, 1))]}, "longitude comes first"),
         ({"type": "Polygon", "coordinates": []}, "rings"),
         ({"type": "Polygon", "coordinates": [[["0", 0]] * 4]}, "made of numbers"),
         ({"type": "Polygon", "coordinates": [[[0]] * 4]}, "a position is"),

@@ -29,6 +29,7 @@ LOSSES: tuple[str, ...] = (
     "Written: altitudes of a shape of which not every point has one.",
     "Written: values and fields of a newer version of a message type; empty records.",
     "Read: the time of day where a field holds a day.",
+    "Read: a longitude beyond 180 degrees, up to 360, is that of the same place within 180.",
     "Read: shapes of several parts, curves, and shapes that the message type has no place for (each is noted).",
     "Read: attributes that no field holds; notes keep the beginning of their values, except for accidents.",
 )

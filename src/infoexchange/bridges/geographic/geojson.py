@@ -29,6 +29,7 @@ LOSSES: tuple[str, ...] = (
     "Written: values and fields of a newer version of a message type.",
     "Written: an empty record, such as numbers of people without a number.",
     "Read: the time of day where a field holds a day.",
+    "Read: a longitude beyond 180 degrees, up to 360, is that of the same place within 180.",
     "Read: shapes of several parts, and shapes that the message type has no place for (each is noted).",
     "Read: members and properties that no field holds; notes keep the beginning of their values.",
     "Read: incidents at sea get report 1, INITIAL, UNDETERMINED, NOT_STATED and UNKNOWN where the file says nothing.",

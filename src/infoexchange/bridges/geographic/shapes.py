@@ -72,7 +72,7 @@ def _position(found: Any) -> Position:
         if isinstance(number, bool) or not isinstance(number, (int, float)):
             raise ValueError("a position is made of numbers")
         numbers.append(cells.read_number(repr(number)))
-    if 180 < abs(numbers[0]) <= 540:
+    if 180 < abs(numbers[0]) <= 360:
         # Files whose shapes cross the antimeridian often count on; the place is the same.
         numbers[0] -= 360 if numbers[0] > 0 else -360
     return numbers
