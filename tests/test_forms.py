@@ -9,7 +9,7 @@ import pytest
 import tables_of_forms
 
 from infoexchange import catalogue
-from infoexchange.catalogue import examples, forms, labels, sheets
+from infoexchange.catalogue import examples, forms, labels, sheets, strict_json
 from infoexchange.errors import ExchangeError, MalformedError, Reason, RefusedError
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -137,6 +137,8 @@ def test_a_time_that_no_calendar_has_is_not_written():
         ("evidence", "[" * 90000, "not JSON"),
         ("land_use_blocked", "HOUSING; sea", "not one of the words"),
         ("land_use_blocked", "[1]", "list of texts"),
+        ("land_use_blocked", "HOUSING;" * 1001, "more than 1000"),
+        ("attachments", "[" + "{}," * 1000 + "{}]", "more than 1000"),
         ("place", "\ud800", "surrogate"),
     ],
 )
@@ -147,6 +149,13 @@ def test_a_cell_that_is_not_understood_is_noted_and_left_out(column, text, detai
     assert why.endswith("left out")
     assert text not in why
     assert message == type(message)()
+
+
+def test_a_day_may_be_written_as_a_point_in_time():
+    for text in ("2026-02-03T04:05:06Z", "2026-02-03 00:00:00", "2026-02-03", "1770076800000"):
+        message, notes = read(forms.load("hazard"), report_dt=text)
+        assert (message.reported_on.year, message.reported_on.month, message.reported_on.day) == (2026, 2, 3)
+        assert notes == []
 
 
 def test_codes_stand_as_values_or_whole():
@@ -191,6 +200,16 @@ def test_defaults_stand_where_a_file_says_nothing():
     assert message.report_time.utc.ToDatetime(tzinfo=UTC) == NOW
 
 
+def test_times_are_points_in_time():
+    made = forms.load("htcds")
+    assert read(made, x_consentgivenat="1770076800000")[0].consent.given_at.seconds == 1770076800
+    _, notes = read(made, x_consentgivenat="yesterday")
+    assert notes == [("x_consentgivenat", "not a time such as 2026-01-31T08:00:00Z: left out")]
+    message, notes = read(forms.load("incident"), incident_id="E-1", occurred_at="2026-02-30")
+    assert not message.HasField("occurred_at")
+    assert notes == [("occurred_at", "there is no such day: left out")]
+
+
 def test_lists_are_taken_apart_by_place():
     made = form("a,quality_report_ids[0],,,,", "b,quality_report_ids[1:],,,,", head="o,1,LandReleaseReport,s")
     message = catalogue.LandReleaseReport(quality_report_ids=["a;b", "c", "d"])
@@ -211,7 +230,7 @@ def test_a_cell_longer_than_readers_take_is_refused():
     with pytest.raises(MalformedError):
         list(sheets.read_sheet(b"a\n" + b"x" * (sheets.CELL_MAX + 1)).rows)
     with pytest.raises(ExchangeError) as refused:
-        sheets.read_sheet(b"a" * (sheets.SIZE_MAX + 1))
+        sheets.read_sheet(b"a" * (strict_json.SIZE_MAX + 1))
     assert refused.value.reason is Reason.TOO_LARGE
 
 
@@ -240,5 +259,6 @@ def test_a_cell_of_marks_is_read_back():
         del marks.restrictions[-1]
 
 
-def test_the_page_is_up_to_date():
-    assert tables_of_forms.PAGE.read_text(encoding="utf-8") == tables_of_forms.page()
+def test_the_pages_are_up_to_date():
+    for file, text in tables_of_forms.pages().items():
+        assert file.read_text(encoding="utf-8") == text

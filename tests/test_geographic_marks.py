@@ -50,6 +50,23 @@ def test_marks_of_the_whole_file_and_of_a_feature_hold_together():
         read("geojson", collection(feature({"hazard_id": "E-1", "tlp": "GREEN"}), tlp="RED"), tlp=5)
 
 
+@pytest.mark.parametrize("name", ["tlp", "TLP", "marks"])
+def test_a_mark_beside_the_properties_counts(name):
+    member = {name: ["TLP:RED"] if name == "marks" else "RED"}
+    esri = {"attributes": {"hazard_id": "E-1"}}
+    for format_name, data in (
+        ("geojson", feature({"hazard_id": "E-1"}) | member),
+        ("geojson", collection(feature({"hazard_id": "E-1"}) | member)),
+        ("geojson", collection(feature({"hazard_id": "E-1"})) | member),
+        ("arcgis", {"features": [esri | member]}),
+        ("arcgis", {"features": [esri]} | member),
+    ):
+        with pytest.raises(RefusedError) as refused:
+            read(format_name, data)
+        assert refused.value.reason is Reason.MARK_LOST
+        assert read(format_name, data, tlp=0)[0][0].handling.tlp == 5
+
+
 def test_rows_of_one_report_must_be_marked_alike():
     with pytest.raises(RefusedError) as refused:
         read("imsma", "report_id,tlp\nE-1,AMBER\nE-1,RED\n", tlp=0)

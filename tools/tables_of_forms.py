@@ -1,7 +1,7 @@
 """Tables of forms: which column of a foreign file is which field, for people.
 
-Writes docs/bridges-by-forms.md from the forms and the losses of their bridges; with --check, only says whether it is up
-to date.
+Writes docs/bridges/geographic.md and docs/bridges/htcds.md from the forms and the losses of their bridges; with
+--check, only says whether they are up to date.
 """
 
 from __future__ import annotations
@@ -16,16 +16,14 @@ from infoexchange import bridges
 from infoexchange.catalogue import forms
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "bridges-by-forms.md"
-FORMATS = ("geojson", "arcgis", "imsma", "htcds")
-_HEAD = """# Bridges by forms: GeoJSON, ArcGIS, IMSMA Core, HTCDS
+FOLDER = ROOT / "docs" / "bridges"
+_MADE = """Made by `python tools/tables_of_forms.py` from `src/infoexchange/catalogue/maps/` and the bridges; a test
+fails when it is not up to date. Why it is so: decision 0026.
 
-Made by `python tools/tables_of_forms.py` from `src/infoexchange/catalogue/maps/` and the bridges; a test fails when it
-is not up to date. Why it is so: decision 0026.
-
-**No real sample of an IMSMA Core table or of an ArcGIS answer with mine action data was to be had.** Names of columns
-are those of public forms where there are any, and this project's own elsewhere. Compare them with a file of your office
-before you rely on them, and give a form of your own where they differ:
+"""
+_GEOGRAPHIC = """**No real sample of an IMSMA Core table or of an ArcGIS answer with mine action data was to be had.**
+Names of columns are those of public forms where there are any, and this project's own elsewhere. Compare them with a
+file of your office before you rely on them, and give a form of your own where they differ:
 
 ```python
 from infoexchange.bridges.geographic import imsma
@@ -36,13 +34,14 @@ reading = imsma.read(table, handling, now=now, forms=[own])
 ```
 
 A form takes the place of the packaged one for its message type, in `read` and in `write`, for GeoJSON, ArcGIS and
-IMSMA.
+IMSMA. Packaged ones: `infoexchange send FILE --format geojson ...`, `--format arcgis`, `--format imsma`.
 
 * **Marks** stand in a column or property `marks`, for example `TLP:AMBER | OP_STATUS:EXERCISE`; in GeoJSON also as a
   list, and at the head of the file for all features. `tlp` and `pap` of other people's files count too. What is marked
   stricter than the person who imports says is refused, and so is a mark that nobody understands.
 * **Shapes** are WGS 84, longitude first. In GeoJSON and ArcGIS the geometry carries one of the fields marked ⌖, in
   IMSMA they are columns. Another reference system is refused.
+* **Tables** are CSV in UTF-8, with commas, semicolons or tabs between cells; commas are written.
 * **Columns** are found by name, in any case. A cell that is not understood is left out with a note that names line and
   column; the rest of its row counts. An empty cell says nothing.
 * **Lists** are separated by `; `, or are JSON. **Records** (marked JSON) have the field names of the `.proto` files.
@@ -52,17 +51,44 @@ IMSMA.
 * A cell that a spreadsheet would run begins with a quote, which reading takes away.
 
 """
+_HTCDS = """`infoexchange send FILE --format htcds ...`, or `bridges.find("htcds")`: one row is one referral. A victim
+travels by pseudonym (decision 0021). Columns of identity are refused: a note names them, their values are never read.
+Free text is read, and a note reminds to look for names in it. Without consent nothing is written; a row without it is
+read as a draft with a note. HTCDS has no field for the number of a referral and for a pseudonym: they stand in columns
+of our own, named `x_`, like everything else it has no field for. No small numbers are suppressed here (k-anonymity):
+that is for whoever publishes a table.
+
+* **Marks** stand in a column `marks`, for example `TLP:AMBER+STRICT | RESTRICTION:NO_ONWARD`. What is marked stricter
+  than the person who imports says is refused.
+* The table is CSV in UTF-8, with commas, semicolons or tabs between cells; commas are written.
+* **Lists** are separated by `; `. **Dates** are 2026-02-01, 2026-02~ (about), 2026-01/2026-03 (between), unknown.
+
+Human Trafficking Case Data Standard (HTCDS) by IOM, CC BY 4.0. Its use here does not mean that IOM endorses it.
+
+"""
+_PAGES = {
+    "geographic": (
+        "GeoJSON, ArcGIS and IMSMA Core", _GEOGRAPHIC, ("geojson", "arcgis", "imsma"),
+        ("hazard", "release", "accident", "eore", "incident"),
+    ),
+    "htcds": ("HTCDS 2.0", _HTCDS, ("htcds",), ("htcds",)),
+}  # fmt: skip
 _SHAPES = ("polygon", "results[].polygon", "location.geometry", "location.point", "position.", "location.point.")
 
 
-def page() -> str:
-    """Return the page."""
-    parts = [_HEAD]
-    for name in FORMATS:
+def pages() -> dict[Path, str]:
+    """Return the pages by the files they stand in."""
+    return {FOLDER / f"{name}.md": _page(*parts) for name, parts in _PAGES.items()}
+
+
+def _page(title: str, head: str, formats: tuple[str, ...], names: tuple[str, ...]) -> str:
+    """Return one page."""
+    parts = [f"# {title}\n\n{_MADE}{head}"]
+    for name in formats:
         found = bridges.find(name)
         losses = "".join(f"* {loss}\n" for loss in found.losses)
         parts.append(f"## `{name}`: what is lost\n\n{found.title}. Never lost: marks.\n\n{losses}\n")
-    for name in forms.names():
+    for name in names:
         parts.extend(_table(forms.load(name)))
     return "".join(parts).rstrip() + "\n"
 
@@ -98,10 +124,11 @@ def _words(form: forms.Form) -> dict[tuple[str, str], list[str]]:
 
 
 def main() -> int:
-    """Write the page, or check it."""
+    """Write the pages, or check them."""
     if "--check" in sys.argv[1:]:
-        return 0 if PAGE.read_text(encoding="utf-8") == page() else 1
-    PAGE.write_text(page(), encoding="utf-8")
+        return 0 if all(file.read_text(encoding="utf-8") == text for file, text in pages().items()) else 1
+    for file, text in pages().items():
+        file.write_text(text, encoding="utf-8")
     return 0
 
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from infoexchange.catalogue import codes, wkt
+from infoexchange.catalogue import codes, strict_json, wkt
 from infoexchange.catalogue.marks import decimal_text
 from infoexchange.catalogue.v1 import common_pb2
+from infoexchange.errors import ExchangeError
 
 _PREFIX = "infoexchange.catalogue.v1."
 _TIME = "google.protobuf.Timestamp"
@@ -29,9 +30,13 @@ _DECIMAL = re.compile(r"([-+]?)([0-9]{1,18})(?:\.([0-9]{0,18}))?")
 _DATE = r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2}))?)?"
 _PARTIAL = re.compile(rf"(?:{_DATE}(~)?(?:/{_DATE})?|(unknown))(?: \((.*)\))?", re.DOTALL)
 _DATED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+# A day that is written as a point in time, as many programs do.
+_TIMED = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ][0-9:.+Z-]*")
 _EPOCH = re.compile(r"-?[0-9]{5,15}")
 _YES = {"yes": True, "true": True, "1": True, "y": True, "no": False, "false": False, "0": False, "n": False}
 _INT64_MAX = 2**63 - 1
+# No list of the catalogue that stands in a cell may hold more; what is longer would only be compared with itself.
+_LIST_MAX = 1000
 # Deeper than any record of the catalogue; what lies deeper is no record and would only tire the reader.
 _DEPTH_MAX = 16
 
@@ -159,11 +164,12 @@ def read_cell(field: Any, text: str, words: Mapping[str, str], code_list: str = 
     if not field.is_repeated:
         return _value(field, text, words, code_list)
     if text.lstrip().startswith("["):
-        texts = strict_json(text)
+        texts = json_of(text)
         if not isinstance(texts, list) or not all(isinstance(one, str) for one in texts):
             raise ValueError("not a list of texts")
     else:
         texts = [one.strip() for one in text.split(";") if one.strip()]
+    _check_length(texts)
     # The same value twice says no more than once, and fields that hold sets refuse it.
     found: list[Any] = []
     for one in texts:
@@ -173,18 +179,23 @@ def read_cell(field: Any, text: str, words: Mapping[str, str], code_list: str = 
     return found
 
 
-def strict_json(text: str) -> Any:
-    """Return JSON that every reader reads alike: no name twice, no NaN, nothing nested without end.
+def json_of(text: str) -> Any:
+    """Return JSON that every reader reads alike, and nested no deeper than records of the catalogue.
 
     Raises:
         ValueError: For anything else.
     """
     try:
-        found = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
-    except (RecursionError, ValueError):
+        found = strict_json.load(text.encode())
+    except (ExchangeError, UnicodeEncodeError):
         raise ValueError("not JSON, or a name stands twice in it") from None
     check_depth(found)
     return found
+
+
+def _check_length(found: Sequence[Any]) -> None:
+    if len(found) > _LIST_MAX:
+        raise ValueError(f"a list of more than {_LIST_MAX}")
 
 
 def check_depth(value: Any) -> None:
@@ -206,18 +217,6 @@ def check_depth(value: Any) -> None:
     raise ValueError(f"nested deeper than {_DEPTH_MAX}")
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    # Two readers could choose different ones of two equal names.
-    if len(found) != len(pairs):
-        raise ValueError
-    return found
-
-
-def _no_constant(_: str) -> Any:
-    raise ValueError
-
-
 def new_message(descriptor: Any) -> Any:
     """Return an empty message of a descriptor's type."""
     from google.protobuf import message_factory
@@ -228,9 +227,10 @@ def new_message(descriptor: Any) -> Any:
 def _records(field: Any, text: str) -> Any:
     from google.protobuf import json_format
 
-    found = strict_json(text)
+    found = json_of(text)
     if isinstance(found, list) != field.is_repeated:
         raise ValueError("a list of records in JSON is needed" if field.is_repeated else "one record in JSON is needed")
+    _check_length(found if field.is_repeated else ())
     made = []
     for one in found if field.is_repeated else [found]:
         record = new_message(field.message_type)
@@ -323,7 +323,7 @@ def _partial_date(text: str) -> Any:
         when = _moment(text)
         made.kind, made.year, made.month, made.day = common_pb2.DATE_KIND_EXACT, when.year, when.month, when.day
         return made
-    found = _PARTIAL.fullmatch(text)
+    found = _PARTIAL.fullmatch(_TIMED.sub(r"\1", text) if _TIMED.fullmatch(text) else text)
     numbers = [int(part or 0) for part in found.groups()[:3] + found.groups()[4:7]] if found else [0] * 6
     if not found or (found[4] and found[5]) or any(number > 12 for number in numbers[1::3]):
         raise ValueError("not a date such as 2026-02-01, 2026-02~ or 2026-01/2026-03")

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import csv
 import functools
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,7 +23,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from infoexchange import catalogue
-from infoexchange.catalogue import cells
+from infoexchange.catalogue import cells, paths
 from infoexchange.errors import ExchangeError, Reason, error
 
 if TYPE_CHECKING:
@@ -33,21 +32,9 @@ if TYPE_CHECKING:
 HEAD = ("column", "field", "also", "words", "default", "meaning")
 # A form this long is no form; the largest here has sixty columns.
 _COLUMNS_MAX = 500
-_STEP = re.compile(r"([a-z][a-z0-9_]*)(?:\[([0-9]{0,2})(:)?\])?")
-_SUPPORTED = ("STRING", "BOOL", "DOUBLE", "UINT32", "SINT32", "INT32", "ENUM", "MESSAGE")
 
 # Takes the name of a column and why something in it was not read.
 TakeNote = Callable[[str, str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step of a path: a field, and of a list one place, each row's place, or the rest."""
-
-    field: Any
-    index: int | None = None
-    is_each: bool = False
-    is_rest: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +44,7 @@ class Column:
     name: str
     path: str
     names: tuple[str, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[paths.Step, ...]
     theirs: Mapping[str, str]
     ours: Mapping[str, str]
     code_list: str
@@ -150,7 +137,7 @@ class Form:
                 if row.get(name):
                     self._take(message, column, row[name], lambda why, name=name: note(name, why))  # type: ignore[misc]
         for column in self.columns:
-            if column.default and _get(message, column.steps, 0) is None:
+            if column.default and paths.get(message, column.steps, 0) is None:
                 text = now.astimezone(UTC).isoformat() if column.default == "@now" else column.default
                 self._take(message, column, text, lambda why, name=column.name: note(name, why))  # type: ignore[misc]
         filled: Message = message
@@ -169,10 +156,10 @@ class Form:
             # The word is kept beside OTHER, where the type has a place for it.
             note("not one of the words for it: taken as OTHER, with the word")
             value = other
-            record = _enter(message, column.steps[:-1])
+            record = paths.enter(message, column.steps[:-1])
             if record is not None and not getattr(record, f"{field.name}_text"):
                 setattr(record, f"{field.name}_text", text)
-        if not _set(message, column.steps, value):
+        if not paths.put(message, column.steps, value):
             note("another column says otherwise: left out")
 
     def write(self, message: Message, place: int = 0) -> dict[str, str]:
@@ -190,7 +177,7 @@ class Form:
             raise error(Reason.RULE_BROKEN, field="schema", detail=detail, next_step="Choose another format.")
         row: dict[str, str] = {}
         for column in self.columns:
-            value = _get(message, column.steps, place)
+            value = paths.get(message, column.steps, place)
             if column.name not in row or not row[column.name]:
                 try:
                     text = "" if value is None else _write(column, value)
@@ -252,7 +239,7 @@ def _names(row: list[str]) -> list[str]:
 
 def _column(kind: Any, row: list[str], line: int) -> Column:
     """Return one column of a form."""
-    steps = tuple(_steps(kind.DESCRIPTOR, row[1], line))
+    steps = tuple(paths.steps_of(kind.DESCRIPTOR, row[1], line))
     theirs: dict[str, str] = {}
     ours: dict[str, str] = {}
     code_list = ""
@@ -269,27 +256,6 @@ def _column(kind: Any, row: list[str], line: int) -> Column:
     return Column(row[0].strip(), row[1], tuple(_names(row)), steps, theirs, ours, code_list, row[4], row[5])
 
 
-def _steps(descriptor: Any, path: str, line: int) -> Iterable[Step]:
-    """Give the steps of a path, checked against the type."""
-    refused = error(Reason.BAD_FIELD, field=f"line {line}", detail="the message type has no such field for a cell")
-    field: Any = None
-    for part in path.split("."):
-        found = _STEP.fullmatch(part)
-        field = descriptor.fields_by_name.get(found[1]) if descriptor is not None and found else None
-        if field is None or found is None:
-            raise refused
-        is_each = found[2] == "" and found[3] is None and "[" in part
-        if ("[" in part) != field.is_repeated and not (field.is_repeated and part == path.rpartition(".")[2]):
-            raise refused
-        yield Step(field, int(found[2]) if found[2] else None, is_each, found[3] is not None)
-        descriptor = field.message_type
-    # The walk above ends in `field`, because a path has at least one part.
-    if field.type not in {getattr(field, f"TYPE_{name}") for name in _SUPPORTED}:
-        raise refused
-    if field.name == "handling" or path.startswith("handling"):
-        raise refused  # marks have a column of their own, that no form can turn off
-
-
 def _other(field: Any) -> int | None:
     """Return the number of OTHER where a text beside the field can say what it is."""
     if field.is_repeated or not field.enum_type or f"{field.name}_text" not in field.containing_type.fields_by_name:
@@ -297,69 +263,6 @@ def _other(field: Any) -> int | None:
     name = f"{cells.prefix_of(field.enum_type)}OTHER"
     known = field.enum_type.values_by_name.get(name)
     return known.number if known else None
-
-
-def _enter(record: Any, steps: Iterable[Step]) -> Any:
-    """Return the record that steps lead to, made where it is missing; None where a choice was made otherwise."""
-    for step in steps:
-        choice = step.field.containing_oneof
-        if choice is not None and record.WhichOneof(choice.name) not in {None, step.field.name}:
-            return None
-        below = getattr(record, step.field.name)
-        if step.field.is_repeated:
-            index = step.index or 0
-            record = below[index] if index < len(below) else below.add()
-        else:
-            # So that it stands even if the cell turns out to say nothing new.
-            record = below
-    return record
-
-
-def _set(message: Any, steps: tuple[Step, ...], value: Any) -> bool:
-    """Set a field that is not set yet; tell whether the message now says what the cell says."""
-    record, last = _enter(message, steps[:-1]), steps[-1]
-    if record is None:
-        return False
-    field, name = last.field, last.field.name
-    if field.is_repeated:
-        held = getattr(record, name)
-        values = value if isinstance(value, list) else [value]
-        if last.index is None and held:
-            return list(held) == values
-        held.extend(one for one in values if one not in held)
-        return True
-    choice = field.containing_oneof
-    if choice is not None and record.WhichOneof(choice.name) not in {None, name}:
-        return False
-    if record.HasField(name) if field.has_presence else getattr(record, name) != field.default_value:
-        return bool(getattr(record, name) == value)
-    if field.message_type:
-        getattr(record, name).CopyFrom(value)
-    else:
-        setattr(record, name, value)
-    return True
-
-
-def _get(message: Any, steps: tuple[Step, ...], place: int) -> Any:
-    """Return what a field holds, None where it is not set; of one row's element that at `place`."""
-    record = message
-    for step in steps:
-        field = step.field
-        value = getattr(record, field.name)
-        if field.is_repeated:
-            if step.is_rest or (step.index is None and not step.is_each):
-                return list(value)[step.index or 0 :] or None
-            index = place if step.is_each else step.index or 0
-            if index >= len(value):
-                return None
-            value = value[index]
-        elif field.has_presence:
-            if not record.HasField(field.name):
-                return None
-        elif value == field.default_value:
-            return None
-        record = value
-    return record
 
 
 def refused_at(place: str, refused: ExchangeError) -> ExchangeError:

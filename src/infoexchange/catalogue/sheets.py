@@ -10,10 +10,9 @@ import csv
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from infoexchange.catalogue.strict_json import SIZE_MAX
 from infoexchange.errors import Reason, error
 
-# A table this large holds more than anybody looks at; it is refused before it fills the memory.
-SIZE_MAX = 64 * 1024 * 1024
 # More columns than the largest form has, many times over; rows are as wide as the first line says.
 COLUMNS_MAX = 2000
 # What the csv module of Python reads in one cell; what is longer would be written and never read again.
@@ -40,6 +39,8 @@ class Sheet(NamedTuple):
 def read_sheet(data: bytes) -> Sheet:
     """Return the names and rows of a table; in place of a row of another length stands the place it has.
 
+    Commas, semicolons or tabs stand between cells.
+
     Raises:
         MalformedError: `MALFORMED` with the line, at once for the head and while iterating for a broken row;
             `TOO_LARGE` beyond 64 MiB or 2000 columns.
@@ -51,7 +52,9 @@ def read_sheet(data: bytes) -> Sheet:
     except UnicodeDecodeError as broken:
         line = data.count(b"\n", 0, broken.start) + 1
         raise error(Reason.MALFORMED, field=f"line {line}", detail="the table is not UTF-8") from None
-    reader = csv.reader(_lines(text), strict=True)
+    # Spreadsheets write what their language has between numbers: the first line, which has none, tells which it is.
+    first = text[: text.find("\n") + 1 or len(text)]
+    reader = csv.reader(_lines(text), strict=True, delimiter=max(",;\t", key=first.count))
     head = next(_cells(reader), [])
     names = tuple(name.strip() for name in head)
     if len(names) > COLUMNS_MAX:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from infoexchange.bridges import Reading
 from infoexchange.bridges.geographic import features, shapes
-from infoexchange.bridges.geographic.document import bad, load, numbered
+from infoexchange.bridges.geographic.document import bad, load, numbered, text_of
 from infoexchange.catalogue import Geometry, Handling, cells, labels
 from infoexchange.errors import Reason, error
 
@@ -28,6 +28,8 @@ LOSSES: tuple[str, ...] = (
     "turned.",
     "Written: altitudes of a shape of which not every point has one.",
     "Written: values and fields of a newer version of a message type; empty records.",
+    "Read: the time of day where a field holds a day.",
+    "Read: a longitude beyond 180 degrees, up to 360, is that of the same place within 180.",
     "Read: shapes of several parts, curves, and shapes that the message type has no place for (each is noted).",
     "Read: attributes that no field holds; notes keep the beginning of their values, except for accidents.",
 )
@@ -59,10 +61,10 @@ def read(data: bytes, handling: Handling, *, now: datetime, forms: Sequence[Form
     if len(found) > _FEATURES_MAX:
         raise error(Reason.TOO_LARGE, field="features", detail=f"{len(found)} features, at most {_FEATURES_MAX}")
     _check_reference(document, "", needed=any(isinstance(one, dict) and one.get("geometry") for one in found))
-    known = features.packaged(features.MINE_ACTION, forms)
+    known, whole = features.packaged(features.MINE_ACTION, forms), features.marks_in(document, "file")
 
     def source(current: Reading) -> Iterator[Message]:
-        return features.Reader(known, handling, now, current).messages(_features(found, current))
+        return features.Reader(known, handling, now, current).messages(_features(found, whole, current))
 
     reading = Reading(source)
     if document.get("exceededTransferLimit") is True:
@@ -83,7 +85,7 @@ def _check_reference(found: dict[str, Any], path: str, *, needed: bool) -> None:
         raise error(Reason.BAD_FIELD, field=f"{path}spatialReference", detail=detail, next_step=step)
 
 
-def _features(found: list[Any], reading: Reading) -> Iterator[features.Feature]:
+def _features(found: list[Any], whole: dict[str, str], reading: Reading) -> Iterator[features.Feature]:
     """Give the features as rows."""
     for index, feature in enumerate(found):
         place = f"features[{index}]"
@@ -93,9 +95,10 @@ def _features(found: list[Any], reading: Reading) -> Iterator[features.Feature]:
         if not isinstance(attributes, (dict, type(None))):
             bad(f"{place}.attributes", "an object is needed")
         row = features.row_of(attributes or {}, f"{place}.attributes")
-        for name in sorted(set(feature) - {"attributes", "geometry"}):
-            reading.note(place, name[:100], "not carried")
-        yield features.Feature(place, row, _shape(feature.get("geometry"), place, reading))
+        row = features.marked(row, place, features.marks_in(feature, place), whole)
+        others = {name: text_of(feature[name]) for name in sorted(set(feature) - {"attributes", "geometry"})}
+        others = {name: text for name, text in others.items() if text and name.strip().lower() not in features.MARKS}
+        yield features.Feature(place, row, _shape(feature.get("geometry"), place, reading), others)
 
 
 def _shape(found: Any, place: str, reading: Reading) -> Any:

@@ -6,11 +6,9 @@ import json
 import re
 from typing import Any, NoReturn
 
-from infoexchange.catalogue import cells
+from infoexchange.catalogue import cells, strict_json
 from infoexchange.errors import Reason, error
 
-# A file this large holds more than a map shows; it is refused before it fills the memory.
-_SIZE_MAX = 64 * 1024 * 1024
 _NUMBER = re.compile(r"-?[0-9]{1,16}(\.[0-9]{1,20})?")
 
 
@@ -23,34 +21,17 @@ def load(data: bytes) -> dict[str, Any]:
     """Return the object that a file holds.
 
     Raises:
-        MalformedError: `TOO_LARGE` beyond 64 MiB, `MALFORMED` for anything but one JSON object in UTF-8 in which no
-            name stands twice and nothing is nested without end.
+        MalformedError: `MALFORMED` as `strict_json.load`, and where it is no object or nested deeper than records are.
+        RefusedError: `TOO_LARGE` beyond 64 MiB.
     """
-    if len(data) > _SIZE_MAX:
-        raise error(Reason.TOO_LARGE, detail=f"{len(data)} bytes, at most {_SIZE_MAX}")
+    found = strict_json.load(data)
     try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as broken:
-        line = data.count(b"\n", 0, broken.start) + 1
-        raise error(Reason.MALFORMED, field=f"line {line}", detail="not UTF-8") from None
-    try:
-        found = cells.strict_json(text)
+        cells.check_depth(found)
     except ValueError as unclear:
-        raise error(Reason.MALFORMED, field=_line(text), detail=str(unclear)) from None
+        raise error(Reason.MALFORMED, detail=str(unclear)) from None
     if not isinstance(found, dict):
         raise error(Reason.MALFORMED, detail="not an object { }")
     return found
-
-
-def _line(text: str) -> str:
-    """Return where a text stops being JSON, or nothing where it is."""
-    try:
-        json.loads(text)
-    except json.JSONDecodeError as broken:
-        return f"line {broken.lineno}"
-    except (RecursionError, ValueError):
-        pass
-    return ""
 
 
 def text_of(value: Any) -> str:

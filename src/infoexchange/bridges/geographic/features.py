@@ -32,8 +32,9 @@ _SHAPES: dict[str, tuple[str, str]] = {
 }
 MINE_ACTION = ("hazard", "release", "accident", "eore")
 SCHEMA = "schema"
+MARKS = frozenset({labels.COLUMN, "tlp", "pap"})
 # Columns of our own, read for every form.
-OWN = frozenset({labels.COLUMN, "tlp", "pap", SCHEMA})
+OWN = MARKS | {SCHEMA}
 # What map services add to every table; some say who edited it.
 _SYSTEM = frozenset(
     {"objectid", "objectid_1", "fid", "ogc_fid", "globalid", "parentglobalid", "creationdate", "creator", "editdate",
@@ -46,11 +47,12 @@ _VALUE_SHOWN = 200
 
 
 class Feature(NamedTuple):
-    """One row of a file: its place, its cells by name in small letters, its shape if it has one."""
+    """One row of a file: its place, its cells by name in small letters, its shape, members that stand beside those."""
 
     place: str
     cells: Mapping[str, str]
     shape: Any = None
+    others: Mapping[str, str] = {}
 
 
 class Written(NamedTuple):
@@ -92,6 +94,34 @@ def row_of(found: Mapping[str, Any], place: str) -> dict[str, str]:
                 bad(f"{place}.{lower}", "a text is needed")
             value = labels.SEPARATOR.join(value)
         row[lower] = text_of(value)
+    return row
+
+
+def marks_in(found: Mapping[str, Any], place: str) -> dict[str, str]:
+    """Return the marks that stand in an object itself, beside its properties; none of them is passed over.
+
+    Raises:
+        MalformedError: `BAD_FIELD` as `row_of`.
+    """
+    return row_of({name: value for name, value in found.items() if name.strip().lower() in MARKS}, place)
+
+
+def marked(row: dict[str, str], place: str, *outer: Mapping[str, str]) -> dict[str, str]:
+    """Return the cells of a row together with the marks of what it stands in.
+
+    Raises:
+        RefusedError: `MARK_LOST` where a cell `tlp` or `pap` says otherwise than what it stands in.
+    """
+    for marks in outer:
+        for name, text in marks.items():
+            own = row.get(name, "")
+            if name == labels.COLUMN:
+                row[name] = labels.SEPARATOR.join(filter(None, (text, own)))
+            elif own and text and own.upper() != text.upper():
+                detail = "the file and a feature of it are marked differently"
+                raise error(Reason.MARK_LOST, field=f"{place}: {name}", detail=detail)
+            else:
+                row[name] = own or text
     return row
 
 
@@ -159,15 +189,12 @@ class Reader:
             ship = message.vessel
             if not (ship.name or ship.imo or ship.mmsi or ship.callsign or ship.identity_gap):
                 ship.identity_gap = IdentityGap.IDENTITY_GAP_NOT_STATED
-        if _is_unsafe(message):
-            held = message.HasField("benchmark") or message.HasField("polygon")
+        if _is_unsafe(message) and _has_position(message):
             message.ClearField("benchmark")
             message.ClearField("polygon")
             for piece in message.evidence:
-                held = held or piece.HasField("point")
                 piece.ClearField("point")
-            if held:
-                self.reading.note(place, "position_safe_to_record", "the position is not safe to record: left out")
+            self.reading.note(place, "position_safe_to_record", "the position is not safe to record: left out")
 
     def note_rest(self, form: Form, feature: Feature, *, is_quiet: bool) -> None:
         """Note what a row says and no field holds, with its value unless that could name a victim or a place."""
@@ -180,6 +207,9 @@ class Reader:
                 self.reading.note(feature.place, name[:100], "not carried")
             else:
                 self.reading.note(feature.place, name[:100], f"not carried: {shown(text)}")
+        for name, text in feature.others.items():
+            said = "" if is_quiet else f": {shown(text)}"
+            self.reading.note(feature.place, name[:100], f"a foreign member, not carried{said}")
 
     def note_once(self, place: str, form: Form, name: str) -> None:
         """Note a column that is never read, once for a file."""
@@ -224,6 +254,11 @@ def _is_unsafe(message: Any) -> bool:
     if message.DESCRIPTOR.name != "HazardReport" or not message.HasField("position_safe_to_record"):
         return False
     return not message.position_safe_to_record
+
+
+def _has_position(message: Any) -> bool:
+    held = message.HasField("benchmark") or message.HasField("polygon")
+    return held or any(piece.HasField("point") for piece in message.evidence)
 
 
 def shown(text: str) -> str:
@@ -284,6 +319,9 @@ def written(
             detail = "the format has no form for this type of message"
             raise error(Reason.RULE_BROKEN, field="schema", detail=detail, next_step="Choose another format.")
         marks = labels.to_cell(handling_of(message), allow_red=allow_red)
+        if _is_unsafe(message) and _has_position(message):
+            detail = "the report holds a position that is not safe to record"
+            raise error(Reason.RULE_BROKEN, field="position_safe_to_record", detail=detail)
         for place in range(max(1, len(getattr(message, form.each)))) if form.each else (0,):
             cells = form.write(message, place)
             path, shape = shape_of(message, place) if has_geometry else ("", None)

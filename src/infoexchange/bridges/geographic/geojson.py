@@ -28,6 +28,8 @@ LOSSES: tuple[str, ...] = (
     "Both ways: edges of areas run counterclockwise and holes clockwise; a shape that runs otherwise is turned.",
     "Written: values and fields of a newer version of a message type.",
     "Written: an empty record, such as numbers of people without a number.",
+    "Read: the time of day where a field holds a day.",
+    "Read: a longitude beyond 180 degrees, up to 360, is that of the same place within 180.",
     "Read: shapes of several parts, and shapes that the message type has no place for (each is noted).",
     "Read: members and properties that no field holds; notes keep the beginning of their values.",
     "Read: incidents at sea get report 1, INITIAL, UNDETERMINED, NOT_STATED and UNKNOWN where the file says nothing.",
@@ -74,10 +76,9 @@ def read(data: bytes, handling: Handling, *, now: datetime, forms: Sequence[Form
     reading = Reading(source)
     if kind == "FeatureCollection":
         _check_crs(document, "")
-        named = {name: value for name, value in document.items() if name.strip().lower() in features.OWN}
-        whole = features.row_of(named, "")
-        for name in sorted(set(document) - {"type", "features", "bbox", "crs", *named}):
-            _foreign(reading, "file", name, document[name])
+        whole = features.marks_in(document, "file")
+        for name, text in _foreign(document, {"type", "features", "bbox", "crs"}).items():
+            reading.note("file", name[:100], f"a foreign member, not carried: {features.shown(text)}")
     return reading
 
 
@@ -105,28 +106,18 @@ def _features(found: list[Any], whole: dict[str, str], reading: Reading) -> Iter
         if not isinstance(properties, (dict, type(None))):
             bad(f"{place}.properties", "an object or null is needed")
         cells = features.row_of(properties or {}, f"{place}.properties")
-        for name, text in whole.items():
-            cells[name] = _joined(name, text, cells.get(name, ""))
-        for name in sorted(set(feature) - {"type", "id", "geometry", "properties", "bbox", "crs"}):
-            _foreign(reading, place, name, feature[name])
-        name = text_of(feature.get("id"))
-        if name and not any(text and name in {text, f"{text}/{name.rpartition('/')[2]}"} for text in cells.values()):
-            reading.note(place, "id", f"not carried: {features.shown(name)}")
-        yield features.Feature(place, cells, _shape(feature.get("geometry"), place, cells, reading))
+        cells = features.marked(cells, place, features.marks_in(feature, place), whole)
+        others = _foreign(feature, {"type", "geometry", "properties", "bbox", "crs"})
+        name = others.get("id", "")
+        if any(text and name in {text, f"{text}/{name.rpartition('/')[2]}"} for text in cells.values()):
+            del others["id"]  # the number of the report, which a property says too
+        yield features.Feature(place, cells, _shape(feature.get("geometry"), place, cells, reading), others)
 
 
-def _foreign(reading: Reading, place: str, name: str, value: Any) -> None:
-    """Note a member that RFC 7946 does not define, with the beginning of its value."""
-    reading.note(place, name[:100], f"a foreign member, not carried: {features.shown(text_of(value))}")
-
-
-def _joined(name: str, whole: str, own: str) -> str:
-    """Return the marks of the whole file together with those of one of its features."""
-    if name == labels.COLUMN:
-        return labels.SEPARATOR.join(filter(None, (whole, own)))
-    if whole and own and whole.upper() != own.upper():
-        raise error(Reason.MARK_LOST, field=name, detail="the file and a feature of it are marked differently")
-    return whole or own
+def _foreign(found: dict[str, Any], known: set[str]) -> dict[str, str]:
+    """Return the members that RFC 7946 does not define and that are no marks, with what they say."""
+    names = sorted(name for name in set(found) - known if name.strip().lower() not in features.MARKS)
+    return {name: text for name in names if (text := text_of(found[name]))}
 
 
 def _shape(found: Any, place: str, cells: dict[str, str], reading: Reading) -> Any:

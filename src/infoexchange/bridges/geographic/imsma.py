@@ -24,6 +24,7 @@ LOSSES: tuple[str, ...] = (
     "Both ways: purpose, references, gradings and dates of Handling come from the caller, not from the table.",
     "Written: altitudes of a shape of which not every point has one.",
     "Written: values and fields of a newer version of a message type; empty records.",
+    "Read: the time of day where a field holds a day.",
     "Read: columns that no field holds (each is noted once), above all those on verification and acceptance.",
     "Read: a name of a part of released land that the table does not give is made: area-1, area-2.",
 )

@@ -72,7 +72,7 @@ def _position(found: Any) -> Position:
         if isinstance(number, bool) or not isinstance(number, (int, float)):
             raise ValueError("a position is made of numbers")
         numbers.append(cells.read_number(repr(number)))
-    if 180 < abs(numbers[0]) <= 540:
+    if 180 < abs(numbers[0]) <= 360:
         # Files whose shapes cross the antimeridian often count on; the place is the same.
         numbers[0] -= 360 if numbers[0] > 0 else -360
     return numbers
@@ -148,6 +148,8 @@ def cut(shape: Any) -> list[list[list[Position]]]:
     rings = [[[x + 360 * round((first - ring[0][0]) / 360), *rest] for x, *rest in ring] for ring in rings]
     longitudes = [position[0] for position in rings[0]]
     turns = range(int((min(longitudes) + 180) // 360), int((max(longitudes) + 180) // 360) + 1)
+    if len(turns) > 2:
+        raise ValueError("wider than the globe")
     for border in (360 * turn + 180 for turn in turns):
         crossed = [_crossings(ring, border) for ring in rings]
         if crossed[0] > 2 or any(crossed[1:]):
