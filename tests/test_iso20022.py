@@ -361,7 +361,7 @@ transfers = st.tuples(
 )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.lists(transfers, min_size=1, max_size=3), st.lists(st.text(printable, min_size=1, max_size=105)), ids)
 def test_any_right_request_comes_back_and_others_read_it(made, facts, reference):
     message = request()
