@@ -73,7 +73,7 @@ def ask(url: str, query: bytes, *, seconds: float) -> bytes:
     except urllib.error.HTTPError as problem:
         problem.close()
         raise _silent(f"HTTP status {problem.code}") from None
-    except (OSError, http.client.HTTPException, ValueError) as problem:
+    except (OSError, http.client.HTTPException, ValueError, OverflowError) as problem:  # the last: a huge chunk
         cause = problem.reason if isinstance(problem, urllib.error.URLError) else problem
         raise _silent(getattr(cause, "strerror", None) or type(cause).__name__) from None
 

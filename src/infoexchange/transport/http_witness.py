@@ -103,7 +103,7 @@ def parse_reply(raw: bytes) -> Reply:
         with http.client.HTTPResponse(cast(socket.socket, _Received(raw)), method="POST") as response:
             response.begin()
             return Reply(response.status, response.read(), response.headers.get("Content-Type", ""))
-    except (OSError, http.client.HTTPException, ValueError) as problem:
+    except (OSError, http.client.HTTPException, ValueError, OverflowError) as problem:  # the last: a huge chunk
         raise _unavailable("reply", f"no HTTP answer ({type(problem).__name__})") from None
 
 
