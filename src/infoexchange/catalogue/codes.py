@@ -61,9 +61,14 @@ def _rows(reader: Any) -> Iterator[list[str]]:
 
 
 @functools.cache
-def _packaged() -> tuple[str, ...]:
+def _packaged() -> frozenset[str]:
     found = (entry.name for entry in files("infoexchange.catalogue").joinpath("data").iterdir())
-    return tuple(sorted(name.removesuffix(".csv") for name in found if name.endswith(".csv")))
+    return frozenset(name.removesuffix(".csv") for name in found if name.endswith(".csv"))
+
+
+@functools.cache
+def _packaged_names() -> tuple[str, ...]:
+    return tuple(sorted(_packaged()))
 
 
 # Lists that a national authority or an operator has added, by name and version; for the whole process, as the
@@ -100,7 +105,7 @@ def forget_added() -> None:
 
 def names() -> tuple[str, ...]:
     """Return the names of the lists that are known."""
-    return tuple(sorted({*_packaged(), *_added})) if _added else _packaged()
+    return tuple(sorted({*_packaged(), *_added})) if _added else _packaged_names()
 
 
 def version_of(name: str, version: str) -> CodeList | None:
