@@ -112,6 +112,7 @@ lint: image $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	MYPYPATH=src:relay $(BIN)/mypy tests/typed_building.py
 	$(BIN)/lint-imports
 
 # Once for each release: what `buf breaking` compares later schemas with. No comments in it: they may change.

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+
+from hypothesis import strategies as st
+
 from infoexchange import catalogue
 from infoexchange.catalogue import (
     Correction,
@@ -104,3 +108,34 @@ def building_blocks(descriptor, seen=None):
 def person(message, **changed):
     """Add a person to a request."""
     return message.persons.add(**({"local_id": "p1", "role": 1, "is_minor": 2, "pseudonym": "Alpha"} | changed))
+
+
+def values_of(field):
+    """Any value a field can hold, whether a rule allows it or not."""
+    kinds = {
+        field.TYPE_STRING: st.text(st.characters(codec="utf-8"), max_size=8),
+        field.TYPE_BYTES: st.binary(max_size=8),
+        field.TYPE_BOOL: st.booleans(),
+        field.TYPE_DOUBLE: st.floats(allow_nan=False),
+        field.TYPE_UINT32: st.integers(0, 2**32 - 1),
+        field.TYPE_INT32: st.integers(-(2**31), 2**31 - 1),
+        field.TYPE_SINT32: st.integers(-(2**31), 2**31 - 1),
+        field.TYPE_INT64: st.integers(-(2**63), 2**63 - 1),
+        field.TYPE_ENUM: st.one_of(st.integers(0, 5), st.just(2_000)),
+    }
+    if field.message_type is None:
+        return kinds[field.type]
+    if field.message_type.full_name == "google.protobuf.Timestamp":
+        return st.builds(dict, seconds=st.integers(-62135596800, 253402300799), nanos=st.integers(0, 999_999_999))
+    return any_of(field.message_type)
+
+
+@functools.cache
+def any_of(descriptor):
+    """Any message of a type, as arguments for it; one field of a oneof at most."""
+    plain = [
+        field for field in descriptor.fields if not (field.containing_oneof and len(field.containing_oneof.fields) > 1)
+    ]
+    many = {field.name: st.lists(values_of(field), max_size=2) for field in plain if field.is_repeated}
+    one = {field.name: values_of(field) for field in plain if not field.is_repeated}
+    return st.fixed_dictionaries({}, optional=many | one)

@@ -11,7 +11,7 @@ import pytest
 import mailing
 from catalogue_messages import request, response
 from flowing import request as asked_long_ago
-from infoexchange.catalogue import examples, marks, text
+from infoexchange.catalogue import examples, marks, text, yaml_text
 from infoexchange.cli.receive import inbox_of
 from infoexchange.envelope import Envelope
 from infoexchange.errors import Reason, error
@@ -61,6 +61,23 @@ def test_a_message_goes_all_the_way(run, sites, tmp_path):
         assert f"{name} stated, signed, that it was opened" in [event["what"] for event in events]
     code, out, _ = run("receipts", digest, "--home", CERT)
     assert (code, out.splitlines()[0].split()) == (0, ["logged", "what", "entry"])
+
+
+def test_a_form_in_yaml_is_filled_in_sent_and_written_out_again(run, tmp_path):
+    form = tmp_path / "form.yaml"
+    assert run("new", "RequestForInformation", "--short", "--out", form)[0] == 0
+    form.write_text(form.read_text().partition("\nhandling:")[0] + "\n" + yaml_text.to_yaml(request()))
+    digest = send(run, CERT, file=form)
+    assert digest in arrived(run, CERT, digest)
+    assert run("archive", "open", digest, "--home", CERT, "--out", tmp_path / "came.yaml")[0] == 0
+    assert yaml_text.from_yaml("RequestForInformation", (tmp_path / "came.yaml").read_text()) == request()
+
+
+def test_a_mistake_in_yaml_is_named_by_file_field_and_line(failing, tmp_path):
+    (tmp_path / "form.yaml").write_text("handling:\n  tlp: PINK\n")
+    line = failing(1, "send", tmp_path / "form.yaml", *JSON, "--home", SENDER, "--to", CERT)
+    assert "form.yaml: handling.tlp: there is no such value (line 2)." in line
+    assert "AMBER_STRICT" in line
 
 
 def test_both_sides_make_evidence_that_holds(run, failing, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalogue_messages import handling, report
+from catalogue_messages import handling, report, values_of
 from infoexchange import bridges, catalogue
 from infoexchange.bridges.ftm import entities, kinds, words
 from infoexchange.catalogue import (
@@ -23,7 +23,6 @@ from infoexchange.catalogue import (
 )
 from infoexchange.errors import Reason, RefusedError
 from test_bridges import NOW
-from test_catalogue import values_of
 
 FTM = bridges.find("ftm")
 EXAMPLE = [json.loads(line) for line in examples.read("people.ftm.json").splitlines()]

@@ -155,4 +155,4 @@ def test_the_reference_lists_every_type_and_the_way_to_every_mark():
         rows = {row.path: row for row in reference.fields(name)}
         assert "TLP_AMBER_STRICT" in rows["handling.tlp"].kind
     with pytest.raises(MalformedError):
-        reference.fields("Handling")
+        reference.fields("Nothing")

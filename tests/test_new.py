@@ -90,6 +90,7 @@ def test_a_form_goes_into_a_file_and_is_not_overwritten(tmp_path, capsys):
         (("Alert", "--ask"), 3, "--out"),
         (("Alert", "--ask", "--out", "x.yaml"), 3, "terminal"),
         (("Alert", "--yaml", "--out", "x.json"), 3, ".json"),
+        (("Alert", "--bare", "--out", "x.yaml"), 3, ".json"),
     ],
 )
 def test_what_new_refuses(words, code, said, capsys, tmp_path, monkeypatch):

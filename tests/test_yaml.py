@@ -219,6 +219,9 @@ def test_a_text_has_a_largest_size():
     with pytest.raises(ExchangeError) as refused:
         plain_yaml.parse("#" * (plain_yaml.LENGTH_MAX + 1))
     assert refused.value.reason is Reason.TOO_LARGE
+    with pytest.raises(ExchangeError) as refused:
+        plain_yaml.parse("a: [" + ",".join("b" * plain_yaml.NODES_MAX) + "]")
+    assert refused.value.reason is Reason.TOO_LARGE
 
 
 def test_the_slower_reader_gives_the_same(monkeypatch):

@@ -1,7 +1,8 @@
 """Codes: the versioned lists behind `Code` and behind the bridges.
 
 Lists that change per country and per year are data files, so that a new value costs one line and no release of code.
-The source is `proto/codes`; the package carries a copy. First line: list, version, source. Second line: columns.
+The source is `proto/codes`; the package carries a copy, and an authority adds its own with `add`. First line: list,
+version, source. Second line: columns.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 from infoexchange.errors import Reason, error
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class CodeList:
     """One version of one list: what each value means, by the value in small letters."""
 
@@ -60,20 +61,75 @@ def _rows(reader: Any) -> Iterator[list[str]]:
 
 
 @functools.cache
-def names() -> tuple[str, ...]:
-    """Return the names of the packaged lists."""
+def _packaged() -> frozenset[str]:
     found = (entry.name for entry in files("infoexchange.catalogue").joinpath("data").iterdir())
-    return tuple(sorted(name.removesuffix(".csv") for name in found if name.endswith(".csv")))
+    return frozenset(name.removesuffix(".csv") for name in found if name.endswith(".csv"))
 
 
 @functools.cache
-def load(name: str) -> CodeList:
-    """Return a packaged list by name.
+def _packaged_names() -> tuple[str, ...]:
+    return tuple(sorted(_packaged()))
+
+
+# Lists that a national authority or an operator has added, by name and version; for the whole process, as the
+# packaged ones are.
+_added: dict[str, dict[str, CodeList]] = {}
+
+
+def add(lines: Iterable[str]) -> CodeList:
+    """Make a list known to this process: a new one, another version of one, or more values of a version.
+
+    Values are never taken away, so that a message which was right stays right. A new version becomes the one that
+    `load` gives; older ones stay known. `infoexchange` does this with every CSV file in the folder `codes` of a home.
+
+    Returns:
+        The list as it is known now.
 
     Raises:
-        MalformedError: `UNKNOWN_VERSION` where no such list is packaged.
+        MalformedError: As `parse`.
     """
-    if name not in names():
+    found = parse(lines)
+    before = version_of(found.name, found.version)
+    if before:
+        found = CodeList(found.name, found.version, found.source, {**before.rows, **found.rows})
+    versions = _added.setdefault(found.name, {})
+    versions.pop(found.version, None)
+    versions[found.version] = found
+    return found
+
+
+def forget_added() -> None:
+    """Know the packaged lists alone again; for tests."""
+    _added.clear()
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of the lists that are known."""
+    return tuple(sorted({*_packaged(), *_added})) if _added else _packaged_names()
+
+
+def version_of(name: str, version: str) -> CodeList | None:
+    """Return a version of a list, or None where it is not known here."""
+    found = _added.get(name, {}).get(version)
+    if found is None and name in _packaged() and _load(name).version == version:
+        found = _load(name)
+    return found
+
+
+def load(name: str) -> CodeList:
+    """Return a list by name: the version that was added last, else the packaged one.
+
+    Raises:
+        MalformedError: `UNKNOWN_VERSION` where no such list is known.
+    """
+    if name in _added:
+        return next(reversed(_added[name].values()))
+    if name not in _packaged():
         raise error(Reason.UNKNOWN_VERSION, field="system", detail="no code list of this name is known here")
+    return _load(name)
+
+
+@functools.cache
+def _load(name: str) -> CodeList:
     text = files("infoexchange.catalogue").joinpath("data", f"{name}.csv").read_text(encoding="utf-8")
     return parse(text.splitlines())

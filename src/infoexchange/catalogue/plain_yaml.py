@@ -21,6 +21,10 @@ DEPTH_MAX = 32
 # Four times the content of a message, which is at most 1 MiB: room for comments and for names of fields.
 LENGTH_MAX = 4 * 1024 * 1024
 
+# Names and values together: what a message of 1 MiB has whose values take five bytes each. Bounds the work, as a text
+# may consist of little else than commas.
+NODES_MAX = 200_000
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -67,8 +71,7 @@ def parse(text: str) -> Mapping:
     import yaml
 
     if len(text) > LENGTH_MAX:
-        detail = f"{len(text)} characters, at most {LENGTH_MAX}"
-        raise error(Reason.TOO_LARGE, field="text", detail=detail, next_step="Send what is long as an attachment.")
+        raise _too_large(f"{len(text)} characters, at most {LENGTH_MAX}")
     try:
         events = _checked(yaml.parse(text.removeprefix("\ufeff"), Loader=_loader()))
         first = next(events, None)
@@ -95,7 +98,7 @@ def _checked(events: Iterator[Any]) -> Iterator[Any]:
     """Give what stands in the one document, and refuse whatever more YAML can do."""
     import yaml
 
-    documents = depth = 0
+    documents = depth = nodes = 0
     for event in events:
         line = event.start_mark.line + 1
         if isinstance(event, yaml.DocumentStartEvent):
@@ -112,6 +115,9 @@ def _checked(events: Iterator[Any]) -> Iterator[Any]:
             depth += isinstance(event, yaml.CollectionStartEvent)
             if depth > DEPTH_MAX:
                 raise _refusal(line, "nested too deeply")
+            nodes += 1
+            if nodes > NODES_MAX:
+                raise _too_large(f"more than {NODES_MAX} names and values")
             yield event
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
@@ -153,6 +159,10 @@ def _mapping(event: Any, events: Iterator[Any]) -> Mapping:
 def _refusal(line: int, detail: str) -> ExchangeError:
     step = "Correct that line; `infoexchange new TYPE --out FILE.yaml` writes a form to fill in."
     return error(Reason.MALFORMED, field=f"line {line}", detail=detail, next_step=step)
+
+
+def _too_large(detail: str) -> ExchangeError:
+    return error(Reason.TOO_LARGE, field="text", detail=detail, next_step="Send what is long as an attachment.")
 
 
 def _line_of(refused: Any) -> int:

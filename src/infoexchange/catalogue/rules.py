@@ -1,30 +1,24 @@
 """Rules: whether a message may be sent, and what to change when it may not.
 
 Most rules stand in the `.proto` files, where every language finds them; protovalidate reads them from there, and is
-loaded at first use because it costs 100 ms. Here stand only check digits and what a rule of one message cannot see:
-minors and victims anywhere in a message, local references, values of code lists.
+loaded at first use because it costs 100 ms. Here stand only what a rule of one message cannot see: minors and victims
+anywhere in a message, local references; check digits and values of code lists stand in `checks`.
 """
 
 from __future__ import annotations
 
 import functools
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from infoexchange.catalogue import PACKAGE, codes, digits
+from infoexchange.catalogue import PACKAGE, checks, standards
 from infoexchange.errors import ExchangeError, Reason, error
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-_ZONE_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789<")
-_CAS = re.compile(r"[0-9]{2,7}-[0-9]{2}-[0-9]")
-_CONTAINER = re.compile(r"[A-Z]{3}[UJZ][0-9]{7}")
-_IBAN = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}")
 _TLP_AMBER_STRICT, _MINOR_NO, _NO_JUDICIAL_USE, _NO_ONWARD = 4, 2, 2, 3
-_PRESERVE_IMEI, _IMEI_LENGTH = 5, 15
 _VICTIM_ROLES = frozenset({4, 5})  # VICTIM, POSSIBLE_VICTIM
 _IDENTITY_FIELDS = ("names", "documents", "addresses", "phones")
 # The one type made to carry who a victim is; it has recipients of its own.
@@ -37,12 +31,13 @@ _SECONDS_MIN, _SECONDS_MAX = -62135596800, 253402300799
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One broken rule: where, which, why, and what would be right."""
+    """One broken rule: where, which, why, and what would be right; `spans` tells a rule over several fields."""
 
     field: str
     rule: str
     detail: str
     next_step: str
+    spans: bool = False
 
     def as_error(self) -> ExchangeError:
         """Return the error that says the same."""
@@ -60,7 +55,7 @@ def check(message: Message) -> None:
 
 
 # What a newer sender may know and this software not: never a reason to lose a message.
-_NEWER = frozenset({"enum.defined_only", "currency.in_list"})
+_NEWER = frozenset({"enum.defined_only", "currency.in_list", *(f"standard.{name}" for name in standards.GROWING)})
 
 
 def check_received(message: Message) -> None:
@@ -71,10 +66,20 @@ def check_received(message: Message) -> None:
     Raises:
         RefusedError: `RULE_BROKEN`, as `check`.
     """
-    for violation in violations(message):
-        if violation.rule in _NEWER and violation.field.partition(".")[0] != "handling":
+    found = violations(message)
+    newer = {one.field for one in found if one.rule in _NEWER and not _is_mark(one)}
+    beside = {field.rpartition(".")[0] for field in newer}
+    for violation in found:
+        if violation.field in newer:
+            continue
+        # A rule that looks at several fields cannot judge a value that came after it.
+        if violation.spans and violation.field.rpartition(".")[0] in beside and not _is_mark(violation):
             continue
         raise violation.as_error()
+
+
+def _is_mark(violation: Violation) -> bool:
+    return violation.field.partition(".")[0] == "handling"
 
 
 def violations(message: Message) -> list[Violation]:
@@ -103,11 +108,12 @@ def _from_protovalidate(message: Message, raw: Any) -> Violation:
     for element in elements:
         index = element.subscript
         path += f".{element.field_name}" + (f"[{index.value}]" if index is not None and index.field == "index" else "")
-    if raw.rule is None or not raw.rule.elements:
+    spans = raw.rule is None or not raw.rule.elements
+    if spans:
         path += "." + raw.rule_id.rpartition(".")[0]
     path = path.strip(".")
     descriptor = _field_at(message.DESCRIPTOR, path)
-    return Violation(path, raw.rule_id, raw.message, _next_step(path, descriptor))
+    return Violation(path, raw.rule_id, raw.message, _next_step(path, descriptor), spans)
 
 
 def _field_at(descriptor: Any, path: str) -> Any:
@@ -146,100 +152,19 @@ def _options() -> Any:
     return options_pb2
 
 
-# What only code can check. Each test yields the field below the record, the rule and the reason.
-_Found = Iterator[tuple[str, str, str]]
-
-
-def _vessel(record: Any) -> _Found:
-    if record.imo and not (len(record.imo) == 7 and record.imo.isdecimal() and digits.is_imo(record.imo)):
-        yield "imo", "imo.check_digit", "the last digit does not fit the other six"
-    yield from _communications(record)
-
-
-def _communications(record: Any) -> _Found:
-    if record.mmsi and not (len(record.mmsi) == 9 and record.mmsi.isdecimal() and digits.is_mmsi(record.mmsi)):
-        yield "mmsi", "mmsi.shape", "this is not the number of a ship's station"
-
-
-def _phone(record: Any) -> _Found:
-    if record.imei and record.imei.isdecimal() and not digits.is_luhn(record.imei):
-        yield "imei", "imei.check_digit", "the last digit does not fit the others"
-
-
-def _organisation(record: Any) -> _Found:
-    if record.lei and record.lei.isalnum() and record.lei.isascii() and not digits.is_mod97(record.lei):
-        yield "lei", "lei.check_digit", "the last two digits do not fit the others"
-
-
-def _document(record: Any) -> _Found:
-    lines = list(record.mrz)
-    if all(set(line) <= _ZONE_CHARACTERS for line in lines) and not digits.is_machine_readable_zone(lines):
-        yield "mrz", "mrz.check_digit", "a check digit does not fit"
-
-
-def _substance(record: Any) -> _Found:
-    if _CAS.fullmatch(record.cas) and not digits.is_cas(record.cas):
-        yield "cas", "cas.check_digit", "the last digit does not fit the others"
-
-
-def _container(record: Any) -> _Found:
-    if _CONTAINER.fullmatch(record.number) and not digits.is_container(record.number):
-        yield "number", "number.check_digit", "the last digit does not fit the others"
-
-
-def _identifier(record: Any) -> _Found:
-    is_imei = record.kind == _PRESERVE_IMEI and len(record.value) == _IMEI_LENGTH and record.value.isdecimal()
-    if is_imei and not digits.is_luhn(record.value):
-        yield "value", "value.check_digit", "the last digit does not fit the others"
-
-
-def _account(record: Any) -> _Found:
-    if _IBAN.fullmatch(record.iban) and not digits.is_iban(record.iban):
-        yield "iban", "iban.check_digit", "the two digits after the country do not fit the others"
-    yield from _currency(record)
-
-
-def _currency(record: Any) -> _Found:
-    if record.currency and codes.load("iso-4217").find(record.currency) is None:
-        yield "currency", "currency.in_list", "ISO 4217 has no such currency"
-
-
-def _code(record: Any) -> _Found:
-    # A version this software does not have is no error: lists change per country and per year.
-    if record.system in codes.names():
-        known = codes.load(record.system)
-        if record.version == known.version and known.find(record.value) is None:
-            yield "value", "value.in_list", f"the list {known.name} {known.version} has no such value"
-
-
-_TESTS: dict[str, Callable[[Any], _Found]] = {
-    f"{PACKAGE}.Vessel": _vessel,
-    f"{PACKAGE}.Communications": _communications,
-    f"{PACKAGE}.Phone": _phone,
-    f"{PACKAGE}.Organisation": _organisation,
-    f"{PACKAGE}.IdentityDocument": _document,
-    f"{PACKAGE}.Substance": _substance,
-    f"{PACKAGE}.MixturePart": _substance,
-    f"{PACKAGE}.Container": _container,
-    f"{PACKAGE}.PreservationIdentifier": _identifier,
-    f"{PACKAGE}.FinancialAccount": _account,
-    f"{PACKAGE}.Money": _currency,
-    f"{PACKAGE}.Code": _code,
-}
-
-
 class _Plan(NamedTuple):
     """What to look at in records of one type: computed once, so that a set of thousands is walked quickly."""
 
-    test: Callable[[Any], _Found] | None
+    test: checks.Test | None
     has_id: bool
     is_person: bool
     refs: tuple[Any, ...]
+    values: tuple[tuple[Any, str], ...]
     children: tuple[tuple[Any, _Plan], ...]
 
     @property
     def is_empty(self) -> bool:
-        return not (self.test or self.has_id or self.is_person or self.refs or self.children)
+        return not (self.test or self.has_id or self.is_person or self.refs or self.values or self.children)
 
 
 @functools.cache
@@ -249,23 +174,39 @@ def _plan(descriptor: Any) -> _Plan:
     local_ref = _options().local_ref
     nested = [(field, _plan(field.message_type)) for field in fields if field.message_type]
     return _Plan(
-        test=_TESTS.get(descriptor.full_name),
+        test=checks.TESTS.get(descriptor.full_name),
         has_id="local_id" in descriptor.fields_by_name,
         is_person=descriptor.full_name == f"{PACKAGE}.Person",
         refs=tuple(field for field in fields if field.GetOptions().Extensions[local_ref]),
+        values=tuple((f, f.GetOptions().Extensions[_options().standard]) for f in fields if _standard(f)),
         children=tuple((field, plan) for field, plan in nested if not plan.is_empty),
     )
 
 
-def _walk(record: Any, plan: _Plan, path: str) -> Iterator[tuple[str, Any, _Plan]]:
-    """Give every record that something is to be checked in, with its path."""
-    yield path, record, plan
+def _standard(field: Any) -> bool:
+    return field.GetOptions().Extensions[_options().standard] in standards.TESTS
+
+
+def _off_standard(record: Any, plan: _Plan, path: str) -> Iterator[Violation]:
+    """Give every value that is not of the list or notation that its field names."""
+    for field, name in plan.values:
+        holds, detail = standards.TESTS[name]
+        value = getattr(record, field.name)
+        for index, one in enumerate(value if field.is_repeated else (value,)):
+            if one and not holds(one):
+                where = f"{path}{field.name}[{index}]" if field.is_repeated else f"{path}{field.name}"
+                yield Violation(where, f"standard.{name}", detail, _next_step(where, field))
+
+
+def _walk(record: Any, plan: _Plan, path: str, found: list[tuple[str, Any, _Plan]]) -> None:
+    """Collect every record that something is to be checked in, with its path."""
+    found.append((path, record, plan))
     for field, below in plan.children:
         if field.is_repeated:
             for index, child in enumerate(getattr(record, field.name)):
-                yield from _walk(child, below, f"{path}{field.name}[{index}].")
+                _walk(child, below, f"{path}{field.name}[{index}].", found)
         elif record.HasField(field.name):
-            yield from _walk(getattr(record, field.name), below, f"{path}{field.name}.")
+            _walk(getattr(record, field.name), below, f"{path}{field.name}.", found)
 
 
 @functools.cache
@@ -299,10 +240,14 @@ def _own(message: Any) -> Iterator[Violation]:
     ids: set[str] = set()
     refs: list[tuple[str, str]] = []
     minor = False
-    for path, record, plan in _walk(message, _plan(message.DESCRIPTOR), ""):
+    records: list[tuple[str, Any, _Plan]] = []
+    _walk(message, _plan(message.DESCRIPTOR), "", records)
+    for path, record, plan in records:
         if plan.test:
             for name, rule, detail in plan.test(record):
                 yield Violation(path + name, rule, detail, _next_step(path + name, _field_at(record.DESCRIPTOR, name)))
+        if plan.values:
+            yield from _off_standard(record, plan, path)
         if plan.has_id and record.local_id:
             if record.local_id in ids:
                 detail = "another record of this message has the same local_id"

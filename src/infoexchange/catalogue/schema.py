@@ -16,7 +16,6 @@ from typing import Any
 from infoexchange.catalogue import PACKAGE, codes
 from infoexchange.catalogue.v1 import options_pb2
 
-_REQUIRED = "required"
 _LIST = re.compile(r"[`\"]([a-z0-9-]+)[`\"]")  # how a comment or an example names a code list
 # Rules on the length or the value of what a field holds, in words; {} is the number.
 _MEASURES = {
@@ -38,8 +37,9 @@ class FieldWords:
 
     @property
     def required(self) -> bool:
-        """Tell whether a message without the field is refused."""
-        return bool(self.rules.get(_REQUIRED))
+        """Tell whether a message without the field is refused, a list without any element included."""
+        some = int(self.rules.get("repeated", {}).get("min_items", 0)) > 0 and "ignore" not in self.rules
+        return some or bool(self.rules.get("required"))
 
     def limits(self) -> list[str]:
         """Return the rules in words, without that it is required."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,19})")
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,19})(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,4})?")
-_NOT_FINITE = ("NaN", "Infinity", "-Infinity")  # as JSON writes them, between quotes
+_NOT_FINITE = ("NaN", "Infinity", "-Infinity")  # as JSON writes them; a rule refuses them
 _DECIMAL = re.compile(r"(-?)([0-9]{1,19})(?:\.([0-9]{1,18}))?")
 _DIGEST_SIZE = 32
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -201,7 +201,7 @@ def _number(field: Any, node: Scalar, path: str) -> Any:
         if not _INTEGER.fullmatch(node.text):
             raise _refusal(path, node, "this is not a whole number", "Write digits only, for example 12.")
         return int(node.text)
-    if node.quoted and node.text in _NOT_FINITE:
+    if node.text in _NOT_FINITE:
         return node.text
     if not _NUMBER.fullmatch(node.text):
         raise _refusal(path, node, "this is not a number", "Write it with a point, for example 1.25.")

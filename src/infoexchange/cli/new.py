@@ -43,6 +43,8 @@ def _new(args: argparse.Namespace, out: Output) -> int:
         raise UsageError("--ask saves after every answer: add --out FILE")
     if args.yaml and args.out and args.out.suffix.lower() == ".json":
         raise UsageError("--yaml does not go with a file called .json")
+    if args.bare and args.out and args.out.suffix.lower() != ".json":
+        raise UsageError("--bare writes JSON: call the file .json")
     message = template.started(args.type)
     if args.example:
         message.CopyFrom(examples.message(message.DESCRIPTOR.name))

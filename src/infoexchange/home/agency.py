@@ -144,6 +144,7 @@ class Home(Epochs):
         folder = Folder.of(where)
         identity = folder.identity()
         folder.tls_key()
+        folder.add_code_lists()
         directory = folder.directory()
         bundles = folder.bundles()
         if not bundles:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from infoexchange import certificates, hsm
 from infoexchange.bundle import KeyBundle
+from infoexchange.catalogue import codes
 from infoexchange.directory import Directory
 from infoexchange.home import held
 from infoexchange.home.files import in_file, missing, read_file, remove_leftovers, write_file
@@ -23,6 +24,7 @@ TLS_KEY = "tls.key"
 REQUEST = "request.pem"
 CERTIFICATES = "certificates.pem"
 CRL = "crl.der"
+CODES = "codes"  # folder of code lists, CSV
 SPOOL = "spool.sqlite3"
 ARCHIVE = "archive.sqlite3"
 
@@ -115,6 +117,19 @@ class Folder:
     def remove_bundle(self, bundle: KeyBundle) -> None:
         """Remove a bundle whose keys are destroyed, or that was never published."""
         (self.path / f"bundle-{bundle.epoch}.pb").unlink(missing_ok=True)
+
+    # Code lists
+
+    def add_code_lists(self) -> None:
+        """Make the code lists in the folder `codes` known: an authority's own, newer versions, more values.
+
+        Raises:
+            MalformedError: `MALFORMED`, naming file and line.
+        """
+        for file in sorted((self.path / CODES).glob("*.csv")):
+            raw = read_file(file, next_step="Check the path.")
+            with in_file(file):
+                codes.add(raw.decode("utf-8", "replace").splitlines())
 
     # The directory
 

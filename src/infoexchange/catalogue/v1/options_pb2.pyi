@@ -3,7 +3,7 @@
 isort:skip_file
 Options: what a field says about itself, so that redaction, disclosure and help are derived and never kept by hand.
 
-Numbers: 51201-51211, taken from 50000-99999, which descriptor.proto keeps for use inside one organisation. They never
+Numbers: 51201-51212, taken from 50000-99999, which descriptor.proto keeps for use inside one organisation. They never
 change: a reader of the descriptors finds the marks by these numbers alone.
 
 Rule ids: the `id` of every CEL rule of this package is `<path of the field concerned>.<name of the rule>`, the path
@@ -210,6 +210,7 @@ REFERS_FIELD_NUMBER: _builtins.int
 REPLY_TO_FIELD_NUMBER: _builtins.int
 DEADLINE_FIELD_NUMBER: _builtins.int
 COMPLETES_FIELD_NUMBER: _builtins.int
+STANDARD_FIELD_NUMBER: _builtins.int
 STEP_FIELD_NUMBER: _builtins.int
 DOMAIN_FIELD_NUMBER: _builtins.int
 ASKS_FIELD_NUMBER: _builtins.int
@@ -229,6 +230,8 @@ deadline: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions
 """True on the time by which the message asks for an answer."""
 completes: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
 """True on a yes or no that tells the last part of an answer from a part of it."""
+standard: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.str]
+"""The list or standard that the field's values are of, such as "iso-3166-1" or "mgrs"; checked by code."""
 step: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.EnumValueOptions, Global___Step.ValueType]
 """How far a message with this value takes the request it answers."""
 domain: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MessageOptions, Global___Domain.ValueType]
