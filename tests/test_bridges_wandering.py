@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -47,7 +48,7 @@ def pairs() -> list[tuple[str, str]]:
     found = []
     for name, bridge in bridges.FORMATS.items():
         for schema in (cls.DESCRIPTOR.name for cls in catalogue.schemas().values()):
-            written = tried(lambda b=bridge, m=begun(name, schema): b.write([m], now=START, allow_red=True))
+            written = tried(partial(bridge.write, [begun(name, schema)], now=START, allow_red=True))
             if isinstance(written, ExchangeError):
                 assert written.reason is Reason.RULE_BROKEN, (name, schema)
             else:
@@ -78,7 +79,7 @@ def test_no_file_is_read_with_weaker_marks(pairs: list[tuple[str, str]]) -> None
         weak.CopyFrom(message.handling)
         weak.tlp = catalogue.TLP_CLEAR
         weak.ClearField("restrictions")
-        found = tried(lambda b=bridges.find(name), r=raw, w=weak: list(b.read(r, w, now=START)))
+        found = tried(partial(read, name, raw, weak))
         if isinstance(found, ExchangeError):
             assert found.reason is Reason.MARK_LOST, (name, schema)
         else:
@@ -86,9 +87,12 @@ def test_no_file_is_read_with_weaker_marks(pairs: list[tuple[str, str]]) -> None
             assert all(labels.to_labels(one.handling, allow_red=True) == wanted for one in found), (name, schema)
 
 
+def read(name: str, raw: bytes, handling: Any) -> list[Any]:
+    return list(bridges.find(name).read(raw, handling, now=START))
+
+
 def passed(bridge: bridges.Format, messages: list[Any], handling: Any) -> list[Any]:
-    raw = bridge.write(messages, now=START, allow_red=True)
-    return list(bridge.read(raw, handling, now=START))
+    return read(bridge.name, bridge.write(messages, now=START, allow_red=True), handling)
 
 
 def test_what_passed_once_passes_whole(pairs: list[tuple[str, str]]) -> None:
@@ -98,7 +102,7 @@ def test_what_passed_once_passes_whole(pairs: list[tuple[str, str]]) -> None:
         for _ in range(ROUNDS):
             message: Any = wandered(message, rng, STEPS)
             where = f"{name}, {schema}"
-            once = tried(lambda b=bridges.find(name), m=message: passed(b, [m], m.handling))
+            once = tried(partial(passed, bridges.find(name), [message], message.handling))
             if isinstance(once, ExchangeError):  # what the format cannot say at all
                 assert once.reason in (Reason.RULE_BROKEN, Reason.MARK_LOST), where
                 message = begun(name, schema)
