@@ -86,7 +86,7 @@ def test_a_refusal_says_which_of_several_events_is_meant():
 
 
 def test_more_marks_than_anybody_can_mean_are_refused():
-    names = [f"tlp:{index}" for index in range(1001)]
+    names = [f"retention:{index}" for index in range(1001)]
     with pytest.raises(RefusedError) as refused:
         read(event(attribute(), Tag=named(*names)))
     assert (refused.value.reason, refused.value.field) == (Reason.MARK_LOST, "handling.restrictions")
