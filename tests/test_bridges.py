@@ -210,6 +210,15 @@ def test_marks_stand_in_the_table():
     assert refused.value.field == "line 2: handling.tlp"
 
 
+@pytest.mark.parametrize("column", ["tlp,red", "TLP,TLP:RED", "pap,RED", "marks,tlp:red", "marks,TLP:ROT", "tlp,5"])
+def test_a_column_of_marks_of_others_counts(column):
+    name, mark = column.split(",")
+    with pytest.raises(RefusedError) as refused:
+        read(f"{HEAD.strip()},{name}\n{ROW.strip()},{mark}\n", tlp=3, pap=3)
+    assert refused.value.reason is Reason.MARK_LOST
+    assert refused.value.field.startswith("line 2: ")
+
+
 def test_a_mark_that_a_cell_cannot_hold_is_refused():
     message = report()
     message.handling.restrictions.add(kind=4, text="one | two")
@@ -226,7 +235,7 @@ def test_a_mark_that_a_cell_cannot_hold_is_refused():
     assert refused.value.reason is Reason.RULE_BROKEN
 
 
-@pytest.mark.parametrize("name", ["=1+1", "@x", "-2", "+3", "'=1", "plain"])
+@pytest.mark.parametrize("name", ["=1+1", "@x", "-2", "+3", "'=1", "＝1+1", "＠x", "plain"])
 def test_no_cell_is_run_by_a_spreadsheet(name):
     message = report()
     message.vessel.name = name
