@@ -31,6 +31,7 @@ _ENUMS: tuple[tuple[str, str, Any], ...] = (
     ("ATTRIBUTION", "attribution", handling_pb2.Attribution),
 )
 _OTHER = "RESTRICTION:OTHER:"
+_WORDS = frozenset({"RESTRICTION", "RETENTION_UNTIL", *(word for word, _, _ in _ENUMS)})
 # Separates labels in one cell of a table.
 SEPARATOR = " | "
 # A message may have twenty restrictions; more labels than this are no marks, and comparing them would take hours.
@@ -114,6 +115,13 @@ def with_labels(marks: Handling, labels: Iterable[str]) -> Handling:
         if not _apply(result, label):
             _restrict(result, label, kinds, texts)
     return result
+
+
+def is_label(text: str) -> bool:
+    """Tell whether a text among others, such as keywords, says a mark; a misspelt TLP or PAP mark does too."""
+    word, colon, value = text.strip().partition(":")
+    word = word.strip().upper()
+    return bool(colon) and (word in {"TLP", "PAP"} or (word in _WORDS and value.strip() == value != ""))
 
 
 def _tlp_of(label: str) -> int:
