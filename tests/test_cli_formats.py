@@ -78,6 +78,25 @@ def test_one_message_may_be_a_file_of_its_own(run, here):
     assert not (here / "in.json").exists()
 
 
+def test_a_single_message_that_breaks_a_rule_is_told_so(run, here):
+    head, first, *_ = (here / "eore.csv").read_text().splitlines(keepends=True)
+    (here / "eore.csv").write_text(head + first.replace(",31,", ",some,"))
+    code, out, _ = run("import", "eore", "eore.csv", *MARKS, "--out", "in.json", "--report", "report.csv")
+    assert code == 1
+    assert "0 where there were none" in out
+    assert "1 messages read; 1 break a rule; 1 notes." in out
+    assert "No message was written." in out
+    assert (here / "report.csv").exists()
+
+
+def test_a_report_of_hostile_names_is_run_by_no_spreadsheet(run, here):
+    names = ["=1", "@1", "+1", "-1", "＝1", "＋1"]
+    (here / "piracy.csv").write_text(f"date,longitude,latitude,attack_type,{','.join(names)}\n")
+    run("import", "piracy", "piracy.csv", *MARKS, "--report", "report.csv")
+    rows = csv.DictReader((here / "report.csv").read_text().splitlines())
+    assert [row["field"] for row in rows] == [f"'{name}" for name in names]
+
+
 def test_a_person_is_told_what_was_noted_and_left_out(run, here):
     head, first, *rest = (here / "eore.csv").read_text().splitlines(keepends=True)
     (here / "eore.csv").write_text("".join([head, first.replace(",31,", ",some,"), *rest, rest[0].replace("145", "x")]))
@@ -111,6 +130,7 @@ def test_nothing_is_written_without_a_place_for_it(run, here):
     (("import", "piracy", "eore.csv", *MARKS), 1, "columns missing"),
     (("import", "piracy", "piracy.csv", *MARKS, "--out", "in.txt"), 3, ".jsonl"),
     (("import", "piracy", "piracy.csv", *MARKS, "--out", "eore.jsonl"), 1, "is not overwritten"),
+    (("import", "piracy", "piracy.csv", *MARKS, "--out", "eore.jsonl", "--report", "x"), 1, "is not overwritten"),
     (("export", "piracy", "piracy.csv", "--out", "x"), 3, "--type"),
     (("export", "piracy", "eore.jsonl", "--out", "x"), 1, "eore.jsonl: line 1"),
     (("export", "piracy", "eore.jsonl", "--type", "EoreReport", "--out", "x"), 3, "--type"),

@@ -56,7 +56,9 @@ def to_labels(marks: Handling, *, allow_red: bool = False) -> list[str]:
     """
     if most_restrictive([marks.tlp]) == common_pb2.TLP_RED and not allow_red:
         raise _lost(
-            "handling.tlp", "TLP:RED stays with the named recipients", "Export again with allow_red if you may."
+            "handling.tlp",
+            "TLP:RED stays with the named recipients",
+            "Export again with allow_red, as a command with --allow-red, if you may.",
         )
     if marks.HasField("national_classification"):
         raise _lost("handling.national_classification", "a national marking cannot be carried by another format")
