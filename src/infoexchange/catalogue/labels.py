@@ -111,7 +111,7 @@ def with_labels(marks: Handling, labels: Iterable[str]) -> Handling:
     ends = [end for end in map(_retention_of, labels) if end is not None]
     if ends:
         _end_by(result, min(ends, key=lambda end: end.ToNanoseconds()))
-    kinds = {restriction.kind for restriction in result.restrictions}
+    kinds = {int(restriction.kind) for restriction in result.restrictions}
     texts = {restriction.text for restriction in result.restrictions}
     for label in left:
         if not _apply(result, label):
