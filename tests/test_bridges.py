@@ -89,6 +89,21 @@ def test_random_bytes_give_a_typed_error_or_nothing(name):
     holds()
 
 
+@pytest.mark.parametrize(("name", "schema"), [("stix", "FraudAlert"), ("ftm", "SpontaneousInformation")])
+def test_a_record_in_red_does_not_leave_in_a_message_in_amber(name, schema):
+    message = examples.message(schema)
+    message.handling.tlp = 3
+    del message.indicators[1:]
+    if not message.indicators:
+        message.indicators.extend(indicators().indicators[:1])
+    message.indicators[0].tlp = 5
+    with pytest.raises(RefusedError) as refused:
+        bridges.find(name).write([message], now=NOW)
+    assert (refused.value.reason, refused.value.field) == (Reason.MARK_LOST, "handling.tlp")
+    message.handling.tlp = 5
+    assert b"RED" in bridges.find(name).write([message], now=NOW, allow_red=True)
+
+
 def test_notes_are_bounded(monkeypatch):
     monkeypatch.setattr(bridges, "NOTES_MAX", 3)
     _, reading = read(HEAD + ROW.replace("04:10 UTC", "25:10") * 9)
