@@ -128,6 +128,9 @@ def test_nothing_is_written_without_a_place_for_it(run, here):
     (("import", "pdf", "piracy.csv", *MARKS), 3, "invalid choice"),
     (("import", "piracy", "absent.csv", *MARKS), 1, "absent.csv"),
     (("import", "piracy", "eore.csv", *MARKS), 1, "columns missing"),
+    (("import", "piracy", "eore.csv", *MARKS), 1, "looks like the format eore;"),
+    (("import", "misp", "indicators.stix.json", *MARKS), 1, "looks like the format stix;"),
+    (("import", "piracy", "eore.jsonl", *MARKS), 1, "in the format piracy: table of attacks on ships"),
     (("import", "piracy", "piracy.csv", *MARKS, "--out", "in.txt"), 3, ".jsonl"),
     (("import", "piracy", "piracy.csv", *MARKS, "--out", "eore.jsonl"), 1, "is not overwritten"),
     (("import", "piracy", "piracy.csv", *MARKS, "--out", "eore.jsonl", "--report", "x"), 1, "is not overwritten"),
@@ -197,3 +200,10 @@ def test_lines_that_are_no_messages_name_their_place(data, field, reason):
     with pytest.raises(ExchangeError) as refused:
         list(lines.from_lines(data))
     assert (refused.value.field, refused.value.reason) == (field, reason)
+
+
+def test_an_export_speaks_of_no_loss_of_reading(run, here):
+    (here / "one.json").write_text(text.to_json(examples.message("PersonNotice")))
+    _, out, _ = run("export", "ftm", "one.json", "--type", "PersonNotice", "--out", "x", "--allow-red")
+    assert "Written:" in out
+    assert "Read" not in out

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from infoexchange.bridges import Reading
+    from infoexchange.errors import ExchangeError, MalformedError
 
 _LINES = ".jsonl"
 _SINGLE = (".json", ".yaml", ".yml")
@@ -82,6 +83,7 @@ class _Found:
 
 def _import(args: argparse.Namespace, out: Output) -> int:
     from infoexchange import bridges
+    from infoexchange.errors import MalformedError
     from infoexchange.home.files import check_new, in_file, read_file, write_new
 
     check_marks(args)
@@ -92,8 +94,11 @@ def _import(args: argparse.Namespace, out: Output) -> int:
         check_new(path)  # before half of what was asked for is written
     now = datetime.now(UTC)
     with in_file(args.file):
-        reading = bridges.find(args.format).read(raw, marks_of(args, now), now=now)
-        found = _checked(reading, out, keep_drafts=args.drafts)
+        try:
+            reading = bridges.find(args.format).read(raw, marks_of(args, now), now=now)
+            found = _checked(reading, out, keep_drafts=args.drafts)
+        except MalformedError as refused:
+            raise _explained(refused, args.format, raw) from None
     if args.out and args.out.suffix.lower() != _LINES and len(found.messages) > 1:
         raise UsageError(f"{len(found.messages)} messages go into a file called .jsonl; nothing was written")
     if args.report:
@@ -102,6 +107,22 @@ def _import(args: argparse.Namespace, out: Output) -> int:
         _write(args.out, found.messages)
     _show(args, found, reading, out)
     return PASSED if reading.messages_count and not found.broken else FAILED
+
+
+def _explained(refused: MalformedError, name: str, raw: bytes) -> ExchangeError:
+    """Return the error with a next step for whoever may only have chosen another format than the file's."""
+    from infoexchange import bridges
+    from infoexchange.errors import Reason, error
+
+    usual = error(Reason.MALFORMED, detail="").next_step
+    if refused.reason is not Reason.MALFORMED:
+        return refused
+    seems, step = bridges.detect(raw), refused.next_step
+    if seems is not None and seems.name.partition("-")[0] != name.partition("-")[0]:
+        step = f"The file looks like the format {seems.name}; import it as that."
+    elif step == usual:
+        step = f"Check that the file is whole, and in the format {name}: {bridges.find(name).title}."
+    return error(refused.reason, field=refused.field, detail=refused.detail, next_step=step)
 
 
 def _checked(reading: Reading, out: Output, *, keep_drafts: bool) -> _Found:
@@ -192,7 +213,7 @@ def _export(args: argparse.Namespace, out: Output) -> int:
         {"messages": count, "bytes": len(data), "losses": chosen.losses},
         f"{count} messages are written to {args.out}, {len(data)} bytes.",
         "What this format cannot carry:",
-        *(f"  {loss}" for loss in chosen.losses if not loss.startswith("Read:")),
+        *(f"  {loss}" for loss in chosen.losses if not loss.startswith("Read")),
     )
     return PASSED
 
