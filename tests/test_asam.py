@@ -102,3 +102,19 @@ def test_marks():
         with pytest.raises(RefusedError) as refused:
             ASAM.write([other], now=NOW)
         assert refused.value.reason is Reason.RULE_BROKEN
+
+
+@pytest.mark.parametrize("mark", [{"marks": ["TLP:RED"]}, {"marks": {"tlp": "RED"}}, {"tlp": 5}])
+def test_a_mark_that_is_no_text_is_refused_not_left_out(mark):
+    for data in ([ENTRY | mark], {"asam": [ENTRY], **mark}):
+        with pytest.raises(MalformedError) as refused:
+            read(data)
+        assert refused.value.reason is Reason.BAD_FIELD
+
+
+@pytest.mark.parametrize("mark", [{"tlp": "red"}, {"marks": "tlp:red"}, {"pap": "RED"}, {"marks": "TLP:ROT"}])
+def test_marks_of_others_count_on_an_entry_and_on_the_whole_file(mark):
+    for data in ([ENTRY | mark], {"asam": [ENTRY], **mark}):
+        with pytest.raises(RefusedError) as refused:
+            read(data, tlp=3, pap=3)
+        assert refused.value.reason is Reason.MARK_LOST

@@ -89,6 +89,21 @@ def test_random_bytes_give_a_typed_error_or_nothing(name):
     holds()
 
 
+@pytest.mark.parametrize(("name", "schema"), [("stix", "FraudAlert"), ("ftm", "SpontaneousInformation")])
+def test_a_record_in_red_does_not_leave_in_a_message_in_amber(name, schema):
+    message = examples.message(schema)
+    message.handling.tlp = 3
+    del message.indicators[1:]
+    if not message.indicators:
+        message.indicators.extend(indicators().indicators[:1])
+    message.indicators[0].tlp = 5
+    with pytest.raises(RefusedError) as refused:
+        bridges.find(name).write([message], now=NOW)
+    assert (refused.value.reason, refused.value.field) == (Reason.MARK_LOST, "handling.tlp")
+    message.handling.tlp = 5
+    assert b"RED" in bridges.find(name).write([message], now=NOW, allow_red=True)
+
+
 def test_notes_are_bounded(monkeypatch):
     monkeypatch.setattr(bridges, "NOTES_MAX", 3)
     _, reading = read(HEAD + ROW.replace("04:10 UTC", "25:10") * 9)
@@ -210,6 +225,15 @@ def test_marks_stand_in_the_table():
     assert refused.value.field == "line 2: handling.tlp"
 
 
+@pytest.mark.parametrize("column", ["tlp,red", "TLP,TLP:RED", "pap,RED", "marks,tlp:red", "marks,TLP:ROT", "tlp,5"])
+def test_a_column_of_marks_of_others_counts(column):
+    name, mark = column.split(",")
+    with pytest.raises(RefusedError) as refused:
+        read(f"{HEAD.strip()},{name}\n{ROW.strip()},{mark}\n", tlp=3, pap=3)
+    assert refused.value.reason is Reason.MARK_LOST
+    assert refused.value.field.startswith("line 2: ")
+
+
 def test_a_mark_that_a_cell_cannot_hold_is_refused():
     message = report()
     message.handling.restrictions.add(kind=4, text="one | two")
@@ -226,7 +250,7 @@ def test_a_mark_that_a_cell_cannot_hold_is_refused():
     assert refused.value.reason is Reason.RULE_BROKEN
 
 
-@pytest.mark.parametrize("name", ["=1+1", "@x", "-2", "+3", "'=1", "plain"])
+@pytest.mark.parametrize("name", ["=1+1", "@x", "-2", "+3", "'=1", "＝1+1", "＠x", "plain"])
 def test_no_cell_is_run_by_a_spreadsheet(name):
     message = report()
     message.vessel.name = name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -162,6 +163,20 @@ def test_a_mark_that_cannot_be_carried_is_refused(spoil):
     with pytest.raises(RefusedError) as refused:
         write(message)
     assert refused.value.reason is Reason.MARK_LOST
+
+
+@pytest.mark.parametrize("code", ["tlp:red", "Tlp:Red", "pap:red", "tlp:amber_strict", "TLP:ROT", "op_status:actual"])
+def test_a_code_of_others_marks_however_it_is_written(code):
+    with pytest.raises(RefusedError) as refused:
+        read_all(foreign(WHOLE, head=f"<scope>Public</scope><code>{code}</code>"), handling(tlp=1, pap=1, op_status=2))
+    assert refused.value.reason is Reason.MARK_LOST
+
+
+@pytest.mark.parametrize("text", ["a" * 300_000, "a@" + "b" * 300_000, "a@b" * 100_000])
+def test_a_long_contact_takes_no_hours(text):
+    start = time.monotonic()
+    read_all(foreign(f"{WHOLE}<contact>{text}</contact>"))
+    assert time.monotonic() - start < 5
 
 
 def test_red_leaves_when_somebody_says_so(schema):

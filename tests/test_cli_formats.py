@@ -78,6 +78,25 @@ def test_one_message_may_be_a_file_of_its_own(run, here):
     assert not (here / "in.json").exists()
 
 
+def test_a_single_message_that_breaks_a_rule_is_told_so(run, here):
+    head, first, *_ = (here / "eore.csv").read_text().splitlines(keepends=True)
+    (here / "eore.csv").write_text(head + first.replace(",31,", ",some,"))
+    code, out, _ = run("import", "eore", "eore.csv", *MARKS, "--out", "in.json", "--report", "report.csv")
+    assert code == 1
+    assert "0 where there were none" in out
+    assert "1 messages read; 1 break a rule; 1 notes." in out
+    assert "No message was written." in out
+    assert (here / "report.csv").exists()
+
+
+def test_a_report_of_hostile_names_is_run_by_no_spreadsheet(run, here):
+    names = ["=1", "@1", "+1", "-1", "＝1", "＋1"]
+    (here / "piracy.csv").write_text(f"date,longitude,latitude,attack_type,{','.join(names)}\n")
+    run("import", "piracy", "piracy.csv", *MARKS, "--report", "report.csv")
+    rows = csv.DictReader((here / "report.csv").read_text().splitlines())
+    assert [row["field"] for row in rows] == [f"'{name}" for name in names]
+
+
 def test_a_person_is_told_what_was_noted_and_left_out(run, here):
     head, first, *rest = (here / "eore.csv").read_text().splitlines(keepends=True)
     (here / "eore.csv").write_text("".join([head, first.replace(",31,", ",some,"), *rest, rest[0].replace("145", "x")]))
@@ -109,8 +128,12 @@ def test_nothing_is_written_without_a_place_for_it(run, here):
     (("import", "pdf", "piracy.csv", *MARKS), 3, "invalid choice"),
     (("import", "piracy", "absent.csv", *MARKS), 1, "absent.csv"),
     (("import", "piracy", "eore.csv", *MARKS), 1, "columns missing"),
+    (("import", "piracy", "eore.csv", *MARKS), 1, "looks like the format eore;"),
+    (("import", "misp", "indicators.stix.json", *MARKS), 1, "looks like the format stix;"),
+    (("import", "piracy", "eore.jsonl", *MARKS), 1, "in the format piracy: table of attacks on ships"),
     (("import", "piracy", "piracy.csv", *MARKS, "--out", "in.txt"), 3, ".jsonl"),
     (("import", "piracy", "piracy.csv", *MARKS, "--out", "eore.jsonl"), 1, "is not overwritten"),
+    (("import", "piracy", "piracy.csv", *MARKS, "--out", "eore.jsonl", "--report", "x"), 1, "is not overwritten"),
     (("export", "piracy", "piracy.csv", "--out", "x"), 3, "--type"),
     (("export", "piracy", "eore.jsonl", "--out", "x"), 1, "eore.jsonl: line 1"),
     (("export", "piracy", "eore.jsonl", "--type", "EoreReport", "--out", "x"), 3, "--type"),
@@ -177,3 +200,10 @@ def test_lines_that_are_no_messages_name_their_place(data, field, reason):
     with pytest.raises(ExchangeError) as refused:
         list(lines.from_lines(data))
     assert (refused.value.field, refused.value.reason) == (field, reason)
+
+
+def test_an_export_speaks_of_no_loss_of_reading(run, here):
+    (here / "one.json").write_text(text.to_json(examples.message("PersonNotice")))
+    _, out, _ = run("export", "ftm", "one.json", "--type", "PersonNotice", "--out", "x", "--allow-red")
+    assert "Written:" in out
+    assert "Read" not in out

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -105,3 +107,28 @@ def test_a_flipped_or_cut_file_gives_messages_or_a_typed_error():
             pass
 
     holds()
+
+
+@pytest.mark.parametrize("keyword", ["TLP:AMBER_STRICT", "tlp:amber strict", "TLP: RED", "TLP:ROT", "op_status:actual"])
+def test_a_mark_among_keywords_counts_however_it_is_written(keyword):
+    with pytest.raises(RefusedError) as refused:
+        read(lines(entity("a", "Person", name="Exercise Person", keywords=keyword)), handling(domain=0, tlp=3))
+    assert refused.value.reason is Reason.MARK_LOST
+
+
+def test_many_things_tied_to_one_another_take_no_hours():
+    count = 3000
+    fleet = [entity(f"v{index}", "Vessel", name=f"MV {index}", owner="a") for index in range(count)]
+    accounts = [entity(f"k{index}", "BankAccount", accountNumber=str(index)) for index in range(count)]
+    owned = [entity(f"o{index}", "Ownership", owner="a", asset=f"k{index}") for index in range(count)]
+    start = time.monotonic()
+    read(lines(entity("a", "Person", name="Exercise Owner"), *fleet, *accounts, *owned))
+    assert time.monotonic() - start < 10
+
+
+def test_a_person_of_many_addresses_keeps_as_many_as_a_message_takes():
+    places = [entity(f"p{index}", "Address", city=f"Town {index}") for index in range(60)]
+    person = entity("a", "Person", name="Exercise Person", addressEntity=[place["id"] for place in places])
+    found, notes = read(lines(person, *places))
+    assert len(found[0].persons[0].addresses) == 50
+    assert ("addressEntity", "more than 50: the others are left out") in [note[1:] for note in notes]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -86,7 +87,7 @@ def test_a_refusal_says_which_of_several_events_is_meant():
 
 
 def test_more_marks_than_anybody_can_mean_are_refused():
-    names = [f"tlp:{index}" for index in range(1001)]
+    names = [f"retention:{index}" for index in range(1001)]
     with pytest.raises(RefusedError) as refused:
         read(event(attribute(), Tag=named(*names)))
     assert (refused.value.reason, refused.value.field) == (Reason.MARK_LOST, "handling.restrictions")
@@ -110,3 +111,11 @@ def test_gradings_of_the_caller_stand():
     (found,), notes = read(event(attribute(), Tag=tags), marked(source_reliability=4))
     assert found.handling.source_reliability == 4
     assert [note.field for note in notes] == ["Tag", "Tag"]
+
+
+def test_thousands_of_techniques_take_no_hours():
+    names = [f'misp-galaxy:mitre-attack-pattern="x T{index % 10000:04}.{index // 10000:03}"' for index in range(30_000)]
+    start = time.monotonic()
+    (found,), _ = read(event(attribute(), Tag=named('rsit:fraud="phishing"', *names, *names[:9])))
+    assert len(found.attack_techniques) == 30_000
+    assert time.monotonic() - start < 8

@@ -23,7 +23,8 @@ or tabs between cells. Of a workbook the first sheet that is shown is read, rows
 understood is noted with its line and left out; a line with nothing on it is no row.
 
 `marks` is a column of every table: TLP and the other marks, as `TLP:AMBER | OP_STATUS:EXERCISE`. A row marked stricter
-than the marks given for the import is refused.
+than the marks given for the import is refused. Columns `tlp` and `pap` of others count as marks too (`red`,
+`TLP:AMBER+STRICT`); a TLP mark that nobody knows is refused.
 
 Dates with missing parts are `2026-02`, `2026`, `2026~` (about), `2026-02/2026-04` (somewhere between) or `unknown`. A
 code stands as value or meaning of its list, one of another list as `VALUE [list version]`.

@@ -92,9 +92,10 @@ class Format:
         """Return a file with these messages.
 
         Raises:
-            RefusedError: `MARK_LOST` where the format cannot carry a mark, `RULE_BROKEN` where not the type.
+            RefusedError: `MARK_LOST` where the format cannot carry a mark, or a record is marked stricter than its
+                message; `RULE_BROKEN` where not the type.
         """
-        data: bytes = self._module().write(messages, now=now, allow_red=allow_red)
+        data: bytes = self._module().write(map(_covered, messages), now=now, allow_red=allow_red)
         return data
 
     def _module(self) -> Any:
@@ -128,6 +129,23 @@ FORMATS: dict[str, Format] = {
         Format("unlist", "UN Consolidated List, as SanctionsUpdate; read only", ".xml", "unlist"),
     )
 }
+
+
+def _covered(message: Message) -> Message:
+    """Return a message whose mark covers its records: what a file is marked with, and asked for RED, is the message's.
+
+    Raises:
+        RefusedError: `MARK_LOST` where a record is marked stricter.
+    """
+    from infoexchange.catalogue import handling_of, marks
+
+    own = handling_of(message).tlp
+    if own and marks.tlp_of(message) > own:
+        step = "Set handling.tlp to the strictest mark of its records."
+        detail = "a record is marked stricter than its message"
+        raise error(Reason.MARK_LOST, field="handling.tlp", detail=detail, next_step=step)
+    return message
+
 
 _JSON, _OBJECT, _XML, _TABLE = (b"{", b"["), (b"{",), (b"<",), ()
 # How a file of a format begins, nothing for a table, and what it holds somewhere, a table in its first line: at least

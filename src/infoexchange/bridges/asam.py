@@ -24,6 +24,7 @@ from infoexchange.catalogue import (
     ReportStage,
     ShipStatus,
     codes,
+    forms,
     labels,
     strict_json,
 )
@@ -40,8 +41,9 @@ LOSSES: tuple[str, ...] = (
 
 _MEMBERS = frozenset(
     {"reference", "date", "latitude", "longitude", "position", "navArea", "subreg", "hostility", "victim",
-     "description", "marks"}
+     "description", "marks", "tlp", "pap"}
 )  # fmt: skip
+_MARKS = frozenset({labels.COLUMN, "tlp", "pap"})
 _REFERENCE = re.compile(r"[0-9]{4}-[0-9]{1,6}")
 _DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
 _UPDATE = re.compile(r"\(Update of entry ([0-9]{4}-[0-9]{1,6})\)\s*")
@@ -61,20 +63,18 @@ def read(data: bytes, handling: Handling, *, now: datetime) -> Reading:
         now: The time of reading, which becomes the time of the report.
 
     Raises:
-        MalformedError: `MALFORMED` where it is no such JSON.
+        MalformedError: `MALFORMED` where it is no such JSON; `BAD_FIELD` with the path, while iterating, where marks
+            are no text.
         RefusedError: `TOO_LARGE` beyond 64 MiB; `MARK_LOST` with the path, while iterating, where an entry is marked
             stricter than `handling`.
     """
-    entries = _entries(data)
-    return Reading(lambda reading: _reports(entries, handling, now, reading), expected=len(entries))
-
-
-def _entries(data: bytes) -> list[Any]:
     found = strict_json.load(data)
     entries = found.get("asam") if isinstance(found, dict) else found
     if not isinstance(entries, list):
         raise error(Reason.MALFORMED, field="asam", detail="a list of messages is needed")
-    return entries
+    # What stands beside the list holds for every entry.
+    marks = _marks(handling, found, "file") if isinstance(found, dict) else handling
+    return Reading(lambda reading: _reports(entries, marks, now, reading), expected=len(entries))
 
 
 def _reports(
@@ -88,11 +88,11 @@ def _reports(
             continue
         for name in entry.keys() - _MEMBERS:
             reading.note(path, _printable(name)[:100], "member not read")
-        texts = {name: _text(entry, name, path, reading) for name in _MEMBERS - {"latitude", "longitude"}}
+        texts = {name: _text(entry, name, path, reading) for name in _MEMBERS - _MARKS - {"latitude", "longitude"}}
         report = _report(entry, texts, path, reading)
         if report is None:
             continue
-        report.handling.CopyFrom(_marks(handling, texts["marks"], path))
+        report.handling.CopyFrom(_marks(handling, entry, path))
         report.report_time.utc.FromDatetime(now.astimezone(UTC))
         first = seen.setdefault(report.incident_id, path)
         if first != path:
@@ -114,12 +114,18 @@ def _printable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _marks(handling: Handling, text: str, path: str) -> Handling:
+def _marks(handling: Handling, entry: dict[str, Any], path: str) -> Handling:
+    """Return the marks of one entry; a mark that is no text is never passed over.
+
+    Raises:
+        MalformedError: `BAD_FIELD` with the path where it is none.
+        RefusedError: `MARK_LOST` with the path where `handling` is weaker.
+    """
+    said = {name: strict_json.text(entry, name, path) for name in _MARKS}
     try:
-        return labels.with_labels(handling, text.split(labels.SEPARATOR)) if text else handling
+        return labels.with_cells(handling, said) if any(said.values()) else handling
     except ExchangeError as refused:
-        where = f"{path}: {refused.field}"
-        raise error(refused.reason, field=where, detail=refused.detail, next_step=refused.next_step) from None
+        raise forms.refused_at(path, refused) from None
 
 
 def _report(entry: dict[str, Any], texts: dict[str, str], path: str, reading: Reading) -> MaritimeIncidentReport | None:

@@ -18,7 +18,7 @@ COLUMNS_MAX = 2000
 # What the csv module of Python reads in one cell; what is longer would be written and never read again.
 CELL_MAX = 131_072
 # How a formula begins in one spreadsheet or another, wide characters of East Asian ones among them.
-_FORMULA = frozenset("=+-@\t\r＝＋－＠")
+FORMULA = frozenset("=+-@\t\r＝＋－＠")
 _QUOTED = frozenset('",\r\n')
 
 
@@ -94,7 +94,7 @@ def _rows(reader: Any, keys: list[str]) -> Iterator[Row | str]:
 
 def _shown(cell: str) -> str:
     """Return what a cell says, without the quote that only kept a spreadsheet from running it."""
-    return cell[1:] if cell[:1] == "'" and cell.lstrip("'")[:1] in _FORMULA and cell.lstrip("'") else cell
+    return cell[1:] if cell[:1] == "'" and cell.lstrip("'")[:1] in FORMULA and cell.lstrip("'") else cell
 
 
 def _safe(name: str, cell: str, numbers: frozenset[str]) -> str:
@@ -103,7 +103,7 @@ def _safe(name: str, cell: str, numbers: frozenset[str]) -> str:
         step = "Export to GeoJSON, or divide the message."
         raise error(Reason.TOO_LARGE, field=name, detail=f"a cell holds {CELL_MAX} characters", next_step=step)
     inner = cell.lstrip("'")
-    return f"'{cell}" if inner[:1] in _FORMULA and inner and name not in numbers else cell
+    return f"'{cell}" if inner[:1] in FORMULA and inner and name not in numbers else cell
 
 
 def _quoted(cell: str) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import csv
-import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from infoexchange.bridges import Reading
+    from infoexchange.errors import ExchangeError, MalformedError
 
 _LINES = ".jsonl"
 _SINGLE = (".json", ".yaml", ".yml")
@@ -84,17 +83,23 @@ class _Found:
 
 def _import(args: argparse.Namespace, out: Output) -> int:
     from infoexchange import bridges
-    from infoexchange.home.files import in_file, read_file, write_new
+    from infoexchange.errors import MalformedError
+    from infoexchange.home.files import check_new, in_file, read_file, write_new
 
     check_marks(args)
     if args.out and args.out.suffix.lower() not in {_LINES, *_SINGLE}:
         raise UsageError("--out is a file called .jsonl, or .json or .yaml for a single message")
     raw = read_file(args.file, next_step="Check the path.")
+    for path in filter(None, (args.report, args.out)):
+        check_new(path)  # before half of what was asked for is written
     now = datetime.now(UTC)
     with in_file(args.file):
-        reading = bridges.find(args.format).read(raw, marks_of(args, now), now=now)
-        found = _checked(reading, out, keep_drafts=args.drafts)
-    if args.out and args.out.suffix.lower() != _LINES and len(found.messages) != 1:
+        try:
+            reading = bridges.find(args.format).read(raw, marks_of(args, now), now=now)
+            found = _checked(reading, out, keep_drafts=args.drafts)
+        except MalformedError as refused:
+            raise _explained(refused, args.format, raw) from None
+    if args.out and args.out.suffix.lower() != _LINES and len(found.messages) > 1:
         raise UsageError(f"{len(found.messages)} messages go into a file called .jsonl; nothing was written")
     if args.report:
         write_new(args.report, _report(found))
@@ -102,6 +107,22 @@ def _import(args: argparse.Namespace, out: Output) -> int:
         _write(args.out, found.messages)
     _show(args, found, reading, out)
     return PASSED if reading.messages_count and not found.broken else FAILED
+
+
+def _explained(refused: MalformedError, name: str, raw: bytes) -> ExchangeError:
+    """Return the error with a next step for whoever may only have chosen another format than the file's."""
+    from infoexchange import bridges
+    from infoexchange.errors import Reason, error
+
+    usual = error(Reason.MALFORMED, detail="").next_step
+    if refused.reason is not Reason.MALFORMED:
+        return refused
+    seems, step = bridges.detect(raw), refused.next_step
+    if seems is not None and seems.name.partition("-")[0] != name.partition("-")[0]:
+        step = f"The file looks like the format {seems.name}; import it as that."
+    elif step == usual:
+        step = f"Check that the file is whole, and in the format {name}: {bridges.find(name).title}."
+    return error(refused.reason, field=refused.field, detail=refused.detail, next_step=step)
 
 
 def _checked(reading: Reading, out: Output, *, keep_drafts: bool) -> _Found:
@@ -139,11 +160,12 @@ def _write(path: Path, messages: list[Message]) -> None:
 
 def _report(found: _Found) -> bytes:
     """Return all that was noted as CSV; a cell that begins like a formula is text."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("place", "field", "detail"))
-    writer.writerows([f"'{cell}" if cell[:1] in "=+-@" and cell else cell for cell in row] for row in found.rows)
-    return text.getvalue().encode("utf-8", "replace")
+    from infoexchange.catalogue import sheets
+
+    names = ("place", "field", "detail")
+    # A name in a foreign file may hold half of a surrogate pair, which no file can.
+    rows = ([cell.encode("utf-8", "replace").decode() for cell in row] for row in found.rows)
+    return sheets.write_sheet(names, (dict(zip(names, row, strict=True)) for row in rows))
 
 
 def _show(args: argparse.Namespace, found: _Found, reading: Reading, out: Output) -> None:
@@ -191,7 +213,7 @@ def _export(args: argparse.Namespace, out: Output) -> int:
         {"messages": count, "bytes": len(data), "losses": chosen.losses},
         f"{count} messages are written to {args.out}, {len(data)} bytes.",
         "What this format cannot carry:",
-        *(f"  {loss}" for loss in chosen.losses if not loss.startswith("Read:")),
+        *(f"  {loss}" for loss in chosen.losses if not loss.startswith("Read")),
     )
     return PASSED
 

@@ -100,12 +100,26 @@ def write_new(path: Path, data: bytes, *, mode: int = 0o600) -> None:
         with _written(path, data, mode) as temporary:
             path.hardlink_to(temporary)  # unlike a rename, fails where something stands
     except FileExistsError:
-        raise error(
-            Reason.NOT_PERMITTED,
-            field=str(path),
-            detail="the file exists and is not overwritten",
-            next_step="Name another place, or move the file away yourself.",
-        ) from None
+        raise _exists(path) from None
+
+
+def check_new(path: Path) -> None:
+    """Accept a place where nothing stands yet, before work is done whose result is to be written there.
+
+    Raises:
+        RefusedError: `NOT_PERMITTED` when there is such a file.
+    """
+    if os.path.lexists(path):
+        raise _exists(path)
+
+
+def _exists(path: Path) -> ExchangeError:
+    return error(
+        Reason.NOT_PERMITTED,
+        field=str(path),
+        detail="the file exists and is not overwritten",
+        next_step="Name another place, or move the file away yourself.",
+    )
 
 
 def write_pair(key: Path, secret: bytes, beside: Path, public: bytes) -> None:

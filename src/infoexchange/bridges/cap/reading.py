@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -19,9 +18,6 @@ REST: Mapping[Any, frozenset[str]] = {
         {"advisory_id", "areas", "recommended_measures", "incident_ids", "severity", "lang", "contact"}
     ),
 }
-_LABEL = re.compile(
-    r"(?:TLP|PAP|OP_STATUS|ONWARD_TRANSFER|PERMITTED_ACTIONS|ATTRIBUTION|RESTRICTION|RETENTION_UNTIL):.*", re.S
-)
 # The least strict mark that a scope allows: Private names its recipients.
 _SCOPES = {"Public": "", "Restricted": "TLP:GREEN", "Private": "TLP:RED"}
 _DEFAULT_LANGUAGE = "en-US"  # what CAP says an info block without a language is in
@@ -81,7 +77,7 @@ def _marks(root: Element, handling: Handling, reading: Reading) -> Handling:
     if restriction is not None:
         found.append(restriction.text)
     for code in root.all("code"):
-        if _LABEL.fullmatch(code.text.strip()):
+        if labels.is_label(code.text):
             found.append(code.text)
         else:
             reading.note(code.place, "code", "a code of others: left out")

@@ -20,6 +20,7 @@ _NOT_IN_IDS = re.compile(r"[\s,<&]")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:[+-][0-9]{2}:[0-9]{2}|Z)")
 _EMAIL = re.compile(r"[^\s@,;<>()]+@[^\s@,;<>()]+\.[A-Za-z]{2,}")
 _PHONE = re.compile(r"\+[1-9](?:[ .-]?[0-9]){6,14}")
+_CONTACT_MAX = 2000  # many times what our own contact takes
 LANGUAGE = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*")
 
 
@@ -80,6 +81,8 @@ def contact_text(contact: Any) -> str:
 
 def set_contact(contact: Any, name: str, text: str) -> bool:
     """Set an office with the first number and address that a text holds; False where it holds neither."""
+    # Where an address could begin anywhere, a long text would be looked through once from each of its letters.
+    text = text[:_CONTACT_MAX]
     phone, email = _PHONE.search(text), _EMAIL.search(text)
     if phone is None and email is None:
         return False

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import codecs
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from infoexchange.catalogue import strict_json
+from infoexchange.catalogue import labels, strict_json
 from infoexchange.errors import ExchangeError, Reason, error
 
 # Each entity costs some kilobytes once it is read; a list of more is sent as the list it is, not as messages.
@@ -18,11 +17,6 @@ _ENTITIES_MAX = 100_000
 _NESTED_MAX = 8
 # The key of ours in an entity. FollowTheMoney keeps keys it does not know.
 OWN = "infoexchange"
-# A mark as our labels write it, among keywords of any file.
-_LABEL = re.compile(
-    r"(?:TLP|PAP):[A-Za-z+_]+|(?:OP_STATUS|ONWARD_TRANSFER|PERMITTED_ACTIONS|ATTRIBUTION|RESTRICTION|RETENTION_UNTIL):\S.*",
-    re.IGNORECASE | re.DOTALL,
-)
 # Things have keywords; what lies in time, such as a sanction, has only a summary that takes several values.
 LABELLED = ("keywords", "summary")
 
@@ -52,12 +46,7 @@ class Entity:
         """Return the marks of this entity, whoever wrote it."""
         found = [] if self.own is None else list(self.own["marks"])
         values = [value for name in LABELLED for value in self.properties.get(name, ())]
-        return found + [value.upper() if value.upper().startswith(("TLP:", "PAP:")) else value
-                        for value in values if _LABEL.fullmatch(value)]  # fmt: skip
-
-    def is_label(self, value: str) -> bool:
-        """Tell whether a keyword is a mark."""
-        return bool(_LABEL.fullmatch(value))
+        return found + [value for value in values if labels.is_label(value)]
 
 
 def bad(path: str, detail: str) -> NoReturn:

@@ -10,10 +10,12 @@ from infoexchange.bridges import Reading
 from infoexchange.bridges.ftm import kinds, links, words
 from infoexchange.bridges.ftm.entities import LABELLED, Entity
 from infoexchange.bridges.ftm.parties import Note
-from infoexchange.catalogue import Address, PersonRole, SanctionsUpdate, values
+from infoexchange.catalogue import Address, PersonRole, SanctionsUpdate, labels, values
 
 # The shortest limit that any record has for its own name.
 _LOCAL_ID_MAX = 100
+_ADDRESSES_MAX = 50  # as many as a person has
+_BASIS = ("program", "authority", "listingDate")
 _PLACES = ("street", "street2", "postOfficeBox", "region", "state")
 
 
@@ -74,8 +76,11 @@ class Gathered:
             record.local_id = f"ftm-{hashlib.sha256(entity.id.encode()).hexdigest()[:40]}"
             self.note(entity)("id", f"longer than {_LOCAL_ID_MAX} characters: called {record.local_id}")
         if hasattr(record, "addresses"):
-            for identifier in entity.take("addressEntity"):
+            named = entity.take("addressEntity")
+            for identifier in named[:_ADDRESSES_MAX]:
                 self.address(record, entity, identifier)
+            if len(named) > _ADDRESSES_MAX:
+                self.note(entity)("addressEntity", f"more than {_ADDRESSES_MAX}: the others are left out")
         return record
 
     def address(self, record: Any, entity: Entity, identifier: str) -> None:
@@ -194,11 +199,14 @@ class Gathered:
         """Keep a listing with a reference of the UN list; another one says only what somebody is."""
         note = self.note(entity)
         targets = [self.records[target] for target in entity.take("entity") if target in self.records]
+        # Once for all who are listed: a file may name many of them, and long lists.
+        basis = ", ".join(dict.fromkeys(value for name in _BASIS for value in entity.properties.get(name, ())))
+        basis = f"listed: {basis or 'no list named'}"[:1000]
         for found in targets:
             if found.record.DESCRIPTOR.name == "Person":
-                basis = ", ".join(entity.take("program", "authority", "listingDate"))
+                entity.take(*_BASIS)
                 found.record.role, found.record.role_text = PersonRole.PERSON_ROLE_SUBJECT_OF_SANCTION, ""
-                found.record.status_basis = f"listed: {basis or 'no list named'}"[:1000]
+                found.record.status_basis = basis
         reference = next((text for text in entity.properties.get("unscId", ()) if links.UN_REF.fullmatch(text)), "")
         kinds_of = [found.record.DESCRIPTOR.name for found in targets]
         if not reference or len(targets) != 1 or kinds_of[0] != {"i": "Person", "e": "Organisation"}[reference[2]]:
@@ -212,7 +220,7 @@ class Gathered:
         if entity.schema not in (*kinds.SCHEMAS, *links.EDGES, "Sanction", "Passport", "Identification", "Address"):
             return
         for name in sorted(entity.properties.keys() - entity.taken):
-            if name in LABELLED and all(entity.is_label(value) for value in entity.properties[name]):
+            if name in LABELLED and all(labels.is_label(value) for value in entity.properties[name]):
                 continue
             detail = "never read: it belongs to the sensitive categories" if name in words.SENSITIVE else "not carried"
             self.reading.note(entity.place, name[:60], detail)

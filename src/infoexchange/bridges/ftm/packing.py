@@ -58,7 +58,7 @@ def messages(gathered: Gathered, handling: Handling) -> Iterator[Any]:
         # The messages of financial intelligence units hold no ships.
         ships = [one for one in group if gathered.records[one].record.DESCRIPTOR.name == "Vessel"]
         vessels += [ships] if ships else []
-        others = [one for one in group if one not in set(ships)]
+        others = [one for one in group if gathered.records[one].record.DESCRIPTOR.name != "Vessel"]
         (sets if "TransactionRecord" in kinds_of else disclosures).append(others)
     for packed in _pack(sets, _SET_MAX):
         yield packer.message(TransactionSet, packed)

@@ -31,7 +31,7 @@ LOSSES: tuple[str, ...] = (
     "Read: the time of day where a field holds a day.",
     "Read: a longitude beyond 180 degrees, up to 360, is that of the same place within 180.",
     "Read: shapes of several parts, curves, and shapes that the message type has no place for (each is noted).",
-    "Read: attributes that no field holds; notes keep the beginning of their values, except for accidents.",
+    "Read: attributes that no field holds (each is noted, without its value).",
 )
 _WGS84 = 4326
 # More features than a service gives at once, many times over.

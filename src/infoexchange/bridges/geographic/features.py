@@ -6,7 +6,6 @@ all rows with its number. A position that is not safe to record is taken from no
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -41,9 +40,6 @@ _SYSTEM = frozenset(
      "editor", "created_date", "created_user", "last_edited_date", "last_edited_user", "shape", "shape_length",
      "shape_area", "shape__length", "shape__area"}
 )  # fmt: skip
-# Types whose columns might say who was hurt: what is not understood there is noted without its value.
-_VICTIMS = frozenset({"EoAccidentReport"})
-_VALUE_SHOWN = 200
 
 
 class Feature(NamedTuple):
@@ -179,7 +175,7 @@ class Reader:
         except ExchangeError as refused:
             raise forms.refused_at(place, refused) from None
         if not self.names_once:
-            self.note_rest(form, feature, is_quiet=name in _VICTIMS or _is_unsafe(message))
+            self.note_rest(form, feature)
         return message
 
     def finish(self, message: Any, place: str) -> None:
@@ -196,20 +192,17 @@ class Reader:
                 piece.ClearField("point")
             self.reading.note(place, "position_safe_to_record", "the position is not safe to record: left out")
 
-    def note_rest(self, form: Form, feature: Feature, *, is_quiet: bool) -> None:
-        """Note what a row says and no field holds, with its value unless that could name a victim or a place."""
+    def note_rest(self, form: Form, feature: Feature) -> None:
+        """Note what a row says and no field holds; never its value, which could name a person or a place."""
         for name, text in feature.cells.items():
             if not text or name in OWN or form.known(name):
                 continue
             if name in form.never or name in _SYSTEM:
                 self.note_once(feature.place, form, name)
-            elif is_quiet:
-                self.reading.note(feature.place, name[:100], "not carried")
             else:
-                self.reading.note(feature.place, name[:100], f"not carried: {shown(text)}")
-        for name, text in feature.others.items():
-            said = "" if is_quiet else f": {shown(text)}"
-            self.reading.note(feature.place, name[:100], f"a foreign member, not carried{said}")
+                self.reading.note(feature.place, name[:100], "not carried")
+        for name in feature.others:
+            self.reading.note(feature.place, name[:100], "a foreign member, not carried")
 
     def note_once(self, place: str, form: Form, name: str) -> None:
         """Note a column that is never read, once for a file."""
@@ -259,11 +252,6 @@ def _is_unsafe(message: Any) -> bool:
 def _has_position(message: Any) -> bool:
     held = message.HasField("benchmark") or message.HasField("polygon")
     return held or any(piece.HasField("point") for piece in message.evidence)
-
-
-def shown(text: str) -> str:
-    """Return the beginning of a text as a note shows it: on one line, in ASCII."""
-    return json.dumps(text[:_VALUE_SHOWN]) + ("..." if len(text) > _VALUE_SHOWN else "")
 
 
 def set_shape(message: Any, shape: Any) -> bool:

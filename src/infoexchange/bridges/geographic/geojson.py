@@ -31,7 +31,7 @@ LOSSES: tuple[str, ...] = (
     "Read: the time of day where a field holds a day.",
     "Read: a longitude beyond 180 degrees, up to 360, is that of the same place within 180.",
     "Read: shapes of several parts, and shapes that the message type has no place for (each is noted).",
-    "Read: members and properties that no field holds; notes keep the beginning of their values.",
+    "Read: members and properties that no field holds (each is noted, without its value).",
     "Read: incidents at sea get report 1, INITIAL, UNDETERMINED, NOT_STATED and UNKNOWN where the file says nothing.",
 )
 # Names of WGS 84 with longitude first: the older GeoJSON of 2008 named it, RFC 7946 always means it.
@@ -77,8 +77,8 @@ def read(data: bytes, handling: Handling, *, now: datetime, forms: Sequence[Form
     if kind == "FeatureCollection":
         _check_crs(document, "")
         whole = features.marks_in(document, "file")
-        for name, text in _foreign(document, {"type", "features", "bbox", "crs"}).items():
-            reading.note("file", name[:100], f"a foreign member, not carried: {features.shown(text)}")
+        for name in _foreign(document, {"type", "features", "bbox", "crs"}):
+            reading.note("file", name[:100], "a foreign member, not carried")
     return reading
 
 

@@ -113,10 +113,7 @@ class Parties:
         related = element.one("related_persons")
         people = related.all("entity_related_person") if related is not None else []
         directors = [*element.all("director_id"), *(found for one in people for found in one.all("t_person"))]
-        for director in directors:
-            reference = self.person(director)
-            if reference not in made.officer_refs:
-                made.officer_refs.append(reference)
+        made.officer_refs.extend(dict.fromkeys(map(self.person, directors)))
         return self.keep("organisations", made)
 
     def person(self, element: Element) -> str:

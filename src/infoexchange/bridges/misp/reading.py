@@ -201,9 +201,9 @@ class _Event:
     def describe_incident(self, report: Any) -> None:
         """Set what is told of the incident, and the techniques that tags name."""
         report.summary = self.summary()
-        for number in filter(None, map(tags.technique, self.tags)):
-            if number not in report.attack_techniques:
-                report.attack_techniques.append(number)
+        found = [*report.attack_techniques, *filter(None, map(tags.technique, self.tags))]
+        report.ClearField("attack_techniques")
+        report.attack_techniques.extend(dict.fromkeys(found))
 
     def summary(self) -> str:
         """Return the text of the event's first report."""

@@ -6,10 +6,9 @@ import csv
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+from infoexchange.catalogue.sheets import FORMULA
 from infoexchange.errors import Reason, error
 
-# Spreadsheets run a cell that begins so.
-_FORMULA = frozenset("=+-@")
 # What separates cells where a comma stands in numbers, and in what is copied out of a spreadsheet.
 _SEPARATORS = ",;\t"
 
@@ -69,7 +68,7 @@ def _rows(reader: Any) -> Iterator[tuple[str, list[str]]]:
 def said(cell: str) -> str:
     """Return what a cell says, without the mark that only kept a spreadsheet from running it."""
     text = cell.strip()
-    return text[1:] if text[:1] == "'" and text.lstrip("'")[:1] in _FORMULA else text
+    return text[1:] if text[:1] == "'" and text.lstrip("'")[:1] in FORMULA else text
 
 
 class _Lines(list[str]):
@@ -99,4 +98,4 @@ def write(head: Iterable[str], numbers: frozenset[int], rows: Iterable[list[str]
 def _harmless(cell: str) -> str:
     """Return a cell that a spreadsheet shows and never runs."""
     text = cell.strip()
-    return f"'{text}" if text.lstrip("'")[:1] in _FORMULA else text
+    return f"'{text}" if text.lstrip("'")[:1] in FORMULA else text

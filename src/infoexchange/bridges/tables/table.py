@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from infoexchange.bridges import Reading
 from infoexchange.bridges.tables import comma, spreadsheet
-from infoexchange.catalogue import Handling, labels
+from infoexchange.catalogue import Handling, forms, labels
 from infoexchange.errors import ExchangeError, Reason, error
 
 if TYPE_CHECKING:
     from infoexchange.bridges.tables.columns import Column
 
-MARKS = "marks"
+# What says how a row is marked: our labels, and the two marks that other people give a column of their own.
+MARKS = (labels.COLUMN, "tlp", "pap")
 # Spreadsheets of before 2007, and newer ones that are encrypted, begin so.
 _OLD = bytes.fromhex("d0cf11e0a1b11ae1")
 # No table of ours has a fifth of these; a line of more names is no line of names.
@@ -39,13 +40,13 @@ class Import:
         self.now = now
         self.reading = reading
         self._given = handling
-        self._marked: tuple[str, Handling] = ("", handling)
+        self._marked: tuple[Mapping[str, str], Handling] = ({}, handling)
 
     def marks(self, row: Row) -> Handling:
         """Return the marks of a row's message; a row marked stricter than the caller's marks is refused."""
-        text = row.cells.get(MARKS, "")
-        if text != self._marked[0]:  # most rows of a file are marked alike
-            self._marked = text, self.join(self._given, row)
+        said = _marks_of(row)
+        if said != self._marked[0]:  # most rows of a file are marked alike
+            self._marked = said, self.join(self._given, row)
         return self._marked[1]
 
     def join(self, handling: Handling, row: Row) -> Handling:
@@ -54,12 +55,11 @@ class Import:
         Raises:
             RefusedError: `MARK_LOST` with the place of the row.
         """
-        text = row.cells.get(MARKS, "")
+        said = _marks_of(row)
         try:
-            return labels.with_labels(handling, text.split(labels.SEPARATOR)) if text else handling
+            return labels.with_cells(handling, said) if said else handling
         except ExchangeError as refused:
-            where = f"{row.place}: {refused.field}"
-            raise error(refused.reason, field=where, detail=refused.detail, next_step=refused.next_step) from None
+            raise forms.refused_at(row.place, refused) from None
 
     def note(self, row: Row, name: str, detail: str) -> None:
         """Note what was not understood or not carried."""
@@ -137,7 +137,7 @@ class File:
                 f"columns missing: {', '.join(missing)}" if missing else "a column stands twice, or there are too many"
             )
             raise error(Reason.MALFORMED, field=sheet.place, detail=detail)
-        known = {column.name for column in table.columns} | {MARKS}
+        known = {column.name for column in table.columns} | {*MARKS}
         places = {name: place for place, name in enumerate(names) if name in known}
 
         def rows(reading: Reading) -> Iterator[Row]:
@@ -186,17 +186,13 @@ class File:
                 if not isinstance(message, table.schema):
                     detail = f"the table holds {table.title} only"
                     raise error(Reason.RULE_BROKEN, field="schema", detail=detail, next_step="Choose another format.")
-                marks = _marks_cell(message.handling, allow_red=allow_red)
+                marks = labels.to_cell(message.handling, allow_red=allow_red)
                 for cells in table.rows(message):
                     yield [*(cells.get(name, "").strip() or table.empty for name in names), marks]
 
         write = spreadsheet.write if self.is_spreadsheet else comma.write
-        return write([*names, MARKS], numbers, rows())
+        return write([*names, labels.COLUMN], numbers, rows())
 
 
-def _marks_cell(handling: Handling, *, allow_red: bool) -> str:
-    marks = labels.to_labels(handling, allow_red=allow_red)
-    if any("|" in label or "\n" in label or label != label.strip() for label in marks):
-        detail = "the text of a restriction cannot stand in a cell of a table"
-        raise error(Reason.MARK_LOST, field="handling.restrictions", detail=detail)
-    return labels.SEPARATOR.join(marks)
+def _marks_of(row: Row) -> dict[str, str]:
+    return {name: row.cells[name] for name in MARKS if row.cells.get(name)}
