@@ -64,6 +64,7 @@ def test_derived_keys_are_hkdf() -> None:
 
 def test_a_key_of_another_length_opens_nothing() -> None:
     wrapped = wrap_key(bytes(32), bytes(range(32)))
+    assert wrapped == AESGCM(bytes(32)).encrypt(bytes(12), bytes(range(32)), None)
     assert unwrap_key(bytes(32), wrapped) == bytes(range(32))
     body = suites.encrypt_body(bytes(32), b"", b"plain")
     for size in (0, 5, 31, 33):

@@ -230,6 +230,11 @@ def test_a_line_is_made_of_a_whole_signature_and_a_whole_time(key_type, size):
             Signature(key.name, key.id, b"x" * length).verify(key, lambda key, line: b"m")
         assert (caught.value.reason, caught.value.field) == (Reason.BAD_SIGNATURE, "note")
         assert "length" in caught.value.detail
+    other = signer("b.example", "a", KeyType(key_type)).key
+    with pytest.raises(ExchangeError) as caught:
+        line.verify(other, lambda key, line: b"m")
+    assert caught.value.reason is Reason.BAD_SIGNATURE
+    assert caught.value.detail == f"not a signature line of {other.label}"
 
 
 def test_a_signer_that_gives_something_else_is_a_programming_error():
