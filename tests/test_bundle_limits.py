@@ -147,6 +147,13 @@ def test_the_times_of_use_are_those_written() -> None:
     assert wire.to_ms(bundle.not_before) == 1_000
 
 
+def test_a_bundle_says_whether_it_withdraws_older_ones() -> None:
+    assert [KeyBundle.parse(raw_of(epoch(2, withdraws=is_so))).withdraws_older for is_so in (False, True)] == [
+        False,
+        True,
+    ]
+
+
 def test_the_same_bytes_are_the_same_bundle(shared_exchange: Exchange) -> None:
     """Whatever one of them has been proven to be."""
     member = shared_exchange.community.members[SENDER]

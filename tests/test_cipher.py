@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from infoexchange import suites
 from infoexchange.errors import Reason
+from infoexchange.suites.cipher import unwrap_key, wrap_key
 from test_keys import expand
 from test_suites import refused
 
@@ -59,3 +60,17 @@ def test_the_body_cipher_is_the_specifications() -> None:
 
 def test_derived_keys_are_hkdf() -> None:
     assert suites.derive(bytes(32), b"label", b"context") == expand(bytes(32), b"labelcontext", 32)
+
+
+def test_a_key_of_another_length_opens_nothing() -> None:
+    wrapped = wrap_key(bytes(32), bytes(range(32)))
+    assert wrapped == AESGCM(bytes(32)).encrypt(bytes(12), bytes(range(32)), None)
+    assert unwrap_key(bytes(32), wrapped) == bytes(range(32))
+    body = suites.encrypt_body(bytes(32), b"", b"plain")
+    for size in (0, 5, 31, 33):
+        refused(Reason.BAD_CIPHERTEXT, unwrap_key, bytes(size), wrapped)
+        refused(Reason.BAD_CIPHERTEXT, suites.decrypt_body, bytes(size), b"", body)
+    for content_key in (b"", bytes(31), bytes(33)):
+        refused(Reason.BAD_CIPHERTEXT, unwrap_key, bytes(32), wrap_key(bytes(32), content_key))
+    for wrong in (b"", wrapped[:-1], wrapped + b"\x00", wrapped[:15]):
+        refused(Reason.BAD_CIPHERTEXT, unwrap_key, bytes(32), wrong)

@@ -53,6 +53,7 @@ def test_numbers_and_names_are_for_ever() -> None:
         3: ("Ed25519", "X-Wing"),
         4: ("id-MLDSA87-ECDSA-P384-SHA512", "MLKEM1024-P384"),
     }
+    assert [repr(suite) for suite in (HYBRID, EXAMPLE)] == ["Suite(0x0002 HYBRID)", "Suite(0x01ff EXAMPLE-P256)"]
     assert suites.DEFAULT_SUITE is HYBRID
     assert suites.OFFERED == (HYBRID, HYBRID_KEM)
     with pytest.raises(TypeError):

@@ -62,7 +62,7 @@ def test_it_is_what_the_specification_says() -> None:
     )
     key = stretch.derive(PASSPHRASE.encode())
     assert suites.decrypt_body(key, b"infoexchange/v1/sealed-file\x00", base64.b64decode(value["sealed"])) == SECRET
-    assert value["form"] == FORM
+    assert value["form"] == FORM == "infoexchange sealed file 1"
 
 
 def test_accents_may_be_typed_either_way() -> None:

@@ -9,6 +9,7 @@ from cryptography.hazmat.backends.openssl import backend
 
 from infoexchange.errors import Reason
 from infoexchange.suites import SUITES, Registry, Unwrap, cipher, ecdsa, ed25519, kem, mldsa
+from infoexchange.suites import registry as registries
 from infoexchange.suites.probe import Missing, try_ground, try_suite
 from test_suites import refused
 from test_suites_promises import Sealing, Signing, broken, raising, suite
@@ -107,3 +108,28 @@ def test_every_half_of_every_suite_has_its_name(monkeypatch: pytest.MonkeyPatch)
 
 def test_this_machine_has_the_ground() -> None:
     try_ground()
+
+
+def test_the_ground_is_tried_once_and_before_anything_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+    monkeypatch.setattr(registries, "try_ground", lambda: tried.append("ground"))
+    monkeypatch.setattr(registries, "try_suite", lambda suite: tried.append(suite.name))
+    registry = Registry(SUITES)
+    assert registry.probe([]) == ()
+    assert tried == ["ground"]
+    registry.probe()
+    registry.probe()
+    assert tried == ["ground", *(SUITES[number].name for number in sorted(SUITES))]
+
+
+def test_without_the_ground_there_is_no_suite(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without() -> None:
+        raise Missing("Ed25519")
+
+    monkeypatch.setattr(registries, "try_ground", without)
+    monkeypatch.setattr(registries, "try_suite", lambda _: None)
+    registry = Registry(SUITES)
+    for call in (lambda: registry.probe([]), lambda: registry.register(suite()), lambda: registry.suite_of(1)):
+        problem = refused(Reason.SUITE_NOT_ACCEPTED, call)
+        assert problem.detail == "every suite needs Ed25519"
+    assert registry.usable(2) is None

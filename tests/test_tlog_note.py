@@ -230,6 +230,23 @@ def test_a_line_is_made_of_a_whole_signature_and_a_whole_time(key_type, size):
             Signature(key.name, key.id, b"x" * length).verify(key, lambda key, line: b"m")
         assert (caught.value.reason, caught.value.field) == (Reason.BAD_SIGNATURE, "note")
         assert "length" in caught.value.detail
+    other = signer("b.example", "a", KeyType(key_type)).key
+    with pytest.raises(ExchangeError) as caught:
+        line.verify(other, lambda key, line: b"m")
+    assert caught.value.reason is Reason.BAD_SIGNATURE
+    assert caught.value.detail == f"not a signature line of {other.label}"
+
+
+@pytest.mark.parametrize("key_type", [4, 6])
+def test_what_a_cosigner_signs_is_said_by_the_checkpoint(key_type):
+    one = signer("w.example", "w", KeyType(key_type))
+    line = Signature.make(one, b"statement", b"t" * 8)
+    line.verify(one.key, lambda key, line: b"statement")
+    note = Note.assemble(TEXT, [line])
+    assert note.verify([one.key], lambda key, line: b"statement") == (one.key,)
+    with pytest.raises(ExchangeError) as caught:
+        note.verify([one.key])
+    assert (caught.value.reason, caught.value.field) == (Reason.BAD_FIELD, "key.type")
 
 
 def test_a_signer_that_gives_something_else_is_a_programming_error():

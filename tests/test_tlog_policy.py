@@ -107,6 +107,16 @@ def test_the_log_must_be_listed_and_have_signed_with_both_keys():
     refused(Reason.UNKNOWN_PARTY, POLICY.verify, foreign, now=NOW)
 
 
+def test_each_of_several_logs_is_asked_for_its_own_keys():
+    other = [signer("relay.la.example/audit", key_type) for key_type in (1, 6)]
+    policy = Policy.make([one.key for one in (*other, *LOG)], [], [], b"none")
+    assert policy.verify(CHECKPOINT, now=NOW) == ()
+    foreign = Checkpoint.sign("relay.la.example/audit", 300, CHECKPOINT.root, other, now=NOW)
+    assert policy.verify(foreign, now=NOW) == ()
+    half = Checkpoint.sign("relay.la.example/audit", 300, CHECKPOINT.root, other[:1], now=NOW)
+    refused(Reason.BAD_SIGNATURE, policy.verify, half, now=NOW)
+
+
 def test_without_log_lines_the_witnesses_decide():
     policy = Policy.make([], POLICY.witnesses, POLICY.groups, b"bn")
     assert policy.verify(cosigned("bn-ml"), now=NOW) == (POLICY.witnesses[1],)

@@ -62,6 +62,8 @@ def test_form_of_the_file():
         ]
     )
     assert KeyType(LOG[1].key.type) is KeyType.MLDSA44
+    made = Proof.of(5, PATH, CHECKPOINT)
+    assert (made, made.raw) == (PROOF, PROOF.raw)
 
 
 def test_a_log_of_one_entry_needs_no_path():

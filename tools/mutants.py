@@ -204,6 +204,7 @@ class _Guess:
         rest = [test for test in tests if test.name != last]
         names = {test.file for test in rest}
         own = sorted(name for name in names if path.stem in Path(name).stem.split("_"))
+        own.sort(key=lambda name: -noticed[name])
         likely = [name for name, _ in noticed.most_common() if name in names and name not in own][:2]
         found += [[test for test in rest if test.file == name] for name in (*own, *likely)]
         others = [test for test in rest if test.file not in (*own, *likely)]

@@ -199,8 +199,8 @@ class Note:
         _decode(raw, "note")
         if any(byte < 0x20 and byte != 0x0A for byte in set(raw)):
             raise error(Reason.MALFORMED, field="note", detail="a control character other than newline")
-        text, blank, rest = raw.rpartition(b"\n\n")
-        if not blank or not text.strip(b"\n"):
+        text, _, rest = raw.rpartition(b"\n\n")  # without a blank line all of it is the rest
+        if not text.strip(b"\n"):
             raise error(Reason.MALFORMED, field="note", detail="no text or no blank line after it")
         lines = parse_lines(rest, field="note")
         if len(lines) > SIGNATURES_MAX:
