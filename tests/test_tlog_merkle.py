@@ -94,6 +94,35 @@ def test_every_consistency_proof_is_that_of_the_definition_and_verifies():
             merkle.verify_consistency(size1, naive_root(0, size1), size2, naive_root(0, size2), proof)
 
 
+def test_small_trees_are_those_of_the_definition():
+    """As the two above, in the time that a test of every small fault may take."""
+    assert sha256(b"") == merkle.EMPTY_ROOT
+    assert merkle.root([]) == naive_root(0, 0)
+    for size in range(1, 20):
+        subtree, root = merkle.subtree_of(LEAVES[:size]), naive_root(0, size)
+        assert merkle.root(LEAVES[:size]) == root
+        for index in range(size):
+            proof = merkle.inclusion_path(index, size, subtree)
+            assert proof == naive_path(index, 0, size)
+            assert merkle.root_of_path(LEAVES[index], index, size, proof) == root
+        for size1 in range(1, size + 1):
+            proof = merkle.consistency_path(size1, size, subtree)
+            assert proof == naive_proof(size1, 0, size)
+            merkle.verify_consistency(size1, naive_root(0, size1), size, root, proof)
+
+
+def test_what_needs_no_path_is_still_of_its_size():
+    """With no path the leaf is the root: only the sizes tell that nothing is proven."""
+    one, most = LEAVES[0], merkle.SIZE_MAX
+    for index, size in ((1, 1), (2, 1), (-1, 1), (0, 2), (1, 2), (0, 0), (0, most + 1)):
+        refuses(merkle.verify_inclusion, one, index, size, [], one)
+    merkle.verify_consistency(most, one, most, one, [])
+    for size in (0, -1, most + 1):
+        refuses(merkle.verify_consistency, size, one, size, one, [])
+    for size in (1, 2, 4):
+        refuses(merkle.prefix_roots, size, size, [one])
+
+
 def test_published_small_tree():
     # The eight leaves of the certificate-transparency reference tests, also used in RFC 6962 implementations.
     data = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"]
