@@ -5,6 +5,7 @@ A bridge may leave out what its `LOSSES` say; then the message that came back mu
 
 from __future__ import annotations
 
+import io
 import random
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +17,13 @@ from infoexchange import bridges, catalogue
 from infoexchange.catalogue import examples, labels
 from infoexchange.errors import ExchangeError, Reason
 from infoexchange.testing.clock import START
+from test_cap import schema as cap_schema
+from test_iso20022 import independent as read_camt
+from test_misp import independent as misp_reader
+from test_stix import independent as read_stix
 from wandering import wandered
+
+__all__ = ["cap_schema", "misp_reader"]
 
 SEED, ROUNDS, STEPS = 20261122, 6, 6
 # A report that asks nobody: what is read from it is the payments in it.
@@ -93,6 +100,26 @@ def read(name: str, raw: bytes, handling: Any) -> list[Any]:
 
 def passed(bridge: bridges.Format, messages: list[Any], handling: Any) -> list[Any]:
     return read(bridge.name, bridge.write(messages, now=START, allow_red=True), handling)
+
+
+def test_others_read_what_is_written_of_any_message(
+    pairs: list[tuple[str, str]], misp_reader: Any, cap_schema: Any
+) -> None:
+    """Programs that are not ours accept every file; where a schema is public, that schema."""
+    readers: dict[str, Callable[[bytes], Any]] = {
+        "stix": read_stix,
+        "misp": misp_reader,
+        "iso20022": lambda raw: read_camt(raw, f"camt_{'029_001_09' if b'camt.029' in raw else '056_001_08'}"),
+        "cap": lambda raw: cap_schema.validate(io.BytesIO(raw)),
+    }
+    for name, schema in pairs:
+        if name in readers:
+            rng, message = random.Random(f"{SEED} {name} {schema}"), begun(name, schema)
+            for _ in range(ROUNDS):
+                message: Any = wandered(message, rng, STEPS)
+                raw = tried(partial(bridges.find(name).write, [message], now=START, allow_red=True))
+                if isinstance(raw, bytes):
+                    readers[name](raw)
 
 
 def test_what_passed_once_passes_whole(pairs: list[tuple[str, str]]) -> None:

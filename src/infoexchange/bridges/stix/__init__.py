@@ -20,6 +20,7 @@ LOSSES: tuple[str, ...] = (
     "Written: a record marked like its message comes back without a mark of its own.",
     "Read: objects of other types, above all identities and actors of others, and links to them; revoked objects.",
     "Read: of an incident of others its number, name and description; its kind is other:undetermined, its links go.",
+    "Written: digits of a second after the sixth.",
     "Read: properties that the message has no field for (each is noted); digits of a second after the ninth.",
     "Read: a mark on part of an object becomes a mark on the whole object.",
 )

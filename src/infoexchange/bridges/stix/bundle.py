@@ -52,6 +52,16 @@ def texts(found: dict[str, Any], name: str, path: str) -> list[str]:
     return [strict_json.text({name: one}, name, path) for one in value]
 
 
+def time_text(record: Any, field: str) -> str:
+    """Return a time as STIX writes it, or nothing; to the microsecond, because readers of STIX take no more digits."""
+    if field not in record.DESCRIPTOR.fields_by_name or not record.HasField(field):
+        return ""
+    moment = type(getattr(record, field))()
+    moment.CopyFrom(getattr(record, field))
+    moment.nanos -= moment.nanos % 1000
+    return str(moment.ToJsonString())
+
+
 def set_time(record: Any, field: str, found: dict[str, Any], name: str, path: str) -> None:
     """Set a time of a record from a property, if it is there."""
     text = strict_json.text(found, name, path)

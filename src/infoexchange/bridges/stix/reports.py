@@ -115,7 +115,7 @@ def _campaign(writer: Writer, rest: Any) -> list[dict[str, Any]]:
     campaign = writer.plain("campaign", "") | {"name": writer.message.subject}
     for name in ("first_seen", "last_seen"):
         if rest.HasField(name):
-            campaign[name] = getattr(rest, name).ToJsonString()
+            campaign[name] = bundle.time_text(rest, name)
             rest.ClearField(name)
     return [writer.finish(campaign, "", {"part": _CAMPAIGN})]
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from infoexchange.bridges.stix import reports, words
+from infoexchange.bridges.stix.bundle import time_text
 from infoexchange.bridges.stix.reports import NUMBERS
 from infoexchange.catalogue import (
     ContextKind,
@@ -263,14 +264,9 @@ class Writer:
         return self.finish(found, record.local_id, {"filled": filled})
 
     def target(self, local_id: str, field: str) -> str:
-        """Return the STIX id of a record that was written before."""
-        if local_id not in self.ids:
-            detail = "no record of this message has this local_id"
+        """Return the STIX id of a record that was written before, and is no link itself: STIX knows no link to one."""
+        identifier = self.ids.get(local_id, "")
+        if not identifier or identifier.startswith(("relationship--", "sighting--")):
+            detail = "it names a link" if identifier else "no record of this message has this local_id"
             raise error(Reason.RULE_BROKEN, field=field, detail=detail)
-        return self.ids[local_id]
-
-
-def time_text(record: Any, field: str) -> str:
-    """Return a time as STIX writes it, or nothing."""
-    is_known = field in record.DESCRIPTOR.fields_by_name and record.HasField(field)
-    return str(getattr(record, field).ToJsonString()) if is_known else ""
+        return identifier
