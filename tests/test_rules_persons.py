@@ -94,6 +94,20 @@ def test_a_victim_is_named_in_no_message_but_the_one_made_for_it(part):
     assert rules.violations(message) == []
 
 
+def test_nor_by_the_account_that_a_victim_holds():
+    message = examples.message("TransactionSet")
+    holder = message.persons[0]
+    message.accounts[1].holder_ref, message.accounts[1].holder_name = holder.local_id, "Example Person"
+    assert rules.violations(message) == []
+    for name in ("names", "documents", "addresses", "phones"):
+        holder.ClearField(name)
+    holder.role, holder.pseudonym = 4, "V-1"
+    found = {one.field for one in rules.violations(message)}
+    assert "accounts[1].holder_name" in found
+    message.accounts[1].holder_name = ""
+    assert "accounts[1].holder_name" not in {one.field for one in rules.violations(message)}
+
+
 def test_redaction_leaves_nothing_of_a_victim():
     message = examples.message("VictimReferral")
     told = str(marks.describe(message))

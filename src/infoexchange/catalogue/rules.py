@@ -158,6 +158,7 @@ class _Plan(NamedTuple):
     test: checks.Test | None
     has_id: bool
     is_person: bool
+    is_account: bool
     refs: tuple[Any, ...]
     values: tuple[tuple[Any, str], ...]
     children: tuple[tuple[Any, _Plan], ...]
@@ -177,6 +178,7 @@ def _plan(descriptor: Any) -> _Plan:
         test=checks.TESTS.get(descriptor.full_name),
         has_id="local_id" in descriptor.fields_by_name,
         is_person=descriptor.full_name == f"{PACKAGE}.Person",
+        is_account=descriptor.full_name == f"{PACKAGE}.FinancialAccount",
         refs=tuple(field for field in fields if field.GetOptions().Extensions[local_ref]),
         values=tuple((f, f.GetOptions().Extensions[_options().standard]) for f in fields if _standard(f)),
         children=tuple((field, plan) for field, plan in nested if not plan.is_empty),
@@ -240,6 +242,8 @@ def _own(message: Any) -> Iterator[Violation]:
     ids: set[str] = set()
     refs: list[tuple[str, str]] = []
     minor = False
+    victims: set[str] = set()
+    held: list[tuple[str, str]] = []
     records: list[tuple[str, Any, _Plan]] = []
     _walk(message, _plan(message.DESCRIPTOR), "", records)
     for path, record, plan in records:
@@ -256,6 +260,9 @@ def _own(message: Any) -> Iterator[Violation]:
             ids.add(record.local_id)
         if plan.is_person and record.role in _VICTIM_ROLES and message.DESCRIPTOR.full_name != _IDENTITY_TYPE:
             yield from _named_victim(record, path)
+            victims.add(record.local_id)
+        if plan.is_account and record.holder_name:
+            held.append((path, record.holder_ref))
         minor = minor or (plan.is_person and record.is_minor != _MINOR_NO)
         for field in plan.refs:
             value = getattr(record, field.name)
@@ -263,6 +270,10 @@ def _own(message: Any) -> Iterator[Violation]:
                 refs.extend((f"{path}{field.name}[{index}]", one) for index, one in enumerate(value))
             elif value:
                 refs.append((f"{path}{field.name}", value))
+    for path, holder in held:
+        if holder in victims:
+            step = f"Clear {path}holder_name; {path}holder_ref names the victim by pseudonym."
+            yield Violation(f"{path}holder_name", "holder_name.victim", "a victim travels by pseudonym", step)
     for where, value in refs:
         if value not in ids:
             detail = "no record of this message has this local_id"
