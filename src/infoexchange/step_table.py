@@ -38,14 +38,16 @@ _TIED = f"""
         UNION SELECT t.about FROM infoexchange_tie AS t JOIN found AS f ON t.digest = f.digest
         UNION SELECT t.digest FROM infoexchange_tie AS t JOIN found AS f ON t.about = f.digest
         LIMIT {TIED_MAX}
-    ) SELECT s.* FROM infoexchange_step AS s JOIN found AS f ON s.digest = f.digest WHERE {_SENT}"""  # noqa: S608
+    ) SELECT s.* FROM infoexchange_step AS s JOIN found AS f ON s.digest = f.digest WHERE {_SENT}"""  # noqa: S608  constants only
 
 
 def insert(cursor: sqlite3.Cursor, steps: Iterable[Step]) -> None:
     """Keep steps; a repeat changes nothing."""
     for step in steps:
-        columns = ", ".join("?" * len(_row(step)))
-        cursor.execute(f"INSERT INTO infoexchange_step VALUES ({columns}) ON CONFLICT DO NOTHING", _row(step))  # noqa: S608
+        row = _row(step)
+        marks = ", ".join("?" * len(row))
+        statement = f"INSERT INTO infoexchange_step VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608  marks only
+        cursor.execute(statement, row)
         if cursor.rowcount:
             ties = [(about, step.digest) for about in step.refers_to]
             cursor.executemany("INSERT INTO infoexchange_tie VALUES (?, ?) ON CONFLICT DO NOTHING", ties)

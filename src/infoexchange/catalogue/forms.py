@@ -135,11 +135,11 @@ class Form:
         for column in self.columns:
             for name in column.names:
                 if row.get(name):
-                    self._take(message, column, row[name], lambda why, name=name: note(name, why))  # type: ignore[misc]
+                    self._take(message, column, row[name], functools.partial(note, name))
         for column in self.columns:
             if column.default and paths.get(message, column.steps, 0) is None:
                 text = now.astimezone(UTC).isoformat() if column.default == "@now" else column.default
-                self._take(message, column, text, lambda why, name=column.name: note(name, why))  # type: ignore[misc]
+                self._take(message, column, text, functools.partial(note, column.name))
         filled: Message = message
         return filled
 

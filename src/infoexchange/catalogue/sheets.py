@@ -47,14 +47,7 @@ def read_sheet(data: bytes) -> Sheet:
     """
     if len(data) > SIZE_MAX:
         raise error(Reason.TOO_LARGE, detail=f"{len(data)} bytes, at most {SIZE_MAX}")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as broken:
-        line = data.count(b"\n", 0, broken.start) + 1
-        raise error(Reason.MALFORMED, field=f"line {line}", detail="the table is not UTF-8") from None
-    # Spreadsheets write what their language has between numbers: the first line, which has none, tells which it is.
-    first = text[: text.find("\n") + 1 or len(text)]
-    reader = csv.reader(_lines(text), strict=True, delimiter=max(",;\t", key=first.count))
+    reader = reader_of(data)
     head = next(_cells(reader), [])
     names = tuple(name.strip() for name in head)
     if len(names) > COLUMNS_MAX:
@@ -63,6 +56,22 @@ def read_sheet(data: bytes) -> Sheet:
     if not any(keys) or len({key for key in keys if key}) != len([key for key in keys if key]):
         raise error(Reason.MALFORMED, field="line 1", detail="there are no columns, or a column stands twice")
     return Sheet(names, _rows(reader, keys))
+
+
+def reader_of(data: bytes) -> Any:
+    """Return what gives the cells of a table row by row, as `csv.reader`.
+
+    Raises:
+        MalformedError: `MALFORMED` with the line where the table is not UTF-8.
+    """
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as broken:
+        line = data.count(b"\n", 0, broken.start) + 1
+        raise error(Reason.MALFORMED, field=f"line {line}", detail="the table is not UTF-8") from None
+    # Spreadsheets write what their language has between numbers: the first line, which has none, tells which it is.
+    first = text.partition("\n")[0]
+    return csv.reader(_lines(text), strict=True, delimiter=max(",;\t", key=first.count))
 
 
 def _lines(text: str) -> Iterator[str]:

@@ -6,11 +6,8 @@ import csv
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from infoexchange.catalogue.sheets import FORMULA
+from infoexchange.catalogue.sheets import FORMULA, reader_of
 from infoexchange.errors import Reason, error
-
-# What separates cells where a comma stands in numbers, and in what is copied out of a spreadsheet.
-_SEPARATORS = ",;\t"
 
 
 class Sheet(NamedTuple):
@@ -29,28 +26,12 @@ def read(data: bytes) -> Sheet:
     Raises:
         MalformedError: `MALFORMED` with the line, at once for the head and while iterating for a broken row.
     """
+    reader = reader_of(data)
     try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as broken:
-        line = data.count(b"\n", 0, broken.start) + 1
-        raise error(Reason.MALFORMED, field=f"line {line}", detail="the table is not UTF-8") from None
-    first = text.partition("\n")[0]
-    separator = max(_SEPARATORS, key=first.count)
-    reader = csv.reader(_lines(text), strict=True, delimiter=separator)
-    try:
-        head = next(reader, [])
+        head: list[str] = next(reader, [])
     except csv.Error:
         raise error(Reason.MALFORMED, field="line 1", detail="the first line is not CSV") from None
     return Sheet("line 1", head, _rows(reader))
-
-
-def _lines(text: str) -> Iterator[str]:
-    """Give the lines with their ends: quoted cells keep their own line breaks, and memory holds one line at a time."""
-    start = 0
-    while start < len(text):
-        end = text.find("\n", start) + 1 or len(text)
-        yield text[start:end]
-        start = end
 
 
 def _rows(reader: Any) -> Iterator[tuple[str, list[str]]]:
