@@ -56,7 +56,7 @@ OTHERS = (
     "infoexchange.certificates.signing_request.tls_request",
     "infoexchange.delivery.read",
     "infoexchange.wire.top_level_records",
-    "infoexchange_relay.config.load",
+    "infoexchange_relay.config.reading.load",
 )
 # Called so, and reading no bytes: the words of a command line.
 NOT_A_READER = {"infoexchange.cli.parser.parsed"}

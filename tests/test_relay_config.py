@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import re
 import socket
 import urllib.request
 from pathlib import Path
 
 import pytest
+import settings_pages
 import structlog
 
 from infoexchange.errors import Reason
@@ -17,12 +19,13 @@ from infoexchange.log import LogKeys
 from infoexchange.testing.clock import START
 from infoexchange.witness import WitnessKeys
 from infoexchange_relay import logs
-from infoexchange_relay.cli.folder import DEFAULT_LISTEN, TEMPLATE
-from infoexchange_relay.config import Config, ConfigError, load, parse_address
+from infoexchange_relay.cli.folder import DEFAULT_LISTEN
+from infoexchange_relay.config import Config, ConfigError, declared, load, parse_address, settings_file
+from infoexchange_relay.config.kinds import Number
+from infoexchange_relay.config.lines import lines_of
 from infoexchange_relay.metrics import Metrics
 
-RELAY = Path(__file__).resolve().parent.parent / "relay"
-TEXT = TEMPLATE.format(name='"relay.th.example"', listen=f'"{DEFAULT_LISTEN}"')
+TEXT = settings_file(name="relay.th.example", listen=DEFAULT_LISTEN)
 
 
 @pytest.fixture
@@ -49,7 +52,7 @@ def test_a_time_authority_needs_an_address_and_roots(file):
     config = load(file, {f"{at}URL": "http://127.0.0.1:3318/tsr", f"{at}ROOTS": "tsa.pem"})
     assert config.tsa_roots == str(file.parent / "tsa.pem")
     assert config.timestamps("a/audit/2026h2") == file.parent / "data" / "timestamps" / "a_audit_2026h2"
-    assert "tsa_roots (from the file): is missing" in lines(file, {f"{at}URL": "https://tsa.example"})[0]
+    assert "tsa_roots: is missing" in lines(file, {f"{at}URL": "https://tsa.example"})[0]
     for url in (
         "ftp://tsa.example", "file:///etc/passwd", "tsa.example", "http://", "http:///tsr", "http://a b.example",
         "http://u:p@tsa.example", "http://tsa.example:70000", "http://tsa.example:x", "http://[::1", "http://tsä.example",
@@ -61,15 +64,44 @@ def test_a_time_authority_needs_an_address_and_roots(file):
         assert "tsa_minutes" in found
 
 
-def test_the_example_is_what_init_writes():
-    assert (RELAY / "relay.example.toml").read_text() == TEXT
+def test_the_pages_follow_the_declared_settings():
+    for name, text in settings_pages.pages().items():
+        assert (settings_pages.FOLDER / name).read_text() == text, "run: python tools/settings_pages.py"
 
 
-def test_the_operators_page_lists_every_setting():
-    page = (RELAY / "README.md").read_text()
-    for field in dataclasses.fields(Config):
-        default = "required" if field.default is dataclasses.MISSING else f"`{json.dumps(field.default)}`"
-        assert f"| `{field.name}` | {default} |" in page
+def test_every_setting_is_documented_once_and_where_an_operator_looks():
+    page, example = ((settings_pages.FOLDER / name).read_text() for name in ("README.md", "relay.example.toml"))
+    assert [field.name for field, _ in declared()] == [field.name for field in dataclasses.fields(Config)]
+    for field, setting in declared():
+        assert re.fullmatch(r"[A-Z].{15,}\.", setting.meaning), field.name
+        assert page.count(f"\n| `{field.name}` |") == 1
+        assert example.count(setting.meaning.split(" ")[0]) > 0
+        assert setting.kind.range
+        if field.default is dataclasses.MISSING:
+            assert setting.initial or field.name in ("name", "listen"), field.name
+        else:  # a default that the setting itself would refuse is none
+            assert setting.kind.read(field.default, Path()) == field.default, field.name
+
+
+def test_a_setting_without_words_is_found():
+    @dataclasses.dataclass(frozen=True)
+    class More(Config):
+        undocumented: int = 1
+
+    with pytest.raises(KeyError, match="setting"):
+        list(declared(More))
+
+
+def test_numbers_keep_to_their_range(file):
+    for field, setting in declared():
+        if isinstance(setting.kind, Number):
+            variable = f"INFOEXCHANGE_RELAY__{field.name.upper()}"
+            for value in (setting.kind.least, setting.kind.most):
+                assert getattr(load(file, {variable: str(value)}), field.name) == value
+            for value in (setting.kind.least - 1, setting.kind.most + 1):
+                (found,) = lines(file, {variable: str(value)})
+                assert f"{variable}: {field.name}" in found
+                assert setting.kind.range in found
 
 
 def test_paths_are_relative_to_the_file(file):
@@ -92,21 +124,38 @@ def test_the_environment_replaces_the_file(file):
     assert (config.listen, config.reflection) == ("[::1]:0", True)
 
 
-def test_everything_wrong_is_said_at_once_with_its_source(file):
-    file.write_text('name = "Bangkok"\nlisten = 7443\nlog_levl = "loud"\nreflection = "maybe"\n[peers]\nx = 1\n')
+def test_everything_wrong_is_said_at_once_with_its_place(file):
+    file.write_text('name = "Bangkok"\nlisten = 7443\n\nlog_levl = "loud"\nreflection = "maybe"\n[peers]\nx = 1\n')
     found = lines(file, {"INFOEXCHANGE_RELAY__METRICS_LISTEN": "0.0.0.0:9", "INFOEXCHANGE_RELAY__LOG_LEVEL": "loud"})
     for words in (
-        "name (from the file): 'Bangkok' is not a name",
-        "listen (from the file): 7443 is not a text",
-        "log_levl (from the file): no such setting; did you mean 'log_level'?",
-        "peers (from the file): no such setting; there are name",
-        "reflection (from the file): 'maybe' is neither",
-        "metrics_listen (from INFOEXCHANGE_RELAY__METRICS_LISTEN): '0.0.0.0' is not a loopback",
-        "log_level (from INFOEXCHANGE_RELAY__LOG_LEVEL): 'loud' is none of",
-        "data: is missing",
-        "roots: is missing",
+        f"{file}:1: name: 'Bangkok' is not a name",
+        f"{file}:2: listen: 7443 is not a text",
+        f"{file}:4: log_levl: no such setting; did you mean 'log_level'?",
+        f"{file}:6: peers: no such setting; there are name",
+        f"{file}:5: reflection: 'maybe' is neither",
+        "INFOEXCHANGE_RELAY__METRICS_LISTEN: metrics_listen: '0.0.0.0' is not a loopback",
+        "INFOEXCHANGE_RELAY__LOG_LEVEL: log_level: 'loud' is none of",
+        f"{file}: data: is missing",
+        f"{file}: roots: is missing",
     ):
-        assert any(str(file) in line and words in line for line in found), words
+        assert any(words in line for line in found), words
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", {}),
+        ("# a = 1\n\na = 1\r\n  b=2 # c = 3\nc.d = 4\n", {"a": 3, "b": 4, "c": 5}),
+        ('a = """\nb = 1\n"""\nc = [\n  1, # ]\n  2,\n]\n"d" = \'#\'\n', {"a": 1, "c": 4, "d": 8}),
+        ("a = 1\n[witness]\nlisten = 2\n[x]\nlisten = 3\n", {"a": 1, "witness": 2, "witness_listen": 3, "x": 4}),
+        ("[[witness.foreign]]\nurl = 1\n[[witness.foreign]]\nurl = 2\n", {"witness_foreign": 1, "witness": 1}),
+        ("witness = {listen = 1}\n", {"witness_listen": 1, "witness": 1}),
+        ("[ witness . foreign ]\nx = 1\n", {"witness_foreign": 1, "witness": 1}),
+        ("witness.listen = 1\na = 2", {"witness_listen": 1, "witness": 1, "a": 2}),
+    ],
+)  # fmt: skip
+def test_where_a_setting_stands(text, expected):
+    assert lines_of(text, "witness") == expected
 
 
 KEYS = [str(key) for key in WitnessKeys.make("witness.example.org").verifier_keys]
@@ -133,8 +182,8 @@ def test_witnesses_over_http_are_off_unless_they_are_named(file):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('[witness]\nlisten = "127.0.0.1:0"\n', "witness_listen (from the file): stands twice"),
-        ('[witness]\nfolder = "x"\n', "witness_folder (from the file): no such setting"),
+        ('[witness]\nlisten = "127.0.0.1:0"\n', "witness_listen: stands twice"),
+        ('[witness]\nfolder = "x"\n', "witness_folder: no such setting"),
         ("[witness]\nforeign = 1\n", "is no list of tables"),
         ("[witness]\nforeign = [1]\n", "is no list of tables"),
         (foreign("https://a.example", []), "has not 1 to 4 keys"),
@@ -168,7 +217,7 @@ def test_foreign_witnesses_that_are_none(file, text, words):
 def test_what_is_no_address_of_a_foreign_witness(file, url):
     file.write_text(TEXT + foreign(url, KEYS))
     (found,) = lines(file)
-    assert "witness_foreign (from the file): " in found
+    assert "witness_foreign: " in found
 
 
 def test_foreign_witnesses_stand_in_the_file_only(file):

@@ -57,7 +57,6 @@ from infoexchange.tsa import Authorities, TimeStamp
 from infoexchange.v1 import audit_pb2, content_pb2, directory_pb2, envelope_pb2, evidence_pb2
 from infoexchange.witness import WitnessKeys
 from infoexchange_relay import config
-from infoexchange_relay.cli.folder import TEMPLATE
 from messages import handling, officer_acknowledgement
 from timekeeper import FROZEN, FROZEN_AT, FROZEN_ROOT
 
@@ -257,7 +256,7 @@ def _files(world: World, folder: Path) -> list[Target]:
     root = community.root_keys[0]
     secret, public = rootkey.write_secret(root, "party 1"), rootkey.write_public(root, "party 1")
     ca = community.cas["th"]
-    settings = TEMPLATE.format(name='"relay.th.example"', listen='"127.0.0.1:7443"').encode()
+    settings = config.settings_file(name="relay.th.example", listen="127.0.0.1:7443").encode()
     drafted = functools.partial(draft.parse_draft, previous=None, previous_digest=b"", now=world.now)
     template = "\n".join(line for line in draft.TEMPLATE.splitlines() if not line.lstrip().startswith("//"))
     log, witness = community.log_keys["relay.th.example"], community.witness_keys["relay.th.example"]

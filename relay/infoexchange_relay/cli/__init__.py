@@ -28,8 +28,8 @@ class _Parser(Parser):
 exit codes:
   0  done, or everything checked holds; the relay was told to stop
   1  failed: one line for each problem says what and what to do
-  2  the audit log stopped while the relay ran; what was acknowledged is safe
   3  the command line or the configuration is wrong; nothing was begun
+  4  the audit log stopped while the relay ran; what was acknowledged is safe
   130  interrupted from the keyboard
 """
 

@@ -16,86 +16,11 @@ from infoexchange.home import Keychain
 from infoexchange.home.files import write_file
 from infoexchange.log import LogKeys
 from infoexchange.witness import WitnessKeys
-from infoexchange_relay.config import parse_address
+from infoexchange_relay.config import parse_address, settings_file
 
 # A relay is there to be reached; it asks every caller for a certificate.
 DEFAULT_LISTEN = "0.0.0.0:7443"
 _ANY_HOST = ("0.0.0.0", "::")  # noqa: S104  compared with, not listened on
-
-TEMPLATE = """\
-# Settings of one relay. Paths are relative to this file. Each setting can be replaced by an environment
-# variable, for example INFOEXCHANGE_RELAY__LISTEN. Check changes with: infoexchange-relay check --config relay.toml
-
-# Name of the relay, as in the directory and in its TLS certificate.
-name = {name}
-
-# Where agencies and other relays connect, host:port. Port 0 takes any free one.
-listen = {listen}
-
-# Log, envelopes and queues. Back this folder up.
-data = "data"
-
-# The last signed checkpoint. It must lie outside data, better on another disk, and must NEVER be restored from
-# a backup: it is what proves that the data is not an old copy.
-latch = "latch/checkpoint"
-
-# Key files: readable by the relay's user only.
-log_keys = "log.key"
-witness_keys = "witness.key"
-tls_key = "tls.key"
-
-# File with the passphrase of key files that are sealed with one. Leave it empty where systemd hands the passphrase
-# over as the credential infoexchange-passphrase, and where a person types it.
-passphrase_file = ""
-
-# Certificate that the national CA issued for request.pem.
-tls_certificate = "tls.pem"
-
-# Signed directory and its trust anchor.
-directory = "directory.pb"
-roots = "roots.pb"
-
-# Seconds between two rounds of having other nations' relays cosign the audit log.
-witness_seconds = 10
-
-# Where the witness also answers logs and monitors over HTTP (C2SP tlog-witness), host:port; empty for nowhere. It asks
-# for no certificate: put a reverse proxy before it. Witnesses outside the community are named at the end of this file.
-witness_listen = ""
-
-# Minutes that entries of the audit log may be without enough cosignatures. After that no new message is taken, until
-# enough witnesses answer again; what waits is delivered and forwarded all the same.
-uncosigned_minutes = 240
-
-# Where a time authority (RFC 3161) stamps the checkpoints of the audit log, http or https; empty for none. Needs
-# pip install 'infoexchange[tsa]'. An authority that is slow, dead or wrong stops nothing.
-tsa_url = ""
-
-# PEM file of the certificates under which that authority signs. Needed with tsa_url.
-tsa_roots = ""
-
-# Minutes between two timestamps, if the log has grown.
-tsa_minutes = 60
-
-# GiB of attachments that one party may have uploaded and that no message names yet; they go after seven days.
-attachments_gib = 2052
-
-# GiB of the disk that attachments leave free for the audit log.
-reserve_gib = 1
-
-# Whether gRPC reflection answers, for tests with grpcurl.
-reflection = false
-
-# Where Prometheus may ask, host:port on loopback only; empty for nowhere.
-metrics_listen = ""
-
-# debug, info, warning or error.
-log_level = "info"
-
-# Witnesses outside the community that are asked for cosignatures too, over HTTP; up to eight tables of this form.
-# [[witness.foreign]]
-# url = "https://witness.example.org"
-# keys = ["witness.example.org+1f2e3d4c+BExample"]
-"""
 
 
 @dataclass(frozen=True)
@@ -169,9 +94,8 @@ def make_folder(folder: Path, name: str, *, listen: str, nation: str | None, key
     write_file(made.request, certificates.tls_request(name, keychain.read(folder / "tls.key", next_step=next_step)))
     address = f"{name}:{port}" if host in _ANY_HOST else listen
     write_registration(made.registration, keys, witness, nation=nation or name.split(".")[1], address=address)
-    # Written last: where it stands, everything before it is whole. A JSON text is a TOML text too.
-    settings = TEMPLATE.format(name=json.dumps(name), listen=json.dumps(listen))
-    write_file(made.config, settings.encode())
+    # Written last: where it stands, everything before it is whole.
+    write_file(made.config, settings_file(name=name, listen=listen).encode())
     return made
 
 
