@@ -278,7 +278,8 @@ def test_lines_hold_allowed_keys_only(written):
         "accepted", digest="ab", size=9, payload=b"secret", detail="secret", count=[1], peer="x" * 9999
     )
     line = json.loads(written.getvalue())
-    assert line.keys() == {"event", "level", "timestamp", "party", "digest", "size", "peer"}
+    assert line.keys() == {"event", "level", "timestamp", "party", "digest", "size", "peer", "dropped"}
+    assert line["dropped"] == 4
     assert "secret" not in written.getvalue()
     assert len(line["peer"]) == logs.TEXT_MAX
 
@@ -287,9 +288,9 @@ def test_an_exception_leaves_no_trace_of_its_text(written):
     try:
         raise ValueError("secret")
     except ValueError:
-        structlog.get_logger().exception("failed", code=13)
+        structlog.get_logger().exception("failed", count=13)
     assert "secret" not in written.getvalue()
-    assert json.loads(written.getvalue())["code"] == 13
+    assert json.loads(written.getvalue())["count"] == 13
 
 
 def test_levels(written):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from datetime import datetime
 
 import structlog
@@ -45,8 +46,8 @@ async def watch(config: Config, node: Node) -> None:
         now = node.clock()
         try:
             for ending in await asyncio.to_thread(upcoming, config, node.directory, now):
-                say = _log.error if ending.is_urgent(now) else _log.warning
-                say("ends_soon", what=ending.what, until=f"{ending.at:%Y-%m-%dT%H:%MZ}", days=ending.days(now))
+                level = logging.ERROR if ending.is_urgent(now) else logging.WARNING
+                _log.log(level, "ends_soon", what=ending.what, until=f"{ending.at:%Y-%m-%dT%H:%MZ}", days=ending.days(now))
         except (OSError, ExchangeError) as problem:
             _log.error("endings_unknown", reason=type(problem).__name__)
         await asyncio.sleep(_DAY)

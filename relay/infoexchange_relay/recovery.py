@@ -99,7 +99,7 @@ def salvage(config: Config, node: Node) -> None:
             for result in node.salvage(lost):
                 if isinstance(result, ExchangeError):
                     refused += 1
-                    _log.warning("not_salvaged", reason=result.reason.word, detail=result.detail)
+                    _log.warning("not_salvaged", reason=result.reason.word, what=result.detail)
                 else:
                     taken += 1
         file.with_name("salvaged").touch()
