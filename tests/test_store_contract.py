@@ -9,7 +9,7 @@ import postgres
 from changes import accepted, change, delivered
 from community import NOW, Community
 from infoexchange.errors import MalformedError, Reason, RefusedError
-from infoexchange.ports import Head
+from infoexchange.ports import Head, Queue
 from infoexchange.states import Event, Precedence
 from infoexchange.testing.memory import MemoryStore
 from infoexchange.tlog import merkle, tiles
@@ -138,6 +138,25 @@ def test_an_envelope_is_kept_until_nobody_waits(store, community):
     assert [(w.party, w.digest) for w in store.waiting(POLICE_B, limit=10)] == [(POLICE_B, envelope.digest)]
     store.append([delivered(envelope.digest, POLICE_B)])
     assert store.envelope(envelope.digest) is None
+
+
+def test_queues_are_counted_by_party_and_precedence_with_their_oldest(store, community):
+    assert store.queues() == []
+    late, early, urgent = (
+        community.seal(COAST_A, [COAST_B, POLICE_B], precedence=p)
+        for p in (Precedence.ROUTINE, Precedence.ROUTINE, Precedence.FLASH)
+    )
+    store.append([change(Event.QUEUED, b"before"), accepted(early), accepted(late), accepted(urgent, COAST_B)])
+    store.append([delivered(early.digest, COAST_B)])
+    assert store.queues() == [
+        Queue(COAST_B, Precedence.ROUTINE, 1, 2),
+        Queue(COAST_B, Precedence.FLASH, 1, 3),
+        Queue(POLICE_B, Precedence.ROUTINE, 2, 1),
+    ]
+    # What nobody waited for any more is brought by another entry when it comes back.
+    store.append([delivered(urgent.digest, COAST_B)])
+    store.append([change(Event.QUEUED, urgent.digest, COAST_B, starts=(COAST_B,), envelope=urgent)])
+    assert store.queues()[1] == Queue(COAST_B, Precedence.FLASH, 1, 6)
 
 
 def test_an_envelope_that_nobody_waits_for_is_not_kept(store, community):

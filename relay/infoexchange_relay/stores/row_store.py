@@ -11,8 +11,8 @@ from typing import Any, Self
 from infoexchange import wire
 from infoexchange.bundle import KeyBundle
 from infoexchange.errors import ExchangeError, Reason, error
-from infoexchange.ports import Change, ClosedLog, Head, Record, Waiting, within_batch
-from infoexchange.states import Event
+from infoexchange.ports import Change, ClosedLog, Head, Queue, Record, Waiting, within_batch
+from infoexchange.states import Event, Precedence
 from infoexchange.tlog import Checkpoint, merkle, tiles
 from infoexchange_relay.stores import closing, erasing
 from infoexchange_relay.stores.batch import Batch
@@ -181,6 +181,15 @@ class RowStore:
                 (party, self.engine.several(skip), limit),
             )
             return within_batch(as_waiting(row) for row in rows)
+
+    def queues(self) -> Sequence[Queue]:
+        """Return every queue in which something waits."""
+        with self.engine.reading("queue") as db:
+            rows = db.execute(
+                "SELECT party, precedence, count(*), min(envelope) FROM queue GROUP BY party, precedence"
+                " ORDER BY party, precedence"
+            )
+            return [Queue(party, Precedence(precedence), *counted) for party, precedence, *counted in rows]
 
     def expired(self, now: datetime, *, limit: int) -> Sequence[Waiting]:
         """Return what still waits although its time has run out, longest ago first."""

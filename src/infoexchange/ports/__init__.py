@@ -19,7 +19,18 @@ from infoexchange.ports.relay import (
     concerns,
 )
 from infoexchange.ports.spool import Known, Notified, Seen, Sent, Spool, Standing
-from infoexchange.ports.store import Change, ClosedLog, Head, Latch, Parcel, Record, Store, Waiting, within_batch
+from infoexchange.ports.store import (
+    Change,
+    ClosedLog,
+    Head,
+    Latch,
+    Parcel,
+    Queue,
+    Record,
+    Store,
+    Waiting,
+    within_batch,
+)
 
 __all__ = [
     "BATCH_BYTES_MAX",
@@ -37,6 +48,7 @@ __all__ = [
     "Notice",
     "Notified",
     "Parcel",
+    "Queue",
     "Record",
     "Relay",
     "Result",

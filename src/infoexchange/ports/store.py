@@ -139,6 +139,16 @@ class Waiting:
     raw: bytes = field(repr=False)
 
 
+@dataclass(frozen=True)
+class Queue:
+    """How much waits for a party at one precedence; `oldest` is the place of the entry that brought the oldest."""
+
+    party: str
+    precedence: Precedence
+    count: int
+    oldest: int
+
+
 class Store(Protocol):
     """A relay's durable memory: the log, its tiles, the envelopes on the way and the queues.
 
@@ -185,6 +195,12 @@ class Store(Protocol):
         """Return what waits for a party: precedence first, then arrival; positions in `skip` left out.
 
         At most `limit` envelopes, and no more once they hold 4 MiB together, so that memory is bounded whatever waits.
+        """
+
+    def queues(self) -> Sequence[Queue]:
+        """Return every queue in which something waits, by party and precedence.
+
+        The time that takes grows with what waits, so this is for watching, and not for every message.
         """
 
     def envelope(self, digest: bytes) -> bytes | None:

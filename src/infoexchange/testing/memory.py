@@ -19,12 +19,13 @@ from infoexchange.ports import (
     ClosedLog,
     Head,
     Parcel,
+    Queue,
     Record,
     Waiting,
     within_batch,
 )
 from infoexchange.record import ShownEntry
-from infoexchange.states import Event
+from infoexchange.states import Event, Precedence
 from infoexchange.testing.depot import MemoryNeeds
 from infoexchange.tlog import Checkpoint, merkle, tiles
 
@@ -43,6 +44,7 @@ class _Memory:
     claims: dict[bytes, bytes] = field(default_factory=dict)
     envelopes: dict[bytes, Parcel] = field(default_factory=dict)
     about: dict[bytes, bytes] = field(default_factory=dict)  # of which message a parcel is
+    brought: dict[bytes, int] = field(default_factory=dict)  # which entry brought a parcel
     queue: dict[tuple[bytes, str], int] = field(default_factory=dict)
     bundles: dict[bytes, KeyBundle] = field(default_factory=dict)
 
@@ -135,6 +137,13 @@ class MemoryStore:
         keys.sort(key=lambda key: (-now.envelopes[key[0]].precedence, now.queue[key]))
         return within_batch(now.waiting(key) for key in keys[:limit])
 
+    def queues(self) -> Sequence[Queue]:
+        """Return every queue in which something waits."""
+        now, found = self._now, dict[tuple[str, Precedence], list[int]]()
+        for name, party in now.queue:
+            found.setdefault((party, now.envelopes[name].precedence), []).append(now.brought[name])
+        return [Queue(*key, len(brought), min(brought)) for key, brought in sorted(found.items())]
+
     def expired(self, now: datetime, *, limit: int) -> Sequence[Waiting]:
         """Return what still waits although its time has run out, longest ago first."""
         memory = self._now
@@ -201,6 +210,7 @@ class _Batch:
         self._claims = dict(before.claims)
         self._envelopes = dict(before.envelopes)
         self._about = dict(before.about)
+        self._brought = dict(before.brought)
         self._queue = dict(before.queue)
         self._bundles = dict(before.bundles)
         self.changes: list[Change] = []
@@ -221,14 +231,16 @@ class _Batch:
         if change.bundle:
             self._bundles.pop(change.bundle.digest, None)  # what is published again becomes the newest
             self._bundles[change.bundle.digest] = change.bundle
-        self._move(change)
+        self._move(index, change)
         self.changes.append(change)
         return index
 
-    def _move(self, change: Change) -> None:
+    def _move(self, index: int, change: Change) -> None:
         """Let parties start and stop waiting."""
         name = change.parcel
         if change.envelope and change.starts:
+            if name not in self._envelopes:
+                self._brought[name] = index
             self._envelopes.setdefault(name, change.envelope)
             self._about[name] = change.digest
         if change.starts and name not in self._envelopes:
@@ -257,6 +269,7 @@ class _Batch:
             claims=self._claims,
             envelopes=self._envelopes,
             about=self._about,
+            brought=self._brought,
             queue=self._queue,
             bundles=self._bundles,
         )
