@@ -6,8 +6,6 @@ import dataclasses
 import io
 import json
 import re
-import socket
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -332,17 +330,3 @@ def test_two_relays_in_one_process_do_not_mix():
     one, two = Metrics(), Metrics()
     one.accepted()
     assert b"accepted_total 0.0" in two.render()
-
-
-def test_prometheus_can_ask_while_it_is_exported():
-    metrics = Metrics()
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(OSError, match="in use"):
-            metrics.export(address)
-    end = metrics.export(address)
-    with urllib.request.urlopen(f"http://{address}/metrics") as answer:
-        assert b"infoexchange_relay_log_entries 0.0" in answer.read()
-    end()
-    with pytest.raises(OSError, match="refused"):
-        urllib.request.urlopen(f"http://{address}/metrics")

@@ -10,13 +10,14 @@ import asyncio
 import collections
 import contextlib
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import structlog
 
-from infoexchange.errors import ExchangeError, Reason, error
+from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
 from infoexchange.node import Job, Node
 from infoexchange.ports import BATCH_BYTES_MAX, BATCH_MAX, Change, Result
 from infoexchange.states import Event
@@ -30,6 +31,7 @@ _SLICE = 32  # items one thread checks at a time, so that a frame uses every cor
 _ITEM_COST = 4096  # bytes that an item's Python objects weigh besides its own
 _HELD_SOFT = 32 * 1024 * 1024  # from here on streams are not read, and HTTP/2 holds the senders back
 _HELD_HARD = 128 * 1024 * 1024  # from here on the answer is OVERLOADED
+_FAILED_SECONDS = 30.0  # a batch that failed says nothing of what comes later than this
 _READERS = 4  # threads for reading the store; a fifth reader waits for microseconds
 
 Decision = Callable[[], Job]
@@ -101,8 +103,15 @@ class Batching:
         self._asked_by: collections.Counter[str] = collections.Counter()
         self._held = 0  # bytes of what was let in
         self._problem: ExchangeError | None = None
+        self._failed: tuple[float, ExchangeError] | None = None  # the last batch, and when, if it was not committed
         self._bells: dict[str, set[Bell]] = collections.defaultdict(set)
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def refusal(self) -> ExchangeError | None:
+        """Why nothing is taken: for good, or because the last batch failed just now; None if nothing is known."""
+        failed = self._failed
+        return self._problem or (failed[1] if failed and time.monotonic() - failed[0] < _FAILED_SECONDS else None)
 
     def start(self) -> None:
         """Begin to commit, in the running loop."""
@@ -205,7 +214,11 @@ class Batching:
 
     async def read(self, call: Callable[[], T]) -> T:
         """Return what a call that reads the store returns, from a thread of its own."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, call)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._readers, call)
+        except UnavailableError as problem:
+            self.metrics.store_failed(problem.reason)
+            raise
 
     @contextlib.contextmanager
     def bell(self, party: str) -> Iterator[Bell]:
@@ -268,6 +281,7 @@ class Batching:
             except Exception as problem:  # noqa: BLE001  whatever it is, nobody of the batch may be told "accepted"
                 self._fail(problem, batch)
                 continue
+            self._failed = None
             self.metrics.committed(loop.time() - started, self.node.ledger.size)
             results = iter(result for _, result in settled)
             for ticket in batch:
@@ -315,6 +329,8 @@ class Batching:
             self.stopped.set()
             batch = [*batch, *self._queue]
             self._queue.clear()
+        self._failed = time.monotonic(), problem
+        self.metrics.store_failed(problem.reason)
         _log.error("commit_refused", reason=problem.reason.word, count=len(batch))
         for ticket in batch:
             if not ticket.done.done():

@@ -22,7 +22,7 @@ TEXT_MAX = 512  # longer than any name, address or next step; shorter than anyth
 
 
 def keep_allowed(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Keep allowed keys whose values are numbers or short texts, and count the rest; bytes and structures never pass."""
+    """Keep allowed keys whose values are numbers or short texts; what else there is, bytes too, is counted."""
     kept = {key: _short(value) for key, value in event.items() if key in ALLOWED and _is_plain(value)}
     return {**kept, DROPPED: len(event) - len(kept)} if len(kept) < len(event) else kept
 

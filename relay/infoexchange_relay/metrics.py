@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import collections
+from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from infoexchange.errors import Reason
+from infoexchange_relay.gauges import Gauges
 
 _PREFIX = "infoexchange_relay"
 _OTHER = "other"
@@ -15,15 +17,26 @@ _COMMIT_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.
 
 
 class Metrics:
-    """The counters of one relay, in a registry of its own, so that two relays in one process do not mix."""
+    """The counters of one relay, in a registry of its own, so that two relays in one process do not mix.
+
+    Attributes:
+        registry: What a scrape shows.
+        gauges: What is read from time to time.
+    """
 
     def __init__(self, peers: Iterable[str] = ()) -> None:
         """Start at zero; `peers` are the relays of the directory, and every other name counts as `other`."""
         self.registry = CollectorRegistry()
+        self.gauges = Gauges(self.registry)
         self._peers = frozenset(peers)
         self._accepted = self._counter("envelopes_accepted", "Envelopes taken, durable and logged.")
         self._refused = self._counter("envelopes_refused", "Envelopes and notices refused.", "reason")
         self._forwarded = self._counter("envelopes_forwarded", "Envelopes that another relay has taken.", "peer")
+        self._unheard = self._counter("calls_refused", "Calls of which nothing was looked at, by reason.", "reason")
+        self._store_errors = self._counter("store_errors", "Times that the store could not be used.", "reason")
+        self._connected: collections.Counter[str] = collections.Counter()
+        self._calls = self._state("calls", "Calls under way, streams among them.")
+        self._connections = self._state("connections", "Connections on which a call is under way.")
         self._delivered = self._counter("envelopes_delivered", "Envelopes that an agency has taken.")
         self._wakes = self._counter("queue_wakes", "Times that a waiting reader was woken.")
         self._commit = Histogram(
@@ -32,20 +45,18 @@ class Metrics:
             buckets=_COMMIT_BUCKETS,
             registry=self.registry,
         )
-        self._log_size = Gauge(f"{_PREFIX}_log_entries", "Entries in the audit log.", registry=self.registry)
-        self._uncosigned = Gauge(
-            f"{_PREFIX}_uncosigned_seconds",
-            "Age of the oldest log entry that no quorum of witnesses has cosigned.",
-            registry=self.registry,
+        self._log_size = self._state("log_entries", "Entries in the audit log.")
+        self._uncosigned = self._state(
+            "uncosigned_seconds", "Age of the oldest log entry that no quorum of witnesses has cosigned."
         )
-        self._timestamped = Gauge(
-            f"{_PREFIX}_timestamped_entries",
+        self._timestamped = self._state(
+            "timestamped_entries",
             "Entries under the newest checkpoint that a time authority has stamped since the relay started.",
-            registry=self.registry,
         )
         self._untimed = self._counter("timestamps_failed", "Attempts to have a checkpoint stamped that failed.")
         for reason in Reason:
-            self._refused.labels(reason.word)  # shown as zero before the first
+            for counter in (self._refused, self._unheard, self._store_errors):
+                counter.labels(reason.word)  # shown as zero before the first
         self.know(self._peers)
 
     def know(self, peers: Iterable[str]) -> None:
@@ -57,6 +68,9 @@ class Metrics:
     def _counter(self, name: str, what: str, *labels: str) -> Counter:
         return Counter(f"{_PREFIX}_{name}", what, labels, registry=self.registry)
 
+    def _state(self, name: str, what: str) -> Gauge:
+        return Gauge(f"{_PREFIX}_{name}", what, registry=self.registry)
+
     def accepted(self, count: int = 1) -> None:
         """Count accepted envelopes."""
         self._accepted.inc(count)
@@ -64,6 +78,28 @@ class Metrics:
     def refused(self, reason: Reason, count: int = 1) -> None:
         """Count refused items by reason."""
         self._refused.labels(reason.word).inc(count)
+
+    def call_refused(self, reason: Reason) -> None:
+        """Count a call whose caller may not have it."""
+        self._unheard.labels(reason.word).inc()
+
+    def call_began(self, connection: str) -> None:
+        """Record a call under way on a connection, until `call_ended`; in the event loop."""
+        self._connected[connection] += 1
+        self._calls.inc()
+        self._connections.set(len(self._connected))
+
+    def call_ended(self, connection: str) -> None:
+        """Record the end of a call."""
+        self._connected[connection] -= 1
+        if not self._connected[connection]:
+            del self._connected[connection]
+        self._calls.dec()
+        self._connections.set(len(self._connected))
+
+    def store_failed(self, reason: Reason) -> None:
+        """Count a time that the store could not be used."""
+        self._store_errors.labels(reason.word).inc()
 
     def forwarded(self, peer: str, count: int = 1) -> None:
         """Count envelopes that a peer has taken."""
@@ -97,22 +133,3 @@ class Metrics:
     def render(self) -> bytes:
         """Return all values in the Prometheus text format."""
         return generate_latest(self.registry)
-
-    def export(self, listen: str) -> Callable[[], None]:
-        """Answer Prometheus from a thread of its own; return the function that ends this.
-
-        Args:
-            listen: `host:port`, in the form that the configuration has checked.
-
-        Raises:
-            OSError: The port is taken.
-        """
-        host, _, port = listen.rpartition(":")
-        server, thread = start_http_server(int(port), host.strip("[]"), registry=self.registry)
-
-        def end() -> None:
-            server.shutdown()
-            server.server_close()
-            thread.join()
-
-        return end

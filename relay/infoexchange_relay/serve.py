@@ -21,6 +21,9 @@ from infoexchange_relay.foreign import Foreign
 from infoexchange_relay.metrics import Metrics
 from infoexchange_relay.neighbours import Neighbours
 from infoexchange_relay.opening import CHECK, Identity, opened
+from infoexchange_relay.probes import Probes
+from infoexchange_relay.readiness import Readiness, measure
+from infoexchange_relay.readings import Readings
 from infoexchange_relay.renewal import Renewal
 from infoexchange_relay.server import Office, Server, server_credentials
 from infoexchange_relay.timestamps import Timestamps, authorities
@@ -110,19 +113,23 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         renewal = Renewal(batching, neighbours, config.directory, config.data)
         renewal.check = identity.check
         # (4) the port, when all behind it works
-        if config.metrics_listen:
-            _export(batching.metrics, config.metrics_listen)
         credentials = server_credentials(lambda: node.directory, *tls)
         cosigning = CosigningDesk(witness_keys, node, config.witnessed, shows=bool(config.witness_listen))
         office = Office(batching, neighbours.peers, renewal, transfers, cosigning)
         server = Server(office, credentials, reflect=config.reflection)
+        readiness = Readiness(batching, server.ready)
+        await stack.enter_async_context(_probed(config, batching, readiness))
         port = await server.start(config.listen)
         stack.push_async_callback(server.stop)
         witness_address = await stack.enter_async_context(_witness_over_http(config, cosigning))
         # (5) what changes or ends while it runs, all who cosign, and a time authority
         renewal.start()
         stack.push_async_callback(renewal.close)
+        await readiness.look()
         for watch in (
+            readiness.run(),
+            measure(metrics.gauges.lagged),
+            Readings(config, batching).run(),
             expiry.watch(config, node),
             sightings.watch(batching, cosigning),
             disclosures.watch(batching, config.requests),
@@ -139,6 +146,7 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         stack.push_async_callback(foreign.close)
         stack.callback(batching.end_bells)
         stack.push_async_callback(server.refuse)
+        stack.callback(readiness.end)
         yield Relay(node, _address(config.listen, port), batching.stopped, renewal.look_now, witness_address)
 
 
@@ -179,13 +187,23 @@ def _log_settings(config: Config, node: Node) -> None:
         node.commit([job])
 
 
-def _export(metrics: Metrics, listen: str) -> None:
-    """Answer Prometheus until the process ends."""
+@contextlib.asynccontextmanager
+async def _probed(config: Config, batching: Batching, readiness: Readiness) -> AsyncIterator[None]:
+    """Answer Prometheus and probes where the operator wants that."""
+    if not config.metrics_listen:
+        yield
+        return
+    address, loop = parse_address(config.metrics_listen), asyncio.get_running_loop()
     try:
-        metrics.export(listen)
+        probes = Probes(address, batching.metrics.registry, loop, lambda: readiness.now)
     except OSError as problem:
         next_step = "Stop the program that listens there, or set another `metrics_listen`."
-        raise _not_listening(listen, problem, next_step) from None
+        raise _not_listening(config.metrics_listen, problem, next_step) from None
+    probes.start()
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(probes.end)
 
 
 def _not_listening(listen: str, problem: OSError, next_step: str) -> Exception:

@@ -14,7 +14,7 @@ from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]  
 from infoexchange import certificates
 from infoexchange.bundle import KeyBundle
 from infoexchange.directory import Directory
-from infoexchange.errors import Reason, error
+from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.listing import Party
 from infoexchange.ports import History, Notice, Result, Waiting
 from infoexchange.transport.attachments import add_attachments
@@ -55,8 +55,19 @@ class Office:
         connection = context.auth_context()
         node = self.batching.node
         desk = PartyDesk(self, lambda: edge.caller(connection, node.directory, node.clock()))
-        desk.caller()
+        self._count(context)
+        try:
+            desk.caller()
+        except ExchangeError as problem:
+            self.batching.metrics.call_refused(problem.reason)
+            raise
         return desk
+
+    def _count(self, context: Context) -> None:
+        """Count a call for as long as it is under way."""
+        metrics, connection = self.batching.metrics, context.peer()
+        metrics.call_began(connection)
+        context.add_done_callback(lambda _: metrics.call_ended(connection))  # type: ignore[arg-type]  # the stubs' own
 
     def transfers_for(self, context: Context) -> TransferDesk:
         """Return the desk for attachments of a call's caller, or raise as `edge.caller`."""
@@ -215,9 +226,14 @@ class Server:
                 next_step="Stop the program that listens there, or set another `listen` in the configuration.",
             )
         await self._server.start()
-        for name in ("", *self._names):
+        for name in self._names:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         return port
+
+    async def ready(self, is_ready: bool) -> None:  # noqa: FBT001  the answer to one question
+        """Say of the whole whether new messages are taken; each service goes on serving, also where they are not."""
+        status = health_pb2.HealthCheckResponse
+        await self._health.set("", status.SERVING if is_ready else status.NOT_SERVING)
 
     async def refuse(self) -> None:
         """Say NOT_SERVING from now on, so that balancers and tools look elsewhere."""
