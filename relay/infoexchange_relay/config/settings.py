@@ -161,7 +161,10 @@ class Config:
     )
     metrics_listen: str = field(
         default="",
-        metadata=_of(Address(optional=True, loopback=True), "Where Prometheus may ask; empty for nowhere."),
+        metadata=_of(
+            Address(optional=True, loopback=True),
+            "Where Prometheus (/metrics) and probes (/healthz, /readyz) ask; empty for nowhere.",
+        ),
     )
     log_level: str = field(default="info", metadata=_of(Word(LOG_LEVELS), "Least severe messages that are logged."))
 
