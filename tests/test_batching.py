@@ -215,9 +215,9 @@ def test_bells_ring_for_those_concerned_only(node):
             assert await mine.heard(1)
             assert not await other.heard(0.01)
             assert mine.sent == {}
-            group.end_bells()
+            group.bells.end()
             assert other.ended
             assert await other.heard(1)
-        return dict(group._bells)
+        return dict(group.bells._bells)
 
     assert run(node, work) == {}

@@ -189,7 +189,7 @@ def test_a_relay_logs_its_settings_its_neighbours_and_what_is_shown(relays: Rela
     [first] = logged(relay.node, Event.CONFIG_CHANGE)
     assert told(first)[2].config == config.digest
     assert told(first)[2].software == metadata.version("infoexchange")
-    with open_store(config.store) as store:
+    with open_store(config.place) as store:
         entry = disclosures.disclosed(config, store, "all, for a test")
         assert told(store.records([entry])[0])[2].detail == "all, for a test"
         with pytest.raises(ExchangeError) as caught:
@@ -198,7 +198,7 @@ def test_a_relay_logs_its_settings_its_neighbours_and_what_is_shown(relays: Rela
     assert list(config.requests.iterdir()) == []
     relays.stop("th")
     # Where no relay runs, the command logs it itself, and the relay goes on behind that.
-    with open_store(config.store) as store:
+    with open_store(config.place) as store:
         later = disclosures.disclosed(config, store, "again, for a test")
         size = store.head().size
     assert entry < later == size - 1
@@ -247,7 +247,7 @@ def test_a_request_nobody_answers_shows_nothing(relays: Relays, monkeypatch: pyt
     relays.start("th")
     relays.stop("th")
     monkeypatch.setattr(disclosures, "_WAIT_SECONDS", 0.3)
-    with open_store(config.store) as store, disclosures.locked(config):
+    with open_store(config.place) as store, disclosures.locked(config):
         size = store.head().size
         with pytest.raises(ExchangeError) as caught:
             disclosures.disclosed(config, store, "all, for a test")

@@ -106,7 +106,7 @@ def test_paths_are_relative_to_the_file(file):
     config = load(file, {})
     assert (config.name, config.listen, config.reflection) == ("relay.th.example", DEFAULT_LISTEN, False)
     assert config.latch == file.parent / "latch" / "checkpoint"
-    assert config.store == file.parent / "data" / "relay.sqlite3"
+    assert config.place == file.parent / "data" / "relay.sqlite3"
     assert load(file, {"INFOEXCHANGE_RELAY__LATCH": "/elsewhere/checkpoint"}).latch == Path("/elsewhere/checkpoint")
 
 

@@ -262,7 +262,7 @@ def test_it_turns_only_when_the_directory_says_so_and_crashes_change_nothing(rel
         patch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         with pytest.raises(OSError, match="No space"):
             relays.start("th")
-    with open_store(config.store) as store:
+    with open_store(config.place) as store:
         assert [log.checkpoint.origin for log in store.closed()] == [old.origin]
     node = relays.start("th").node
     assert node.ledger.origin == following.origin

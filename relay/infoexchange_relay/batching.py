@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import structlog
@@ -21,7 +22,9 @@ from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
 from infoexchange.node import Job, Node
 from infoexchange.ports import BATCH_BYTES_MAX, BATCH_MAX, Change, Result
 from infoexchange.states import Event
+from infoexchange_relay.bells import Bell, Bells
 from infoexchange_relay.metrics import Metrics
+from infoexchange_relay.nodes import Nodes, OneNode, Ring
 
 # Specification constants
 CADENCE = 0.020  # seconds a batch may wait for company: the checkpoint cadence under load
@@ -40,34 +43,6 @@ T = TypeVar("T")
 _log = structlog.get_logger()
 
 
-class Bell:
-    """Rings when something starts or stops waiting for one party.
-
-    Attributes:
-        sent: Positions by digest of what was handed out and still waits; what stops waiting leaves by itself.
-        ended: Whether the relay is stopping.
-    """
-
-    def __init__(self) -> None:
-        """Make a bell that is silent."""
-        self.sent: dict[bytes, int] = {}
-        self.ended = False
-        self._event = asyncio.Event()
-
-    def ring(self) -> None:
-        """Wake whoever listens."""
-        self._event.set()
-
-    async def heard(self, seconds: float | None = None) -> bool:
-        """Wait for a ring since the last call; return whether there was one in time."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._event.wait()
-            self._event.clear()
-            return True
-        return False
-
-
 class _Ticket:
     """Jobs of one caller on their way through the writer."""
 
@@ -81,12 +56,23 @@ class Batching:
     """The one way to a node's log for everything that runs beside it.
 
     Attributes:
+        bells: Of those who wait at this node.
         stopped: Set when the log takes nothing more; the program has to end then.
     """
 
-    def __init__(self, node: Node, *, metrics: Metrics | None = None, threads: int = 0) -> None:
-        """Hold a started node; `threads` check in parallel, one per core unless said otherwise."""
+    def __init__(
+        self, node: Node, *, metrics: Metrics | None = None, threads: int = 0, nodes: Nodes | None = None
+    ) -> None:
+        """Hold a started node; `threads` check in parallel, one per core unless said otherwise.
+
+        Args:
+            node: The rules, and the log.
+            metrics: What is counted.
+            threads: For checking.
+            nodes: The other nodes of this relay; without, there are none.
+        """
         self.node = node
+        self.nodes: Nodes = nodes or OneNode()
         self.metrics = metrics or Metrics()
         self.stopped = asyncio.Event()
         self._checkers = ThreadPoolExecutor(threads or os.cpu_count() or 1, "check")
@@ -104,7 +90,7 @@ class Batching:
         self._held = 0  # bytes of what was let in
         self._problem: ExchangeError | None = None
         self._failed: tuple[float, ExchangeError] | None = None  # the last batch, and when, if it was not committed
-        self._bells: dict[str, set[Bell]] = collections.defaultdict(set)
+        self.bells = Bells()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -121,7 +107,7 @@ class Batching:
     def _ended(self, task: asyncio.Task[None]) -> None:
         """Stop the relay if the writer died of a bug: nobody would be answered any more."""
         if not task.cancelled() and task.exception() is not None:
-            self._fail(error(Reason.LOG_STOPPED, field="log", detail="an error inside the relay"), [])
+            self.fail(error(Reason.LOG_STOPPED, field="log", detail="an error inside the relay"), [])
 
     async def drain(self) -> None:
         """Take nothing more, and return when everything taken has been answered."""
@@ -220,24 +206,13 @@ class Batching:
             self.metrics.store_failed(problem.reason)
             raise
 
-    @contextlib.contextmanager
-    def bell(self, party: str) -> Iterator[Bell]:
-        """Lend a bell that rings for one party."""
-        bell = Bell()
-        bell.ended = self._problem is not None
-        self._bells[party].add(bell)
-        try:
-            yield bell
-        finally:
-            self._bells[party].discard(bell)
-            if not self._bells[party]:
-                del self._bells[party]
+    async def write(self, call: Callable[[], T]) -> T:
+        """Return what a call returns that must not meet a commit, from the thread that commits."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer, call)
 
-    def end_bells(self) -> None:
-        """Tell everybody who listens that the relay is stopping."""
-        for bell in [bell for bells in self._bells.values() for bell in bells]:
-            bell.ended = True
-            bell.ring()
+    def bell(self, party: str) -> AbstractContextManager[Bell]:
+        """Lend a bell that rings for one party."""
+        return self.bells.lend(party, ended=self._problem is not None)
 
     # Checking
 
@@ -279,16 +254,17 @@ class Batching:
             try:
                 settled = await loop.run_in_executor(self._writer, self.node.settle, jobs)
             except Exception as problem:  # noqa: BLE001  whatever it is, nobody of the batch may be told "accepted"
-                self._fail(problem, batch)
+                self.fail(problem, batch)
                 continue
             self._failed = None
             self.metrics.committed(loop.time() - started, self.node.ledger.size)
             results = iter(result for _, result in settled)
             for ticket in batch:
                 _answer(ticket, [next(results) for _ in ticket.jobs])
-            for job, _ in settled:
-                for change in job.changes:
-                    self._tell(change)
+            rings = [ring for job, _ in settled for change in job.changes for ring in self._count(change)]
+            self.metrics.woken(self.bells.ring(rings))
+            if rings and self.nodes.several:
+                await loop.run_in_executor(self._readers, self.nodes.tell, rings)
 
     async def _fill(self) -> None:
         """Return when there is a batch to commit."""
@@ -317,14 +293,14 @@ class Batching:
             batch.append(self._queue.popleft())
         return batch
 
-    def _fail(self, problem: Exception, batch: list[_Ticket]) -> None:
+    def fail(self, problem: Exception, batch: list[_Ticket]) -> None:
         """Answer a batch that was not committed, and stop unless the log is as it was before."""
         if not isinstance(problem, ExchangeError):
             _log.error("commit_failed", reason=type(problem).__name__)
             problem = error(Reason.LOG_STOPPED, field="log", detail="an error inside the relay")
         # A full disk before anything was written can be waited out. After that, entries without a signed checkpoint
-        # may stand in the log, and only a start puts that right.
-        if problem.reason is Reason.LOG_STOPPED or not self._untouched():
+        # may stand in the log, and only a start puts that right; of several nodes the next one to write does.
+        if problem.reason is Reason.LOG_STOPPED or not (self.nodes.several or self._untouched()):
             self._problem = problem
             self.stopped.set()
             batch = [*batch, *self._queue]
@@ -343,20 +319,15 @@ class Batching:
         except ExchangeError:
             return False
 
-    def _tell(self, change: Change) -> None:
-        """Count a committed change, and wake those for whom something started or stopped waiting."""
+    def _count(self, change: Change) -> list[Ring]:
+        """Count a committed change; return those for whom something started or stopped waiting."""
         if change.event is Event.ACCEPTED:
             self.metrics.accepted()
         elif change.event is Event.FORWARDED:
             self.metrics.forwarded(change.party)
         elif change.event is Event.DELIVERED:
             self.metrics.delivered()
-        for party in (*change.stops, *change.starts):
-            for bell in self._bells.get(party, ()):
-                if party in change.stops:
-                    bell.sent.pop(change.digest, None)
-                bell.ring()
-                self.metrics.woken()
+        return [*((party, change.digest) for party in change.stops), *((party, b"") for party in change.starts)]
 
 
 def _decide(decisions: Sequence[Decision]) -> list[Job | ExchangeError]:

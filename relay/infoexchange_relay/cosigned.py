@@ -18,8 +18,10 @@ from infoexchange.quorum import policy_for
 from infoexchange.tlog import Checkpoint
 from infoexchange.tlog.note import Signature
 from infoexchange_relay.metrics import Metrics
+from infoexchange_relay.stores.shared import Notes
 
 # Implementation constants
+_NOTE = "cosigned"
 _ALARM = timedelta(minutes=15)  # a restart of a witness takes less; a person should look at what takes more
 
 _log = structlog.get_logger()
@@ -28,15 +30,24 @@ _log = structlog.get_logger()
 class Cosigned:
     """What the other nations' witnesses have last said of this log."""
 
-    def __init__(self, node: Node, file: Path, metrics: Metrics) -> None:
-        """Hold the started node and the file; `resume` reads it."""
+    def __init__(self, node: Node, file: Path, metrics: Metrics, notes: Notes | None = None) -> None:
+        """Hold the started node and the file; `resume` reads it.
+
+        Args:
+            node: Whose log it is.
+            file: Where the newest is kept.
+            metrics: What is counted.
+            notes: Where other nodes of this relay find it.
+        """
         self._node = node
         self._file = file
+        self._notes = notes
         self._metrics = metrics
         self._said = False
         self._settled: set[int] = set()  # closed logs, by their places, that a quorum is known to have cosigned
         self._lock = threading.Lock()  # both of the following come from threads of their own
         self._newest: Checkpoint | None = None
+        self._followed = b""
         self._further: dict[str, tuple[bytes, Sequence[Signature]]] = {}
 
     def resume(self) -> None:
@@ -52,6 +63,25 @@ class Cosigned:
             return
         if checkpoint.origin == self._node.ledger.origin:  # else of the log before this one
             self._node.ledger.witnessed(checkpoint)
+
+    def follow(self) -> None:
+        """Go on from what another node of this relay was told.
+
+        Raises:
+            UnavailableError: The notes cannot be read now; `LOG_STOPPED` when the data does not hold it.
+            OSError: It is in use, but could not be kept.
+        """
+        raw = self._notes.read(_NOTE) if self._notes else b""
+        if not raw or raw == self._followed:
+            return
+        checkpoint = Checkpoint.parse(raw)
+        if checkpoint.origin != self._node.ledger.origin or checkpoint.size > self._node.ledger.size:
+            return  # of a log after or before this one, or of entries that this node has not seen yet
+        with self._lock:
+            if self._is_met(checkpoint) and checkpoint.size >= self._node.ledger.cosigned_size:
+                self._node.ledger.witnessed(checkpoint)
+                write_file(self._file, raw)
+            self._followed = raw
 
     def take(self, checkpoint: Checkpoint) -> bool:
         """Use and keep a checkpoint of this log, if a quorum has cosigned it; return whether one has.
@@ -104,6 +134,8 @@ class Cosigned:
             # travel in the Origin of what is passed on.
             self._node.ledger.witnessed(met[0], met[-1])
             write_file(self._file, met[-1].raw)
+            if self._notes:
+                self._notes.put(_NOTE, met[-1].raw)
         return True
 
     def _with_further(self, checkpoint: Checkpoint) -> Checkpoint:

@@ -31,7 +31,7 @@ from infoexchange.transport import utc_now
 from infoexchange_relay.batching import Batching
 from infoexchange_relay.config import Config
 from infoexchange_relay.lock import locked
-from infoexchange_relay.stores import FileLatch, RowStore
+from infoexchange_relay.stores import RowStore, latch_of
 
 # Implementation constants
 _LOOK_SECONDS = 0.5  # between two looks of the relay into the folder
@@ -133,7 +133,7 @@ def _logged(config: Config, store: RowStore, request: bytes, detail: str) -> int
     keychain = config.keychain()
     keys = LogKeys.parse(keychain.read(config.log_keys, next_step="Restore it from its backup."))
     directory = Directory.held(store.exhibits(Event.DIRECTORY_VERSION)[-1])
-    node = Node(Ledger(keys, store, FileLatch(config.latch), clock=utc_now), directory, clock=utc_now)
+    node = Node(Ledger(keys, store, latch_of(store, config.latch), clock=utc_now), directory, clock=utc_now)
     node.ledger.load()
     return _index(node.commit([node.shown(request, detail)])[0])
 

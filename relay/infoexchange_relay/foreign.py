@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 
 import structlog
 
@@ -21,6 +22,7 @@ from infoexchange.transport.http_witness import HttpWitness
 from infoexchange_relay import witnessing
 from infoexchange_relay.config import ForeignWitness
 from infoexchange_relay.cosigned import Cosigned
+from infoexchange_relay.nodes import Nodes, OneNode
 
 # Implementation constants
 _ASK_TIMEOUT = timedelta(seconds=10)  # a name to be looked up, TLS and an answer from the other side of the world
@@ -39,9 +41,13 @@ class Foreign:
         self._seconds = seconds
         self._tasks: list[asyncio.Task[None]] = []
 
-    def start(self) -> None:
-        """Begin, in the running loop."""
-        self._tasks = [asyncio.create_task(self._run(_Asked(witness))) for witness in self._witnesses]
+    def start(self, nodes: Nodes | None = None) -> None:
+        """Begin, in the running loop; of several `nodes` one asks each."""
+        on_duty = (nodes or OneNode()).on_duty
+        self._tasks = [
+            asyncio.create_task(on_duty(f"witness {witness.url}", partial(self._run, _Asked(witness))))
+            for witness in self._witnesses
+        ]
 
     async def close(self) -> None:
         """End the tasks."""

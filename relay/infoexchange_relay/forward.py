@@ -27,6 +27,7 @@ from infoexchange.receipt import Receipt
 from infoexchange.states import Event
 from infoexchange.transport.forms import next_limit
 from infoexchange_relay.carrying import Carrier
+from infoexchange_relay.nodes import Nodes
 
 # Implementation constants
 BACKOFF_FIRST = 0.5  # seconds; doubled after each failure
@@ -59,6 +60,7 @@ class Writer(Protocol):
     """What this module needs of `batching.Batching`."""
 
     node: Node
+    nodes: Nodes
 
     async def settle(self, decisions: Sequence[Decision], size: int) -> list[Result]:
         """Decide and commit."""

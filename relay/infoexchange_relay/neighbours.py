@@ -59,7 +59,7 @@ class Neighbours:
         self._links = self._linked(self._node.directory)
         self.peers = Peers([link.peer for link in self._links.values()], batching)
         witnesses = self._witnesses(self._node.directory)
-        self.witnessing = Witnessing(self._node, witnesses, cosigned, seconds=witness_seconds)
+        self.witnessing = Witnessing(self._node, witnesses, cosigned, seconds=witness_seconds, nodes=batching.nodes)
 
     async def renew(self, directory: Directory) -> None:
         """Go on with the relays of another directory; those whose entries are as before are not disturbed."""

@@ -21,7 +21,7 @@ from infoexchange.transport import utc_now
 from infoexchange_relay import recovery
 from infoexchange_relay.config import Config
 from infoexchange_relay.lock import locked
-from infoexchange_relay.stores import FileDepot, FileLatch, open_store
+from infoexchange_relay.stores import FileDepot, RowStore, is_there, latch_of, open_store
 from infoexchange_relay.turning import turn
 
 # Implementation constants
@@ -65,29 +65,40 @@ class Identity:
         suites.probe(number for number in directory.listing.suites if suites.knows(number))
 
 
+@dataclass(frozen=True)
+class Opened:
+    """A relay's rules, started, and the store they work with."""
+
+    node: Node
+    store: RowStore
+
+
 @contextlib.contextmanager
-def opened(config: Config, identity: Identity) -> Iterator[Node]:
-    """Lend a relay's started node; nobody else has its data meanwhile. It blocks while it reads.
+def opened(config: Config, identity: Identity) -> Iterator[Opened]:
+    """Lend a relay's started node and its store, which nobody else has meanwhile but other nodes of the same relay.
+
+    It blocks while it reads.
 
     Raises:
         ExchangeError: When keys, certificate, directory or data cannot be used, or another process has them.
     """
     wire.require_upb()
     suites.probe(())
-    if not config.store.exists():
+    if not is_there(config.place):
         identity.check(_directory(config, []))  # what cannot start leaves nothing behind
     with contextlib.ExitStack() as stack:
         stack.enter_context(locked(config))
-        store = open_store(config.store)
+        store = open_store(config.place)
         stack.callback(store.close)
         directory = _directory(config, store.exhibits(Event.DIRECTORY_VERSION))
         identity.keys = turn(config, identity.keys, store, directory)
         identity.check(directory)
         depot = FileDepot(config.attachments, quota=config.quota, reserve=config.reserve, clock=utc_now)
-        ledger = Ledger(identity.keys, store, FileLatch(config.latch), clock=utc_now)
+        recovery.check_kept(config, identity.keys, store)
+        ledger = Ledger(identity.keys, store, latch_of(store, config.latch), clock=utc_now)
         node = Node(ledger, directory, depot, clock=utc_now, max_uncosigned=config.max_uncosigned)
         node.start(recovery.predecessor(config))
-        yield node
+        yield Opened(node, store)
 
 
 def read(path: Path) -> bytes:

@@ -55,11 +55,12 @@ class Peers:
         """Begin to forward and to look for what has expired, in the running loop."""
         for peer in self._peers.values():
             self._forward(peer)
-        self._sweeping = asyncio.create_task(_watched(self._sweep))
+        self._sweeping = asyncio.create_task(_watched(partial(self._writer.nodes.on_duty, "expiry", self._sweep)))
 
     def _forward(self, peer: Peer) -> None:
         ways = (Forwarder(peer, self._writer, self._pool), OrderForwarder(peer, self._writer, self._pool))
-        self._forwarding[peer.name] = [asyncio.create_task(_watched(way.run)) for way in ways]
+        on_duty = partial(self._writer.nodes.on_duty, f"peer {peer.name}")
+        self._forwarding[peer.name] = [asyncio.create_task(_watched(partial(on_duty, way.run))) for way in ways]
 
     async def renew(self, peers: Sequence[Peer]) -> None:
         """Go on with other peers: what waits for one that was there before goes on where it stood.

@@ -6,10 +6,14 @@ taken again after a crash.
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from types import ModuleType
 
 import structlog
 
@@ -21,7 +25,7 @@ from infoexchange.node import Node
 from infoexchange.tlog import Checkpoint
 from infoexchange.transport import utc_now
 from infoexchange_relay.config import Config
-from infoexchange_relay.stores import FileLatch, open_store
+from infoexchange_relay.stores import FileLatch, RowStore, is_shared, latch_of, open_store
 
 # Implementation constants
 _LOST = "lost-"
@@ -59,7 +63,7 @@ def assess(config: Config) -> Loss:
     keys = _keys(config)
     begun = config.predecessor.read_bytes() if config.predecessor.exists() else None
     origin = keys.origin if keys else ""
-    if begun is not None and not config.store.exists() and origin in ("", _origin(begun)):
+    if begun is not None and not _has_log(config.place) and origin in ("", _origin(begun)):
         return Loss(_origin(begun), begun, "a recovery that was begun is not finished")
     checkpoint = _last(config)
     why = _fault(config, keys, checkpoint)
@@ -83,6 +87,8 @@ def begin_anew(config: Config, loss: Loss, *, now: datetime) -> LogKeys:
         if path.name not in _KEPT and not path.name.startswith((".", _LOST)):
             aside.mkdir(mode=0o700, exist_ok=True)
             path.rename(aside / path.name)
+    if is_shared(config.place):
+        _databases().put_aside(str(config.place), stamp.removeprefix(_LOST).lower())
     for path in (config.latch, config.log_keys):
         if path.exists():
             path.rename(path.with_name(f"{path.name}.{stamp}"))
@@ -93,16 +99,15 @@ def begin_anew(config: Config, loss: Loss, *, now: datetime) -> LogKeys:
 
 def salvage(config: Config, node: Node) -> None:
     """Take what waited in lost data that was put aside, unless the log has gone on since."""
-    for file in _aside(config):
+    for each in _aside(config):
         taken = refused = 0
-        with open_store(file) as lost:
+        with each as lost:
             for result in node.salvage(lost):
                 if isinstance(result, ExchangeError):
                     refused += 1
                     _log.warning("not_salvaged", reason=result.reason.word, what=result.detail)
                 else:
                     taken += 1
-        file.with_name("salvaged").touch()
         _log.info("salvaged", count=taken, refused=refused)
 
 
@@ -111,11 +116,43 @@ def predecessor(config: Config) -> bytes | None:
     return config.predecessor.read_bytes() if config.predecessor.exists() else None
 
 
-def _aside(config: Config) -> Iterator[Path]:
-    """Yield each store that was put aside and not read yet."""
+def _aside(config: Config) -> Iterator[AbstractContextManager[RowStore]]:
+    """Yield each store that was put aside and not read yet; once it is left without an error it is."""
+    if is_shared(config.place):
+        databases = _databases()
+        yield from (databases.reading_lost(config.store, schema) for schema in databases.lost(config.store))
+        return
     for folder in sorted(config.data.glob(f"{_LOST}*")):
-        if (folder / config.store.name).exists() and not (folder / "salvaged").exists():
-            yield folder / config.store.name
+        if (folder / Path(config.place).name).exists() and not (folder / "salvaged").exists():
+            yield _reading_lost(folder / Path(config.place).name)
+
+
+@contextlib.contextmanager
+def _reading_lost(file: Path) -> Iterator[RowStore]:
+    with open_store(file) as lost:
+        yield lost
+    file.with_name("salvaged").touch()
+
+
+def _databases() -> ModuleType:
+    """Return what puts databases aside; psycopg is there where one is named."""
+    return importlib.import_module("infoexchange_relay.stores.postgres_aside")
+
+
+def check_kept(config: Config, keys: LogKeys, store: RowStore) -> None:
+    """Raise `LOG_STOPPED` if a database does not hold what this one of several nodes has seen signed."""
+    kept = FileLatch(config.latch)
+    note = kept.read() if is_shared(config.place) else b""
+    if note and Checkpoint.parse(note).origin == keys.origin:
+        Ledger(keys, store, kept, clock=utc_now).load()
+
+
+def _has_log(place: Path | str) -> bool:
+    """Whether there is a store with anything in it."""
+    if not is_shared(place):
+        return Path(place).exists()
+    with open_store(place) as store:
+        return store.head().end > 0
 
 
 def _keys(config: Config) -> LogKeys | None:
@@ -141,11 +178,12 @@ def _fault(config: Config, keys: LogKeys | None, checkpoint: bytes) -> str:
     """Return why the log cannot go on; nothing if it can."""
     if keys is None:
         return "the log keys are gone"
-    if not config.store.exists():
+    if not _has_log(config.place):
         return "the data is gone" if checkpoint else ""
     try:
-        with open_store(config.store) as store:
-            Ledger(keys, store, FileLatch(config.latch), clock=utc_now).load()
+        with open_store(config.place) as store:
+            check_kept(config, keys, store)
+            Ledger(keys, store, latch_of(store, config.latch), clock=utc_now).load()
     except ExchangeError as problem:
         return problem.detail
     return ""

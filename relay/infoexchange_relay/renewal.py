@@ -31,7 +31,7 @@ from infoexchange_relay.neighbours import Neighbours
 _LOOK_SECONDS = 10.0  # between two looks at the file; SIGHUP makes one at once
 _ASK_SECONDS = 60.0  # between two questions to a peer, so that a version goes round a region within minutes
 
-_FILE = "file"
+_FILE, _NODE = "file", "node"
 _log = structlog.get_logger()
 
 
@@ -178,6 +178,23 @@ class Renewal:
         """Whether a version is in the log: nothing happens when an older copy stays in its place."""
         digest = _digest(raw)
         return any(_digest(logged) == digest for logged in self._node.store.exhibits(Event.DIRECTORY_VERSION))
+
+    # The other nodes of this relay
+
+    async def follow(self) -> None:
+        """Take what another node has logged."""
+        if await self._batching.read(partial(self._node.store.latest, Event.DIRECTORY_VERSION)) == (
+            self._node.directory_place
+        ):
+            return
+        for raw in await self._batching.read(self._after_own):
+            await self.take(raw, _NODE)
+
+    def _after_own(self) -> list[bytes]:
+        logged = list(self._node.store.exhibits(Event.DIRECTORY_VERSION))
+        digests = [_digest(raw) for raw in logged]
+        own = self._node.directory.digest
+        return logged[digests.index(own) + 1 :] if own in digests else []
 
     # The peers
 

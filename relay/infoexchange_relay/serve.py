@@ -6,26 +6,32 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
+from pathlib import Path
 
 import structlog
 
 from infoexchange.errors import Reason, error
 from infoexchange.node import Node
+from infoexchange.ports import Latch
 from infoexchange.transport.http_witness import HttpEndpoint
 from infoexchange.witness import WitnessKeys
 from infoexchange_relay import __version__, disclosures, expiry, logs, recovery, sightings
 from infoexchange_relay.batching import Batching
 from infoexchange_relay.config import Config, parse_address
 from infoexchange_relay.cosigned import Cosigned
+from infoexchange_relay.following import Following
 from infoexchange_relay.foreign import Foreign
 from infoexchange_relay.metrics import Metrics
 from infoexchange_relay.neighbours import Neighbours
+from infoexchange_relay.nodes import SeveralNodes, nodes_of
 from infoexchange_relay.opening import CHECK, Identity, opened
 from infoexchange_relay.probes import Probes
 from infoexchange_relay.readiness import Readiness, measure
 from infoexchange_relay.readings import Readings
 from infoexchange_relay.renewal import Renewal
 from infoexchange_relay.server import Office, Server, server_credentials
+from infoexchange_relay.stores import LOG_LATCH, FileLatch, RowStore, SharedLatch, latch_of, notes_of
 from infoexchange_relay.timestamps import Timestamps, authorities
 from infoexchange_relay.transfers import Transfers
 from infoexchange_relay.witnessing import CosigningDesk
@@ -93,14 +99,15 @@ async def running(config: Config) -> AsyncIterator[Relay]:
     believed = authorities(config) if config.tsa_url else None
     async with contextlib.AsyncExitStack() as stack:
         # (1) the data, checked against the latch before anything is signed, and the directory that follows its own log
-        node = await asyncio.to_thread(stack.enter_context, opened(config, identity))
+        data = await asyncio.to_thread(stack.enter_context, opened(config, identity))
+        node, notes, nodes = data.node, notes_of(data.store), nodes_of(data.store)
         metrics = Metrics(party.name for party in node.directory.relays())
-        cosigned = Cosigned(node, config.cosigned, metrics)
+        cosigned = Cosigned(node, config.cosigned, metrics, notes)
         await asyncio.to_thread(recovery.salvage, config, node)
         await asyncio.to_thread(cosigned.resume)
         await asyncio.to_thread(_log_settings, config, node)
         # (2) the writer
-        batching = Batching(node, metrics=metrics)
+        batching = Batching(node, metrics=metrics, nodes=nodes)
         batching.start()
         stack.push_async_callback(batching.close)
         transfers = Transfers(node)
@@ -114,7 +121,8 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         renewal.check = identity.check
         # (4) the port, when all behind it works
         credentials = server_credentials(lambda: node.directory, *tls)
-        cosigning = CosigningDesk(witness_keys, node, config.witnessed, shows=bool(config.witness_listen))
+        latch = partial(_witness_latch, data.store)
+        cosigning = CosigningDesk(witness_keys, node, config.witnessed, latch=latch, shows=bool(config.witness_listen))
         office = Office(batching, neighbours.peers, renewal, transfers, cosigning)
         server = Server(office, credentials, reflect=config.reflection)
         readiness = Readiness(batching, server.ready)
@@ -139,15 +147,25 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         stack.push_async_callback(neighbours.witnessing.close)
         if believed:
             timestamps = Timestamps(node, config, believed, metrics)
-            timestamps.start()
+            timestamps.start(nodes)
             stack.push_async_callback(timestamps.close)
         foreign = Foreign(node, config.witness_foreign, cosigned, seconds=config.witness_seconds)
-        foreign.start()
+        foreign.start(nodes)
         stack.push_async_callback(foreign.close)
-        stack.callback(batching.end_bells)
+        if notes and isinstance(nodes, SeveralNodes):
+            keep = SharedLatch(notes, LOG_LATCH, FileLatch(config.latch)).keep
+            following = Following(nodes, batching, cosigned, renewal, keep)
+            following.start()
+            stack.push_async_callback(following.close)
+        stack.callback(batching.bells.end)
         stack.push_async_callback(server.refuse)
         stack.callback(readiness.end)
         yield Relay(node, _address(config.listen, port), batching.stopped, renewal.look_now, witness_address)
+
+
+def _witness_latch(store: RowStore, file: Path) -> Latch:
+    """Return the memory of this relay's witness for one log, which is the same at every node."""
+    return latch_of(store, file, f"witness {file.name}")
 
 
 @contextlib.asynccontextmanager

@@ -24,7 +24,8 @@ from infoexchange.transport.servicers import Context, add_servicers
 from infoexchange.transport.witness import WitnessServicer, add_witness
 from infoexchange.witness import Answer
 from infoexchange_relay import edge
-from infoexchange_relay.batching import Batching, Bell
+from infoexchange_relay.batching import Batching
+from infoexchange_relay.bells import Bell
 from infoexchange_relay.peers import Peers
 from infoexchange_relay.renewal import Renewal
 from infoexchange_relay.transfers import TransferDesk, Transfers

@@ -30,6 +30,7 @@ from infoexchange.tlog.checkpoint import SKEW_MAX
 from infoexchange.tsa import TOKEN_SIZE_MAX, Authorities, TimeQuery, TimeStamp
 from infoexchange_relay.config import Config
 from infoexchange_relay.metrics import Metrics
+from infoexchange_relay.nodes import Nodes, OneNode
 
 # Implementation constants
 _ANSWER_SECONDS = 30.0  # authorities answer within a second; twice the time in which TCP gives up a first packet or two
@@ -91,9 +92,9 @@ class Timestamps:
         self._thread: threading.Thread | None = None
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Begin, in the running loop."""
-        self._task = asyncio.create_task(self._run())
+    def start(self, nodes: Nodes | None = None) -> None:
+        """Begin, in the running loop; of several `nodes` one asks."""
+        self._task = asyncio.create_task((nodes or OneNode()).on_duty("timestamps", self._run))
 
     async def close(self) -> None:
         """End the task; a question under way is left to itself."""

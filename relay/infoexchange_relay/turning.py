@@ -17,11 +17,10 @@ from infoexchange.home.files import sync_folder
 from infoexchange.ledger import Ledger
 from infoexchange.log import LogKeys
 from infoexchange.node import Node
-from infoexchange.ports import Store
 from infoexchange.transport import utc_now
 from infoexchange_relay import recovery
 from infoexchange_relay.config import Config
-from infoexchange_relay.stores import FileLatch
+from infoexchange_relay.stores import RowStore, latch_of
 
 _log = structlog.get_logger()
 
@@ -38,7 +37,7 @@ def prepare(config: Config, keys: LogKeys, *, now: datetime) -> LogKeys:
     return following
 
 
-def turn(config: Config, keys: LogKeys, store: Store, directory: Directory) -> LogKeys:
+def turn(config: Config, keys: LogKeys, store: RowStore, directory: Directory) -> LogKeys:
     """Return the keys to go on with: the next ones, once the directory lists them first and this log is closed."""
     file = next_file(config)
     if not file.exists():
@@ -50,7 +49,7 @@ def turn(config: Config, keys: LogKeys, store: Store, directory: Directory) -> L
         return keys
     closed = store.closed()
     if not closed or closed[-1].checkpoint.origin != keys.origin:
-        ledger = Ledger(keys, store, FileLatch(config.latch), clock=utc_now)
+        ledger = Ledger(keys, store, latch_of(store, config.latch), clock=utc_now)
         node = Node(ledger, directory, clock=utc_now)
         node.start(recovery.predecessor(config))
         last = node.close_log()

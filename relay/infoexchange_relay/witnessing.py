@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
@@ -22,12 +22,13 @@ from infoexchange.home.files import write_file
 from infoexchange.listing import Party, Role
 from infoexchange.log import log_keys
 from infoexchange.node import Node
-from infoexchange.ports import ClosedLog
+from infoexchange.ports import ClosedLog, Latch
 from infoexchange.submission import Submission, name_of
 from infoexchange.tlog import Checkpoint, Cosignature, VerifierKey
 from infoexchange.tlog.note import Signature, index_keys
 from infoexchange.witness import Answer, Cosigner, WitnessKeys
 from infoexchange_relay.cosigned import Cosigned
+from infoexchange_relay.nodes import Nodes, OneNode
 from infoexchange_relay.stores import FileLatch
 
 # Implementation constants
@@ -49,9 +50,18 @@ class Witness(Protocol):
 class Witnessing:
     """Asks for cosignatures whenever the log has grown."""
 
-    def __init__(self, node: Node, witnesses: Mapping[str, Witness], cosigned: Cosigned, *, seconds: float) -> None:
+    def __init__(
+        self,
+        node: Node,
+        witnesses: Mapping[str, Witness],
+        cosigned: Cosigned,
+        *,
+        seconds: float,
+        nodes: Nodes | None = None,
+    ) -> None:
         """Hold the node and the witnesses by relay name; `seconds` lie between two rounds at least."""
         self._node = node
+        self._nodes: Nodes = nodes or OneNode()
         self._cosigned = cosigned
         self._witnesses = witnesses
         self._seconds = seconds
@@ -61,7 +71,7 @@ class Witnessing:
 
     def start(self) -> None:
         """Begin, in the running loop."""
-        self._task = asyncio.create_task(self._run())
+        self._task = asyncio.create_task(self._nodes.on_duty("witnesses", self._run))
 
     def renew(self, witnesses: Mapping[str, Witness]) -> None:
         """Ask others from the next round on; what each has cosigned is asked anew where it is not known."""
@@ -144,23 +154,35 @@ class Witnessing:
 class CosigningDesk:
     """Cosigns other relays' checkpoints: one memory file for each log, one call at a time."""
 
-    def __init__(self, keys: WitnessKeys, node: Node, folder: Path, *, shows: bool = False) -> None:
-        """Keep the last checkpoint of each log below `folder`; with `shows` also what `shown` gives."""
+    def __init__(
+        self,
+        keys: WitnessKeys,
+        node: Node,
+        folder: Path,
+        *,
+        latch: Callable[[Path], Latch] = FileLatch,
+        shows: bool = False,
+    ) -> None:
+        """Keep the last checkpoint of each log below `folder`, in what `latch` gives for a file there.
+
+        With `shows` also what `shown` gives.
+        """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._node = node
         self._folder = folder
+        self._make_latch = latch
         self._shows = shows
         self._lock = threading.Lock()
-        self._latches: dict[str, FileLatch] = {}
+        self._latches: dict[str, Latch] = {}
         self.seen: dict[str, tuple[datetime, Checkpoint]] = {}
         """What each log had cosigned here last since this relay started, and when, by its origin."""
         self._cosigner = Cosigner(keys, lambda: node.directory, self._latch, clock=node.clock)
 
-    def _latch(self, origin: str) -> FileLatch:
+    def _latch(self, origin: str) -> Latch:
         # Kept, because a latch that met an I/O error must go on refusing. An origin may hold characters that no file
         # name may; its digest never does.
         if origin not in self._latches:
-            self._latches[origin] = FileLatch(self._folder / name_of(origin))
+            self._latches[origin] = self._make_latch(self._folder / name_of(origin))
         return self._latches[origin]
 
     async def add_checkpoint(self, caller: Party, old_size: int, proof: Sequence[bytes], raw: bytes) -> Answer:

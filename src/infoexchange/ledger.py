@@ -1,12 +1,15 @@
 """Ledger: the one path on which a leaf is written, signed and proven (SPEC section Log before act).
 
 Store first, then signature, then latch, then answers: a crash between any two of them loses nothing that was
-acknowledged and signs no size twice. `commit` is called by one thread at a time; reading is free.
+acknowledged and signs no size twice. `commit` is called by one thread at a time; reading is free. Several nodes may
+write one log, each of them alone for as long as a batch takes, and each goes on from what the others have signed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from infoexchange.audit import Entry
@@ -37,6 +40,8 @@ class Ledger:
         self._witnessed: Checkpoint | None = None
         self._closed: tuple[ClosedLog, ...] = ()
         self._shown: Checkpoint | None = None
+        self._end = 0  # of the store, as far as this node has written or seen it
+        self._alone = False
 
     @property
     def size(self) -> int:
@@ -78,7 +83,8 @@ class Ledger:
         Raises:
             UnavailableError: `LOG_STOPPED` when the data is older than, or differs from, what was signed last.
         """
-        head, note = self.store.head(), self._latch.read()
+        with self.store.alone():  # another node may be between its entries and their signature
+            head, note = self.store.head(), self._latch.read()
         self._closed = tuple(self.store.closed())
         signed = Checkpoint.parse(note) if note else None
         if signed and self._closed and signed.note.text == self._closed[-1].checkpoint.note.text:
@@ -95,7 +101,54 @@ class Ledger:
             raise _stopped(f"the first {size} entries are not those that were signed")
         if tiles.root(head.size, self._read_tile) != head.root:
             raise _stopped("the stored tree does not give the stored root")
-        self._signed, self._latched = signed, note
+        self._signed, self._latched, self._end = signed, note, head.end
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Keep other nodes from writing while the block lasts; lend whether one has written since this one did.
+
+        Raises:
+            UnavailableError: `UNAVAILABLE` when another node holds on to the log; otherwise as `follow`.
+        """
+        if self._alone:
+            yield False
+            return
+        with self.store.alone():
+            self.follow()
+            self._alone = True
+            try:
+                yield self.store.head().end != self._end
+            finally:
+                self._alone = False
+
+    def follow(self) -> bool:
+        """Go on from the newest checkpoint that another node of this relay has signed; return whether there was one.
+
+        Called by the thread that commits.
+
+        Raises:
+            UnavailableError: `LOG_STOPPED` when the data does not hold it, or no longer holds what was signed here.
+        """
+        note = self._latch.read()
+        if note == self._latched:
+            return False
+        try:
+            signed = Checkpoint.parse(note)
+            signed.verify(self._keys.verifier_keys)
+        except ExchangeError as problem:
+            raise _stopped(f"somebody else's checkpoint stands in the latch ({problem.detail})") from None
+        read = functools.cache(self._read_tile)
+        for checkpoint in (signed, self._signed):
+            if checkpoint and tiles.root(checkpoint.size, read) != checkpoint.root:
+                raise _stopped(f"the first {checkpoint.size} entries are not those that were signed")
+        return self._use(signed, note)
+
+    def _use(self, signed: Checkpoint, note: bytes) -> bool:
+        """Let a checkpoint be the newest, unless a newer one is; return whether it is now."""
+        newer = signed.size > self.size
+        if newer:
+            self._signed, self._latched = signed, note
+        return newer
 
     def commit(self, changes: Sequence[Change], answers: Sequence[int] = ()) -> list[Result]:
         """Make changes durable, logged and signed; return a receipt, or the error, for each place in `answers`.
@@ -110,12 +163,13 @@ class Ledger:
             UnavailableError: `OVERLOADED`, `LOG_STOPPED`, or `UNAVAILABLE` while the clock is behind what was signed
                 last; then nothing of the batch may be acknowledged.
         """
-        self._time()
-        before = self.store.head().end  # not the signed size: a batch that failed after its append stands already
-        # (1) One transaction: leaves, records, tiles, queue rows. After an I/O error the store takes no more.
-        placed = self.store.append(changes) if changes else []
-        # (2) and (3) Sign the new head once and move the latch: after this the batch stands.
-        self._sign_head()
+        with self.alone():
+            self._time()
+            before = self.store.head().end  # not the signed size: a batch that failed after its append stands already
+            # (1) One transaction: leaves, records, tiles, queue rows. After an I/O error the store takes no more.
+            placed = self.store.append(changes) if changes else []
+            # (2) and (3) Sign the new head once and move the latch: after this the batch stands.
+            self._sign_head()
         # (4) Whoever waits gets the proof of its entry under that checkpoint.
         fresh: dict[int, Entry] = {}
         for index, change in zip(placed, changes, strict=True):
@@ -128,6 +182,7 @@ class Ledger:
 
     def _sign_head(self) -> None:
         head = self.store.head()
+        self._end = head.end
         if head.size == self.size:
             return
         checkpoint = self._keys.sign(head.size, head.root, now=self._time())
@@ -137,18 +192,19 @@ class Ledger:
             raise
         except ExchangeError as problem:
             raise _stopped(f"another checkpoint stands in the latch ({problem.detail})") from None
-        self._signed, self._latched = checkpoint, checkpoint.raw
+        self._use(checkpoint, checkpoint.raw)
 
     def close(self) -> Checkpoint:
         """Close this log for good, and return its last checkpoint; whoever goes on makes a ledger with other keys.
 
         Raises as `commit`.
         """
-        self._sign_head()
-        assert self._signed
-        witnessed = self._witnessed
-        last = witnessed if witnessed and witnessed.size == self.size else self._signed
-        self.store.close_log(last)
+        with self.alone():
+            self._sign_head()
+            assert self._signed
+            witnessed = self._witnessed
+            last = witnessed if witnessed and witnessed.size == self.size else self._signed
+            self.store.close_log(last)
         return last
 
     def _time(self) -> datetime:

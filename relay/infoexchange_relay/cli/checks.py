@@ -25,14 +25,14 @@ from infoexchange.home.files import check_tls_pair, in_file, missing, read_file
 from infoexchange.ledger import FIRST_BATCH
 from infoexchange.listing import Party, Role, Roots
 from infoexchange.log import LogKeys, NoteKeys
-from infoexchange.ports import Store
+from infoexchange.ports import Latch, Store
 from infoexchange.states import Event
 from infoexchange.tlog import Checkpoint, merkle
 from infoexchange.tlog.rehash import Rehash
 from infoexchange.witness import WitnessKeys
 from infoexchange_relay import expiry
 from infoexchange_relay.config import Config, parse_address
-from infoexchange_relay.stores import FileLatch, open_store
+from infoexchange_relay.stores import FileLatch, is_there, latch_of, open_store
 from infoexchange_relay.timestamps import authorities
 
 T = TypeVar("T")
@@ -141,9 +141,9 @@ class Checks:
     def _directory(self) -> Directory:
         config = self._config
         logged: Sequence[bytes] = ()
-        if config.store.exists():
+        if is_there(config.place):
             # A log that cannot be read is a finding of its own; the file is then judged by the trust anchor.
-            with contextlib.suppress(ExchangeError), open_store(config.store) as store:
+            with contextlib.suppress(ExchangeError), open_store(config.place) as store:
                 logged = store.exhibits(Event.DIRECTORY_VERSION)
         with in_file(config.roots):
             roots = Roots.parse(read_file(config.roots, next_step="Put the trust anchor there."))
@@ -191,16 +191,15 @@ class Checks:
 
     def _log(self, keys: LogKeys) -> str:
         """Hash every leaf again and compare with what was signed last."""
-        note = FileLatch(self._config.latch).read()
-        with in_file(self._config.latch):
-            signed = Checkpoint.parse(note) if note else None
-        if not self._config.store.exists():
+        if not is_there(self._config.place):
+            signed = self._signed(FileLatch(self._config.latch))
             if signed:
                 recover = "Restore the newest backup of the data; see the operator's page, What to back up."
                 detail = f"{recover} The latch says that {signed.size} entries were signed."
-                raise missing(self._config.store, detail)
+                raise missing(Path(self._config.place), detail)
             return "new, nothing logged yet"
-        with open_store(self._config.store) as store:
+        with open_store(self._config.place) as store:
+            signed = self._signed(latch_of(store, self._config.latch))
             for log in store.closed():
                 self._hash(store, log.base, log.checkpoint.size, log.checkpoint.root, "signed")
                 if signed and signed.note.text == log.checkpoint.note.text:
@@ -216,6 +215,12 @@ class Checks:
             self._hash(store, head.base, head.size, head.root, "stored")
         before = f", {head.base} in closed logs before it" if head.base else ""
         return f"{head.size} entries, {size} of them signed{before}"
+
+    def _signed(self, latch: Latch) -> Checkpoint | None:
+        """Return what was signed last; None if nothing was."""
+        note = latch.read()
+        with in_file(self._config.latch):
+            return Checkpoint.parse(note) if note else None
 
     def _hash(self, store: Store, base: int, size: int, root: bytes, what: str) -> None:
         """Raise unless the leaves of a log, or of its beginning, give a root."""

@@ -21,7 +21,7 @@ from infoexchange.states import Event
 from infoexchange.tlog import Checkpoint
 from infoexchange_relay.config import Config
 from infoexchange_relay.disclosures import disclosed
-from infoexchange_relay.stores import FileLatch, RowStore, open_store
+from infoexchange_relay.stores import RowStore, is_there, latch_of, open_store
 
 Load = Callable[[argparse.Namespace], Config]
 
@@ -59,9 +59,9 @@ def _run(args: argparse.Namespace, out: Output) -> int:
     if bool(shown) != bool(args.audience.strip()):
         raise UsageError("--groups shows records: say to whom and why with --for TEXT, and only then")
     config: Config = args.load(args)
-    if not config.store.exists():
-        raise missing(config.store, "Run the relay first; it makes its log when it starts.")
-    with open_store(config.store) as store, out.progress("Exporting the audit log") as progress:
+    if not is_there(config.place):
+        raise missing(Path(config.place), "Run the relay first; it makes its log when it starts.")
+    with open_store(config.place) as store, out.progress("Exporting the audit log") as progress:
         # Before anything of the data is read: what comes meanwhile is not covered by it, and waits for the next run.
         base, checkpoint = _closed(store, args.log) if args.log else (store.head().base, None)
         checkpoint = checkpoint or _checkpoint(config, args.to, store)
@@ -131,7 +131,7 @@ def _said(shown: Sequence[str], checkpoint: Checkpoint, audience: str) -> str:
 
 def _checkpoint(config: Config, folder: Path, store: RowStore) -> Checkpoint:
     """Return the newest checkpoint that witnesses have cosigned, or the newest signed one where the folder is ahead."""
-    note = FileLatch(config.latch).read()
+    note = latch_of(store, config.latch).read()
     logged = store.exhibits(Event.DIRECTORY_VERSION)
     if not note or not logged:
         raise missing(config.latch, "Run the relay first; it signs its log when it starts.")

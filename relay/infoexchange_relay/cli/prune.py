@@ -40,7 +40,8 @@ def _run(args: argparse.Namespace, out: Output) -> int:
         out.check_person()
     config: Config = args.load(args)
     erased = 0
-    with opened(config, Identity.load(config)) as node:
+    with opened(config, Identity.load(config)) as data:
+        node = data.node
         if not args.yes and not out.agreed("yes", f"Erase what was logged before {args.before}, for good? Type yes:"):
             out.say("Nothing was changed.")
             return FAILED

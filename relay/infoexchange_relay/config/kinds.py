@@ -108,6 +108,24 @@ class Url:
 
 
 @dataclass(frozen=True)
+class Database:
+    """The address of a PostgreSQL database, or empty; its password stands elsewhere."""
+
+    range: str = "`postgresql://user@host/database`, or empty"
+
+    def read(self, value: object, folder: Path) -> str:
+        """Return the address."""
+        text = _text(value)
+        if text:
+            parts = urlsplit(text)
+            if parts.scheme != "postgresql":
+                raise ValueError(f"{text!r} is no address such as postgresql://relay@db.example/relay")
+            if parts.password is not None:
+                raise ValueError("a password does not belong into settings; put it into the file that PGPASSFILE names")
+        return text
+
+
+@dataclass(frozen=True)
 class Number:
     """A whole number of a range."""
 

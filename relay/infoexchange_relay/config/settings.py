@@ -15,7 +15,7 @@ from typing import Any
 
 from infoexchange.cli.passphrase import asking
 from infoexchange.home import Keychain
-from infoexchange_relay.config.kinds import LOG_LEVELS, Address, File, Flag, Kind, Name, Number, Url, Word
+from infoexchange_relay.config.kinds import LOG_LEVELS, Address, Database, File, Flag, Kind, Name, Number, Url, Word
 from infoexchange_relay.config.witnesses import ForeignWitness, ForeignWitnesses
 
 _GIB = 2**30
@@ -78,6 +78,16 @@ class Config:
         )
     )
     tls_key: Path = field(metadata=_of(File(), "Key file of the TLS certificate, mode 0600 too.", initial="tls.key"))
+    store: str = field(
+        default="",
+        metadata=_of(
+            Database(),
+            "PostgreSQL database for log, envelopes and queues, which several nodes of one relay share; "
+            "empty for a file inside data.",
+            more="Needs pip install 'infoexchange[postgres]'. Each node has keys, latch and data of its own machine; "
+            "the keys are the same. Back it up with the database's own tools.",
+        ),
+    )
     passphrase_file: str = field(
         default="",
         metadata=_of(
@@ -184,9 +194,9 @@ class Config:
         return self.data / "requests"
 
     @property
-    def store(self) -> Path:
-        """The file of the store inside `data`."""
-        return self.data / "relay.sqlite3"
+    def place(self) -> Path | str:
+        """Where the store is: the address of a database, or the file inside `data`."""
+        return self.store or self.data / "relay.sqlite3"
 
     @property
     def attachments(self) -> Path:

@@ -5,15 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 
 from infoexchange.errors import Reason, error
+from infoexchange.ports import Latch
 from infoexchange_relay.stores.depot import FileDepot
 from infoexchange_relay.stores.engine import Engine
 from infoexchange_relay.stores.latch import FileLatch
 from infoexchange_relay.stores.row_store import RowStore
+from infoexchange_relay.stores.shared import Notes, SharedLatch
 from infoexchange_relay.stores.sqlite import SqliteEngine
 
-__all__ = ["POSTGRES", "FileDepot", "FileLatch", "RowStore", "open_store"]
+__all__ = [
+    "LOG_LATCH",
+    "POSTGRES",
+    "FileDepot",
+    "FileLatch",
+    "RowStore",
+    "SharedLatch",
+    "is_shared",
+    "is_there",
+    "latch_of",
+    "notes_of",
+    "open_store",
+]
 
 POSTGRES = "postgresql://"
+LOG_LATCH = "log"  # name of the latch of the relay's own log, among those that its nodes share
 
 
 def open_store(place: Path | str) -> RowStore:
@@ -26,9 +41,36 @@ def open_store(place: Path | str) -> RowStore:
         UnavailableError: `UNAVAILABLE`, naming the place and what to do, when it cannot be used; `LOG_STOPPED` when it
             is damaged.
     """
-    if str(place).startswith(POSTGRES):
+    if is_shared(place):
         return RowStore(_postgres(str(place)))
     return RowStore(SqliteEngine(Path(place)))
+
+
+def is_shared(place: Path | str) -> bool:
+    """Whether several nodes may use a store at a time: it is in a database."""
+    return str(place).startswith(POSTGRES)
+
+
+def is_there(place: Path | str) -> bool:
+    """Whether a store's file exists; of a database that is found out by opening it."""
+    return is_shared(place) or Path(place).exists()
+
+
+def notes_of(store: RowStore) -> Notes | None:
+    """Return what the nodes over a store have together; nothing for a store that is one node's."""
+    return Notes(store.engine) if is_shared(store.engine.place) else None
+
+
+def latch_of(store: RowStore, file: Path, name: str = LOG_LATCH) -> Latch:
+    """Return the latch in a file, or the one of this name that all nodes over the store move together.
+
+    Args:
+        store: The log's.
+        file: This node's own copy, outside the store.
+        name: The same at every node.
+    """
+    notes = notes_of(store)
+    return SharedLatch(notes, name, FileLatch(file)) if notes else FileLatch(file)
 
 
 def _postgres(address: str) -> Engine:

@@ -50,6 +50,13 @@ class Engine(Protocol):
     def several(self, values: Collection[int]) -> object:
         """Return many values as one parameter, because there may be more than a statement takes parameters."""
 
+    def alone(self) -> AbstractContextManager[None]:
+        """Keep every other process from writing while the block lasts, and the thread that runs it from waiting for it.
+
+        Raises:
+            UnavailableError: As `changing`.
+        """
+
     def changing(self, *, secure: bool = False) -> AbstractContextManager[Rows]:
         """Lend a transaction that alone may write, durable once it is left without an error.
 

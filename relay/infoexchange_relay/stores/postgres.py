@@ -19,6 +19,10 @@ from infoexchange_relay.stores.schema import APPLICATION_ID, damaged
 # Implementation constants
 _CONNECT_SECONDS = 10  # a server that takes longer is as good as away
 _LOCK_SECONDS = 10  # a writer that waits longer stands behind a process that hangs, as with the other engine
+# The server ends the connection of a writer that says nothing for so long, paused or without power, and gives its turn
+# to the next: five seconds are what clients may notice.
+_TURN_SECONDS = 3
+_LISTEN_SECONDS = 0.5  # between two looks whether to go on listening
 # What a commit rests on; with any of them off the server acknowledges what a crash of its machine takes back.
 _DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
 _FULL = (errors.DiskFull, errors.OutOfMemory, errors.ConfigurationLimitExceeded)
@@ -46,14 +50,18 @@ class PostgresEngine:
         Raises:
             UnavailableError: `UNAVAILABLE`, naming the database and what to do, when it cannot be used.
         """
-        self.place, self._address = _without_secrets(address)
+        self.place, self._address = without_secrets(address)
         self._writing = threading.Lock()
         self._stopped = ""
         self._closed = False
         self._idle: list[psycopg.Connection[Any]] = []
         self._writer: psycopg.Connection[Any] | None = None
+        self._turn: psycopg.Connection[Any] | None = None
         try:
-            migrate(self._connection(), self.place)
+            connection = self._connection()
+            migrate(connection, self.place)
+            [schema] = connection.execute("SELECT current_schema()").fetchone() or [""]
+            self._channel = f"infoexchange_{schema}"  # other relays may have other schemas of the same database
         except psycopg.Error as problem:
             self.close()
             raise self._unusable(_words(problem), "Check that this user may create tables there.") from None
@@ -73,6 +81,30 @@ class PostgresEngine:
     def several(self, values: Collection[int]) -> list[int]:
         """Return many numbers as one parameter."""
         return list(values)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the turn to write, which all processes wait for in order; the server takes it from one that hangs."""
+        with self._writing:
+            self._check_open()
+            connection = self._connection()
+            try:
+                _set(connection, "idle_session_timeout", _TURN_SECONDS)
+                connection.execute("SELECT pg_advisory_lock(%s)", (APPLICATION_ID,))
+            except psycopg.Error as problem:
+                self._drop_writer()
+                raise self._write_error(problem) from problem
+            self._turn = connection
+        try:
+            yield
+        finally:
+            with self._writing:
+                self._turn = None
+                try:
+                    connection.execute("SELECT pg_advisory_unlock(%s)", (APPLICATION_ID,))
+                    _set(connection, "idle_session_timeout", 0)
+                except psycopg.Error:  # with the connection goes the turn
+                    connection.close()
 
     @contextlib.contextmanager
     def changing(self, *, secure: bool = False) -> Iterator[_Transaction]:
@@ -95,22 +127,67 @@ class PostgresEngine:
     @contextlib.contextmanager
     def reading(self, table: str) -> Iterator[_Transaction]:
         """Lend a connection in one read transaction."""
+        with self._lent() as connection:
+            try:
+                connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                yield _Transaction(connection)
+            except psycopg.Error as problem:
+                if connection.closed or isinstance(problem, (*_AWAY, *_LATER)):
+                    raise self._away(problem) from problem
+                raise damaged(table, f"cannot be read: {_words(problem)}") from problem
+            finally:
+                with contextlib.suppress(psycopg.Error):
+                    connection.rollback()
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[_Transaction]:
+        """Lend a transaction beside the log, for what nodes tell each other; raises `UNAVAILABLE`."""
+        with self._lent() as connection:
+            try:
+                with connection.transaction():
+                    yield _Transaction(connection)
+            except psycopg.Error as problem:
+                raise self._away(problem) from problem
+
+    def tell(self, payloads: Iterable[str]) -> None:
+        """Send texts to all that `listen`; raises `UNAVAILABLE`."""
+        with self.working() as db:
+            for payload in payloads:
+                db.execute("SELECT pg_notify(?, ?)", (self._channel, payload))
+
+    def listen(self, stopped: threading.Event) -> Iterator[str]:
+        """Yield what anybody tells, and an empty text at first, until `stopped` is set.
+
+        Raises:
+            UnavailableError: `UNAVAILABLE`, when the connection breaks.
+        """
+        connection = self._connect()
+        try:
+            connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
+            yield ""
+            while not stopped.is_set():
+                for notice in connection.notifies(timeout=_LISTEN_SECONDS):
+                    yield notice.payload
+        except psycopg.Error as problem:
+            raise self._away(problem) from problem
+        finally:
+            connection.close()
+
+    @contextlib.contextmanager
+    def _lent(self) -> Iterator[psycopg.Connection[Any]]:
+        """Lend a connection that nobody uses, or a new one."""
         self._check_open()
         try:
             connection = self._idle.pop()
         except IndexError:
             connection = self._connect()
         try:
-            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            yield _Transaction(connection)
-        except psycopg.Error as problem:
-            if connection.closed or isinstance(problem, (*_AWAY, *_LATER)):
-                raise error(Reason.UNAVAILABLE, field=self.place, detail=_words(problem)) from problem
-            raise damaged(table, f"cannot be read: {_words(problem)}") from problem
+            yield connection
         finally:
-            with contextlib.suppress(psycopg.Error):
-                connection.rollback()
             self._give_back(connection)
+
+    def _away(self, problem: psycopg.Error) -> ExchangeError:
+        return error(Reason.UNAVAILABLE, field=self.place, detail=_words(problem))
 
     def _give_back(self, connection: psycopg.Connection[Any]) -> None:
         if connection.closed:
@@ -120,10 +197,20 @@ class PostgresEngine:
             self._idle.pop().close()
 
     def _connection(self) -> psycopg.Connection[Any]:
-        """Return the writing connection; a new one where the last one broke."""
+        """Return the writing connection; a new one where the last one broke, but not in the middle of a turn."""
+        if self._turn is not None:
+            if self._turn.closed:
+                detail = "the connection broke while it had the turn to write"
+                raise error(Reason.UNAVAILABLE, field=self.place, detail=detail)
+            return self._turn
         if self._writer is None or self._writer.closed:
             self._writer = self._connect()
         return self._writer
+
+    def _drop_writer(self) -> None:
+        """Give up the writing connection, and with it whatever it had locked."""
+        if self._writer is not None:
+            self._writer.close()
 
     def _connect(self) -> psycopg.Connection[Any]:
         try:
@@ -136,7 +223,8 @@ class PostgresEngine:
         except psycopg.Error as problem:
             raise self._unusable(_words(problem), "Check the address, and that the server runs.") from None
         try:
-            connection.execute(sql.SQL("SET lock_timeout = {}").format(f"{_LOCK_SECONDS}s"))
+            _set(connection, "lock_timeout", _LOCK_SECONDS)
+            _set(connection, "idle_in_transaction_session_timeout", _TURN_SECONDS)
             connection.execute("SET client_encoding = 'UTF8'")
             for setting in _DURABLE:
                 row = connection.execute("SELECT current_setting(%s)", (setting,)).fetchone()
@@ -169,6 +257,11 @@ class PostgresEngine:
         return error(Reason.LOG_STOPPED, field=self.place, detail=self._stopped)
 
 
+def _set(connection: psycopg.Connection[Any], setting: str, seconds: int) -> None:
+    """Set a limit of time for this connection; 0 for none."""
+    connection.execute("SELECT set_config(%s, %s, false)", (setting, f"{seconds}s"))
+
+
 class _Transaction:
     """`Rows` of one connection."""
 
@@ -191,7 +284,7 @@ def _query(statement: str) -> bytes:
     return statement.replace("?", "%s").encode()
 
 
-def _without_secrets(address: str) -> tuple[str, str]:
+def without_secrets(address: str) -> tuple[str, str]:
     """Return how a database is called in errors, and its address.
 
     Raises:

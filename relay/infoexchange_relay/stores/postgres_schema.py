@@ -67,6 +67,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             hashes BYTEA NOT NULL, sha256 BYTEA NOT NULL, PRIMARY KEY (base, level, n)
         )""",
     ),
+    # What the nodes of one relay have together beside the store.
+    (
+        f"CREATE TABLE note (name {_NAME} PRIMARY KEY, raw BYTEA NOT NULL, sha256 BYTEA NOT NULL)",
+        f"CREATE TABLE member (node {_NAME} PRIMARY KEY, until TIMESTAMPTZ NOT NULL)",
+        f"""CREATE TABLE duty (
+            name {_NAME} PRIMARY KEY, node {_NAME} DEFAULT '', until TIMESTAMPTZ NOT NULL DEFAULT '-infinity'
+        )""",
+    ),
 )
 
 

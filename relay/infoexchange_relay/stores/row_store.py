@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
@@ -80,6 +81,10 @@ class RowStore:
             root = tiles.root(head.size, lambda level, n: _read_tile(db, level, n))
         if (last + 1, root) != (head.end, head.root):
             raise damaged("head", f"size {head.end} and its root do not fit {last + 1} entries and their tiles")
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Keep every other node from writing for as long as the block lasts; raises as `Engine.alone`."""
+        return self.engine.alone()
 
     def append(self, changes: Sequence[Change]) -> Sequence[int | ExchangeError]:
         """Make the changes durable in one transaction; return one index, `REPLAYED` or `NOT_PERMITTED`, each.
@@ -249,6 +254,12 @@ class RowStore:
         with self.engine.reading("exhibit") as db:
             rows = db.execute("SELECT idx FROM exhibit WHERE event = ? ORDER BY idx", (int(event),)).fetchall()
             return [read_record(db, idx).exhibit for (idx,) in rows]
+
+    def latest(self, event: Event) -> int:
+        """Return the place of the newest entry of one event that has a document; -1 if there is none."""
+        with self.engine.reading("exhibit") as db:
+            (idx,) = db.execute("SELECT coalesce(max(idx), -1) FROM exhibit WHERE event = ?", (int(event),)).fetchone()
+            return int(idx)
 
 
 def _edge_names(size: int) -> list[tuple[int, int]]:

@@ -62,6 +62,10 @@ class SqliteEngine:
         """Return many numbers as one parameter."""
         return json.dumps(list(values))
 
+    def alone(self) -> contextlib.AbstractContextManager[None]:
+        """Keep nobody out: one process at a time has the folder, which is seen to when it starts."""
+        return contextlib.nullcontext()
+
     @contextlib.contextmanager
     def changing(self, *, secure: bool = False) -> Iterator[sqlite3.Connection]:
         """Lend the writing connection; with `secure`, what is deleted is overwritten, also in the write-ahead log."""

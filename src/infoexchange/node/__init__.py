@@ -96,6 +96,7 @@ class Node(Desk):
         genesis = self._genesis(now)
         recovered = [] if predecessor is None else [self._recovery(predecessor, now)]
         self.ledger.commit([genesis, *recovered, bulletin.directory_change(self, self.directory)])
+        self.adopt(self.directory)
 
     def _genesis(self, now: datetime) -> Change:
         """Return the first entry of a log; of one that follows a closed log it names the last checkpoint of that."""
@@ -175,11 +176,15 @@ class Node(Desk):
 
     def _write(self, jobs: Sequence[tuple[int, Job]]) -> Iterator[tuple[int, tuple[Job, Result]]]:
         """Yield the place, the job as written and the result of each of some jobs, all in one transaction."""
-        final = [_decided(job) for _, job in jobs]
-        written = [job for job in final if isinstance(job, Job)]
-        starts = itertools.accumulate((len(job.changes) for job in written), initial=0)
-        answers = [start + job.answer for start, job in zip(starts, written, strict=False)]
-        results = iter(self.ledger.commit([change for job in written for change in job.changes], answers))
+        with self.ledger.alone() as others_wrote:
+            if others_wrote:
+                bulletin.check_newest(self, [job for _, job in jobs])
+                self.recalls_taken += 1  # perhaps an order: whoever decided before looks again
+            final = [_decided(job) for _, job in jobs]
+            written = [job for job in final if isinstance(job, Job)]
+            starts = itertools.accumulate((len(job.changes) for job in written), initial=0)
+            answers = [start + job.answer for start, job in zip(starts, written, strict=False)]
+            results = iter(self.ledger.commit([change for job in written for change in job.changes], answers))
         for (place, _), job in zip(jobs, final, strict=True):
             yield place, (job, next(results)) if isinstance(job, Job) else (Job(()), job)
 
@@ -319,6 +324,7 @@ class Node(Desk):
     def adopt(self, directory: Directory) -> None:
         """Follow a directory version from now on; it is in the log already, and no other job is under way."""
         self.directory = directory
+        self.directory_place = self.store.latest(Event.DIRECTORY_VERSION)
 
     def directories(self, after: int) -> list[bytes]:
         """Return every directory version logged here after version `after`, ascending."""

@@ -85,6 +85,20 @@ def decide_directory(desk: Desk, raw: bytes) -> Job:
     return Job((directory_change(desk, desk.directory.succeed(raw)),))
 
 
+def check_newest(desk: Desk, jobs: Sequence[Job]) -> None:
+    """Raise `UNAVAILABLE` if another node of this relay follows a newer directory, unless jobs say what it logged.
+
+    What was decided under an older version would stand in the log after the newer one.
+    """
+    if desk.store.latest(Event.DIRECTORY_VERSION) == desk.directory_place:
+        return
+    changes = [change for job in jobs for change in job.changes]
+    if all(c.event is Event.DIRECTORY_VERSION and desk.store.history(c.digest) for c in changes):
+        return
+    detail = "another node of this relay follows a newer version, and this one will in a moment"
+    raise error(Reason.UNAVAILABLE, field="directory", detail=detail, next_step="Try again.")
+
+
 def directory_change(desk: Desk, directory: Directory) -> Change:
     """Return the change that logs a directory version."""
     routing = Routing(event=Event.DIRECTORY_VERSION, logged_at=desk.clock(), this_relay=desk.name)

@@ -64,6 +64,7 @@ class Desk:
         self.max_uncosigned: timedelta | None = None  # how long entries may be without a quorum before intake stops
         self.oldest_uncosigned: tuple[int, datetime] | None = None  # index and time of an entry that was asked for
         self.recalls_taken = 0  # recall orders taken since the start: whoever decided before one of them looks again
+        self.directory_place = -1  # of the entry of the directory in force
         self._entropy = entropy
         self._chains: dict[str, tuple[datetime, Sequence[KeyBundle]]] = {}
 

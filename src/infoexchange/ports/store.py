@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -164,6 +165,13 @@ class Store(Protocol):
     def head(self) -> Head:
         """Return size and root, in constant time."""
 
+    def alone(self) -> AbstractContextManager[None]:
+        """Keep every other node of the relay from writing for as long as the block lasts.
+
+        Raises:
+            UnavailableError: `UNAVAILABLE` when another one holds on to it.
+        """
+
     def append(self, changes: Sequence[Change]) -> Sequence[int | ExchangeError]:
         """Make the changes durable; return one index, `REPLAYED` or `NOT_PERMITTED`, each."""
 
@@ -229,6 +237,9 @@ class Store(Protocol):
 
     def exhibits(self, event: Event) -> Sequence[bytes]:
         """Return the documents of every entry of one event, in log order."""
+
+    def latest(self, event: Event) -> int:
+        """Return the place of the newest entry of one event that has a document; -1 if there is none."""
 
     @property
     def needs(self) -> Needs:

@@ -5,6 +5,7 @@ They are implementations, not stand-ins: the same contract tests run over them a
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 from collections.abc import Collection, Sequence
@@ -65,6 +66,10 @@ class MemoryStore:
     def head(self) -> Head:
         """Return size and root."""
         return self._now.head
+
+    def alone(self) -> contextlib.AbstractContextManager[None]:
+        """Keep nobody out: another node would have a memory of its own."""
+        return contextlib.nullcontext()
 
     def append(self, changes: Sequence[Change]) -> Sequence[int | ExchangeError]:
         """Make the changes; return one index, or `REPLAYED`, each."""
@@ -196,6 +201,11 @@ class MemoryStore:
     def exhibits(self, event: Event) -> Sequence[bytes]:
         """Return the documents of every entry of one event, in log order."""
         return [record.exhibit for record in self._now.records if record.event is event and record.exhibit]
+
+    def latest(self, event: Event) -> int:
+        """Return the place of the newest entry of one event that has a document; -1 if there is none."""
+        found = (record.index for record in self._now.records if record.event is event and record.exhibit)
+        return max(found, default=-1)
 
 
 class _Batch:
