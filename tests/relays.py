@@ -48,6 +48,7 @@ class Relays:
         self.meddler = NationalCa.make(f"{codes[0]}.example", now=self.now)
         self.directory = self._with_meddler(codes[-1])
         self.running = {}
+        self.nodes = {}
         self._channels = []
         self._newest = {}
         self._loop = asyncio.new_event_loop()
@@ -115,11 +116,18 @@ class Relays:
         stack = contextlib.AsyncExitStack()
         relay = self.do(stack.enter_async_context(running(self.configs[code])))
         self.running[code] = stack
+        self.nodes[code] = relay.node
         return relay
 
     def publish(self):
         """Publish every agency's bundle at its own relay."""
+        self.publish_of(*self.configs)
+
+    def publish_of(self, *codes):
+        """Publish the bundles of some nations' agencies at their own relays."""
         for name, member in self.community.members.items():
+            if name.split(".")[-2] not in codes:
+                continue
             assert isinstance(self.remote(name).publish([member.bundle])[0], Receipt)
 
     def stop(self, code):
@@ -134,12 +142,12 @@ class Relays:
         """Wait until the relay has stopped."""
         self._stopping.result(30)
 
-    def channel(self, code, name="", *, key=b"", certificate=b""):
+    def channel(self, code, name="", *, key=b"", certificate=b"", address=""):
         """Open a channel to a nation's relay, with the certificate of `name` unless another is given."""
         if name and not key:
             key, certificate = self.tls(name)
         channel = open_channel(
-            self.addresses[code],
+            address or self.addresses[code],
             name=f"relay.{code}.example",
             roots=certificates.to_pem(self.community.cas[code].certificate),
             certificate=certificate,

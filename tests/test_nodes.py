@@ -1,0 +1,226 @@
+"""Several nodes of one relay over one PostgreSQL database: any takes any connection, one writes at a time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+import postgres
+from changes import change
+from infoexchange.directory import Directory
+from infoexchange.errors import ExchangeError, Reason, UnavailableError
+from infoexchange.receipt import Receipt
+from infoexchange.states import Event
+from infoexchange.testing.sites import free_ports
+from infoexchange.transport import RemoteRelay
+from infoexchange_relay import following
+from infoexchange_relay.stores import FileLatch, SharedLatch, notes_of, open_store
+from infoexchange_relay.stores.postgres import PostgresEngine
+from infoexchange_relay.stores.shared import LEASE_SECONDS, Duties
+from patience import PATIENT, attempts, until
+from relays import A2, AGENCIES, A, B, Relays, delivered, events, fetched
+
+pytest.importorskip("psycopg", reason="the extra `postgres` is not installed")
+
+
+@pytest.fixture(scope="module")
+def server():
+    with postgres.running() as started:
+        yield started
+
+
+@pytest.fixture
+def relays(server, tmp_path):
+    """Return two nations; the first one's relay has two nodes, `th` and `th2`."""
+    made = Relays(tmp_path, AGENCIES)
+    [port] = free_ports(1)
+    first = replace(made.configs["th"], store=server.address())
+    folder = tmp_path / "th2"
+    folder.mkdir(mode=0o700)
+    made.addresses["th2"] = f"127.0.0.1:{port}"
+    made.configs |= {
+        "th": first,
+        "th2": replace(first, listen=made.addresses["th2"], data=folder / "data", latch=folder / "latch"),
+    }
+    yield made
+    made.close()
+
+
+def at(relays: Relays, code: str, name: str) -> RemoteRelay:
+    """Return one node for an agency of its nation."""
+    key, certificate = relays.tls(name)
+    nation = name.split(".")[-2]
+    channel = relays.channel(nation, name, key=key, certificate=certificate, address=relays.addresses[code])
+    return RemoteRelay(channel, timeout=PATIENT, address=relays.addresses[code])
+
+
+@pytest.fixture
+def both(relays: Relays):
+    """Return the two nodes, and the other nation's relay, all running."""
+    started = [relays.start(code) for code in ("th", "th2", "vn")]
+    relays.publish()
+    return started
+
+
+def test_what_one_takes_the_other_delivers(relays, both) -> None:
+    envelope = relays.seal(A, [A2])
+    [receipt] = at(relays, "th", A).submit([envelope.raw])
+    assert isinstance(receipt, Receipt)
+    elsewhere = at(relays, "th2", A2)
+    assert fetched(elsewhere) == [envelope.digest]
+    delivered(elsewhere, [envelope.digest])
+    [again] = at(relays, "th2", A).submit([envelope.raw])
+    assert again.routing == receipt.routing and again.index == receipt.index
+    for code in ("th", "th2"):
+        assert until(lambda code=code: Event.DELIVERED in dict(events(at(relays, code, A), envelope.digest)))
+    assert until(lambda: both[0].node.ledger.size == both[1].node.ledger.size)
+
+
+def test_who_listens_at_one_is_woken_by_the_other(relays, both) -> None:
+    came: list[bytes] = []
+    stream = at(relays, "th2", A2).follow()
+    listener = threading.Thread(target=lambda: came.extend(next(iter(stream))), daemon=True)
+    listener.start()
+    envelope = relays.seal(A, [A2])
+    at(relays, "th", A).submit([envelope.raw])
+    listener.join(PATIENT.total_seconds())
+    assert len(came) == 1
+
+
+def test_one_of_them_forwards(relays, both) -> None:
+    envelopes = [relays.seal(A, [B]) for _ in range(4)]
+    for place, envelope in enumerate(envelopes):
+        at(relays, ("th", "th2")[place % 2], A).submit([envelope.raw])
+    there = at(relays, "vn", B)
+    found: list[bytes] = []
+    for _ in attempts():
+        found = fetched(there)
+        if len(found) == len(envelopes):
+            break
+    assert sorted(found) == sorted(envelope.digest for envelope in envelopes)
+
+
+def test_a_version_that_one_adopts_the_other_follows(relays, both, monkeypatch) -> None:
+    monkeypatch.setattr(following, "_LOOK_SECONDS", 0.05)
+    old = relays.directory
+    listing = replace(old.listing, version=old.version + 1, previous=old.digest)
+    newer = Directory.held(Directory.sign(listing.payload, relays.community.root_keys[:2]))
+    assert isinstance(at(relays, "th", A).publish_directory(newer.raw), Receipt)
+    assert until(lambda: both[1].node.directory.version == newer.version)
+    envelope = relays.seal(A, [A2])
+    [result] = at(relays, "th2", A).submit([envelope.raw])
+    assert isinstance(result, Receipt)
+    assert both[0].node.store.exhibits(Event.DIRECTORY_VERSION) == [relays.directory.raw, newer.raw]
+
+
+def test_the_cosignatures_of_one_are_the_others_too(relays, both) -> None:
+    at(relays, "th", A).submit([relays.seal(A, [A2]).raw])
+    assert until(lambda: all(relay.node.ledger.cosigned_size == relay.node.ledger.size for relay in both[:2]))
+
+
+def test_when_one_goes_the_other_has_all_its_work(relays, both) -> None:
+    relays.stop("th")
+    envelope = relays.seal(A, [B])
+    [receipt] = at(relays, "th2", A).submit([envelope.raw])
+    assert isinstance(receipt, Receipt)
+    assert until(lambda: fetched(at(relays, "vn", B)) == [envelope.digest])
+
+
+# Parts
+
+
+def entries(count: int):
+    return [change(Event.QUEUED, bytes([count, place]) * 16) for place in range(count)]
+
+
+def test_who_is_silent_in_its_turn_loses_it(server, monkeypatch) -> None:
+    monkeypatch.setattr("infoexchange_relay.stores.postgres._TURN_SECONDS", 1)
+    address = server.address()
+    with open_store(address) as one, open_store(address) as two:
+        with one.alone():
+            assert one.append(entries(1)) == [0]
+            with two.alone():  # waits until the server has ended the turn of the first
+                assert two.append(entries(2)) == [1, 2]
+            with pytest.raises(UnavailableError) as caught:
+                one.append(entries(3))
+            assert caught.value.reason is Reason.UNAVAILABLE
+        assert one.append(entries(3)) == [3, 4, 5]
+
+
+def test_a_turn_that_nobody_gives_back_is_no_reason_to_stop(server, monkeypatch) -> None:
+    monkeypatch.setattr("infoexchange_relay.stores.postgres._LOCK_SECONDS", 1)
+    monkeypatch.setattr("infoexchange_relay.stores.postgres._TURN_SECONDS", 60)
+    address = server.address()
+    with open_store(address) as one, open_store(address) as two:
+        with one.alone(), pytest.raises(UnavailableError) as caught, two.alone():
+            pass
+        assert caught.value.reason is Reason.UNAVAILABLE
+        with two.alone():
+            assert two.append(entries(1)) == [0]
+
+
+def test_work_is_shared_evenly_and_taken_over(server) -> None:
+    address = server.address()
+    open_store(address).close()
+    wanted = [f"peer {place}" for place in range(7)]
+    engines = [PostgresEngine(address) for _ in range(3)]
+    nodes = [Duties(engine, name) for engine, name in zip(engines, ("one", "two", "three"), strict=True)]
+    for _ in range(3):
+        held = [node.renew(wanted).held for node in nodes]
+    assert sorted(name for names in held for name in names) == sorted(wanted)
+    assert {len(names) for names in held} <= {1, 2, 3} and all(held)
+    nodes[0].leave()
+    for _ in range(2):
+        held = [node.renew(wanted).held for node in nodes[1:]]
+    assert sorted(name for names in held for name in names) == sorted(wanted)
+    # The second one dies without a word.
+    began = time.monotonic()
+    for _ in attempts():
+        held = [nodes[2].renew(wanted).held]
+        if held[0] == frozenset(wanted):
+            break
+    assert held[0] == frozenset(wanted) and time.monotonic() - began > LEASE_SECONDS / 2
+    for engine in engines:
+        engine.close()
+
+
+def test_a_database_put_back_to_an_older_state_is_not_gone_on_from(relays, server) -> None:
+    relays.start("th")
+    relays.publish_of("th")
+    config = relays.configs["th"]
+    at(relays, "th", A).submit([relays.seal(A, [A2]).raw])
+    with open_store(config.store) as store:
+        before = store.head().size
+    older = server.copy(config.store)
+    at(relays, "th", A).submit([relays.seal(A, [A2]).raw])
+    relays.stop("th")
+    relays.configs["th"] = replace(config, store=older)
+    with open_store(older) as store:
+        assert store.head().size == before
+    with pytest.raises(ExchangeError) as caught:
+        relays.start("th")
+    assert caught.value.reason is Reason.LOG_STOPPED
+    assert "an old copy was put in place" in caught.value.detail
+
+
+def test_a_latch_moves_one_way_for_all(server, tmp_path, relays) -> None:
+    relays.start("th")
+    ledger = relays.nodes["th"].ledger
+    address = server.address()
+    with open_store(address) as store:
+        notes = notes_of(store)
+        one, two = (SharedLatch(notes, "log", FileLatch(tmp_path / name)) for name in ("one", "two"))
+        first = ledger.checkpoint()
+        one.replace(b"", first)
+        assert two.read() == first
+        relays.publish_of("th")
+        second = ledger.checkpoint()
+        two.replace(first, second)
+        with pytest.raises(UnavailableError):
+            one.replace(first, second)
+        assert one.read() == two.read() == second
+        notes.put("log", first)  # as if the database had been put back
+        assert two.read() == second and one.read() == first
