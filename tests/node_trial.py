@@ -19,6 +19,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 import postgres
 from infoexchange import Draft, catalogue
@@ -44,7 +45,7 @@ class Balancer:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
-    def __enter__(self) -> Balancer:
+    def __enter__(self) -> Self:
         self._thread.start()
         started = asyncio.start_server(self._carry, "127.0.0.1", self._port)
         self._server = asyncio.run_coroutine_threadsafe(started, self._loop).result()

@@ -73,7 +73,8 @@ def test_what_one_takes_the_other_delivers(relays, both) -> None:
     assert fetched(elsewhere) == [envelope.digest]
     delivered(elsewhere, [envelope.digest])
     [again] = at(relays, "th2", A).submit([envelope.raw])
-    assert again.routing == receipt.routing and again.index == receipt.index
+    assert again.routing == receipt.routing
+    assert again.index == receipt.index
     for code in ("th", "th2"):
         assert until(lambda code=code: Event.DELIVERED in dict(events(at(relays, code, A), envelope.digest)))
     assert until(lambda: both[0].node.ledger.size == both[1].node.ledger.size)
@@ -171,7 +172,8 @@ def test_work_is_shared_evenly_and_taken_over(server) -> None:
     for _ in range(3):
         held = [node.renew(wanted).held for node in nodes]
     assert sorted(name for names in held for name in names) == sorted(wanted)
-    assert {len(names) for names in held} <= {1, 2, 3} and all(held)
+    assert {len(names) for names in held} <= {1, 2, 3}
+    assert all(held)
     nodes[0].leave()
     for _ in range(2):
         held = [node.renew(wanted).held for node in nodes[1:]]
@@ -182,7 +184,8 @@ def test_work_is_shared_evenly_and_taken_over(server) -> None:
         held = [nodes[2].renew(wanted).held]
         if held[0] == frozenset(wanted):
             break
-    assert held[0] == frozenset(wanted) and time.monotonic() - began > LEASE_SECONDS / 2
+    assert held[0] == frozenset(wanted)
+    assert time.monotonic() - began > LEASE_SECONDS / 2
     for engine in engines:
         engine.close()
 
@@ -223,4 +226,5 @@ def test_a_latch_moves_one_way_for_all(server, tmp_path, relays) -> None:
             one.replace(first, second)
         assert one.read() == two.read() == second
         notes.put("log", first)  # as if the database had been put back
-        assert two.read() == second and one.read() == first
+        assert two.read() == second
+        assert one.read() == first

@@ -14,7 +14,7 @@ import structlog
 from infoexchange.errors import ExchangeError, Reason
 from infoexchange_relay.batching import Batching
 from infoexchange_relay.cosigned import Cosigned
-from infoexchange_relay.nodes import Ring, SeveralNodes
+from infoexchange_relay.nodes import Ring
 from infoexchange_relay.renewal import Renewal
 
 # Implementation constants
@@ -26,17 +26,9 @@ _log = structlog.get_logger()
 class Following:
     """What a node does about the others."""
 
-    def __init__(
-        self,
-        nodes: SeveralNodes,
-        batching: Batching,
-        cosigned: Cosigned,
-        renewal: Renewal,
-        keep: Callable[[bytes], None],
-    ) -> None:
+    def __init__(self, batching: Batching, cosigned: Cosigned, renewal: Renewal, keep: Callable[[bytes], None]) -> None:
         """Hold what follows; `keep` puts the newest checkpoint where this node remembers it, outside the database."""
         self._keep = keep
-        self._nodes = nodes
         self._batching = batching
         self._cosigned = cosigned
         self._renewal = renewal
@@ -45,17 +37,17 @@ class Following:
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
-    def start(self) -> None:
+    async def __aenter__(self) -> None:
         """Begin, in the running loop."""
-        self._nodes.start(self.hear)
+        self._batching.nodes.start(self.hear)
         self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._look())]
 
-    async def close(self) -> None:
+    async def __aexit__(self, *raised: object) -> None:
         """End, and leave the work to the others."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._nodes.close()
+        await self._batching.nodes.close()
 
     def hear(self, rings: Iterable[Ring]) -> None:
         """Wake those whom another node has told of; everybody where it is not known what was missed."""

@@ -38,6 +38,12 @@ class Nodes(Protocol):
 
     several: bool
 
+    def start(self, heard: Heard) -> None:
+        """Begin to listen and to share the work, in the running loop; `heard` is called in it."""
+
+    async def close(self) -> None:
+        """Give everything back to the other nodes."""
+
     async def on_duty(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         """Run something that only one node may do, whenever this is the one; return when it has come to its end."""
 
@@ -49,6 +55,12 @@ class OneNode:
     """The only node of a relay."""
 
     several = False
+
+    def start(self, heard: Heard) -> None:
+        """Begin with nothing to hear."""
+
+    async def close(self) -> None:
+        """End; there is nobody to leave anything to."""
 
     async def on_duty(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         """Run it."""
@@ -130,7 +142,7 @@ class SeveralNodes:
                 shift = await asyncio.to_thread(self._duties.renew, wanted)
                 renewed = began
                 if (shift.held, shift.nodes) != (self._held, nodes):
-                    _log.info("duties_shared", count=len(shift.held), nodes=shift.nodes)
+                    _log.info("duties_shared", count=len(shift.held), size=shift.nodes)
                 nodes = shift.nodes
                 await self._hold(shift.held)
             except ExchangeError as problem:

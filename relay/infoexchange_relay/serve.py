@@ -24,7 +24,7 @@ from infoexchange_relay.following import Following
 from infoexchange_relay.foreign import Foreign
 from infoexchange_relay.metrics import Metrics
 from infoexchange_relay.neighbours import Neighbours
-from infoexchange_relay.nodes import SeveralNodes, nodes_of
+from infoexchange_relay.nodes import nodes_of
 from infoexchange_relay.opening import CHECK, Identity, opened
 from infoexchange_relay.probes import Probes
 from infoexchange_relay.readiness import Readiness, measure
@@ -96,7 +96,6 @@ async def running(config: Config) -> AsyncIterator[Relay]:
     identity = Identity.load(config)
     tls = keychain.read(config.tls_key, next_step=CHECK), identity.certificate
     witness_keys = WitnessKeys.parse(keychain.read(config.witness_keys, next_step=CHECK))
-    believed = authorities(config) if config.tsa_url else None
     async with contextlib.AsyncExitStack() as stack:
         # (1) the data, checked against the latch before anything is signed, and the directory that follows its own log
         data = await asyncio.to_thread(stack.enter_context, opened(config, identity))
@@ -145,22 +144,28 @@ async def running(config: Config) -> AsyncIterator[Relay]:
             stack.push_async_callback(_ended, asyncio.create_task(watch))
         neighbours.witnessing.start()
         stack.push_async_callback(neighbours.witnessing.close)
-        if believed:
-            timestamps = Timestamps(node, config, believed, metrics)
-            timestamps.start(nodes)
-            stack.push_async_callback(timestamps.close)
-        foreign = Foreign(node, config.witness_foreign, cosigned, seconds=config.witness_seconds)
-        foreign.start(nodes)
-        stack.push_async_callback(foreign.close)
-        if notes and isinstance(nodes, SeveralNodes):
+        await stack.enter_async_context(_asked_outside(config, batching, cosigned))
+        if notes:
             keep = SharedLatch(notes, LOG_LATCH, FileLatch(config.latch)).keep
-            following = Following(nodes, batching, cosigned, renewal, keep)
-            following.start()
-            stack.push_async_callback(following.close)
+            await stack.enter_async_context(Following(batching, cosigned, renewal, keep))
         stack.callback(batching.bells.end)
         stack.push_async_callback(server.refuse)
         stack.callback(readiness.end)
         yield Relay(node, _address(config.listen, port), batching.stopped, renewal.look_now, witness_address)
+
+
+@contextlib.asynccontextmanager
+async def _asked_outside(config: Config, batching: Batching, cosigned: Cosigned) -> AsyncIterator[None]:
+    """Ask a time authority and witnesses outside the community, where the operator names some."""
+    async with contextlib.AsyncExitStack() as stack:
+        if config.tsa_url:
+            timestamps = Timestamps(batching.node, config, authorities(config), batching.metrics)
+            timestamps.start(batching.nodes)
+            stack.push_async_callback(timestamps.close)
+        foreign = Foreign(batching.node, config.witness_foreign, cosigned, seconds=config.witness_seconds)
+        foreign.start(batching.nodes)
+        stack.push_async_callback(foreign.close)
+        yield
 
 
 def _witness_latch(store: RowStore, file: Path) -> Latch:
