@@ -8,10 +8,11 @@ from infoexchange.errors import Reason, error
 from infoexchange_relay.stores.depot import FileDepot
 from infoexchange_relay.stores.engine import Engine
 from infoexchange_relay.stores.latch import FileLatch
+from infoexchange_relay.stores.looking import LookedAt, Queue, ReadOnlySqlite
 from infoexchange_relay.stores.row_store import RowStore
 from infoexchange_relay.stores.sqlite import SqliteEngine
 
-__all__ = ["POSTGRES", "FileDepot", "FileLatch", "RowStore", "open_store"]
+__all__ = ["POSTGRES", "FileDepot", "FileLatch", "LookedAt", "Queue", "RowStore", "look", "open_store"]
 
 POSTGRES = "postgresql://"
 
@@ -29,6 +30,16 @@ def open_store(place: Path | str) -> RowStore:
     if str(place).startswith(POSTGRES):
         return RowStore(_postgres(str(place)))
     return RowStore(SqliteEngine(Path(place)))
+
+
+def look(place: Path | str) -> LookedAt:
+    """Return the store in a file or database for reading only, beside the relay that works on it or while none does.
+
+    Raises:
+        UnavailableError: `UNAVAILABLE`, naming the place, when there is none, or it is not one of this version.
+    """
+    engine = _postgres(str(place)) if str(place).startswith(POSTGRES) else ReadOnlySqlite(Path(place))
+    return LookedAt(engine)
 
 
 def _postgres(address: str) -> Engine:
