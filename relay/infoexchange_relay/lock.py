@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 from collections.abc import Iterator
 
 from infoexchange.errors import Reason, error
 from infoexchange_relay.config import Config
+
+# Implementation constants
+_NAME = ".lock"  # a file inside the data
 
 
 @contextlib.contextmanager
@@ -18,11 +22,38 @@ def locked(config: Config) -> Iterator[None]:
         UnavailableError: `UNAVAILABLE` when another process has it.
     """
     config.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (config.data / ".lock").open("ab") as file:
+    with (config.data / _NAME).open("ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             next_step = "Stop the other process first; `infoexchange-relay check` may run beside it."
             detail = "another process serves this data"
             raise error(Reason.UNAVAILABLE, field=str(config.data), detail=detail, next_step=next_step) from None
+        file.truncate(0)
+        file.write(b"%d\n" % os.getpid())
+        file.flush()
         yield
+
+
+def is_locked(config: Config) -> bool:
+    """Whether a process works on the data; for a moment no other can begin to, and says so."""
+    try:
+        with (config.data / _NAME).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def holder(config: Config) -> int:
+    """Return the number of the process that works on the data; 0 for none, or one of another container."""
+    try:
+        process = int((config.data / _NAME).read_text())
+        os.kill(process, 0)
+    except PermissionError:
+        return process
+    except (OSError, ValueError):
+        return 0
+    return process if is_locked(config) else 0

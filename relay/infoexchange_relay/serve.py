@@ -15,6 +15,7 @@ from infoexchange.errors import Reason, error
 from infoexchange.node import Node
 from infoexchange.ports import Latch
 from infoexchange.transport.http_witness import HttpEndpoint
+from infoexchange.tsa import Authorities
 from infoexchange.witness import WitnessKeys
 from infoexchange_relay import __version__, disclosures, expiry, logs, recovery, sightings
 from infoexchange_relay.batching import Batching
@@ -96,6 +97,7 @@ async def running(config: Config) -> AsyncIterator[Relay]:
     identity = Identity.load(config)
     tls = keychain.read(config.tls_key, next_step=CHECK), identity.certificate
     witness_keys = WitnessKeys.parse(keychain.read(config.witness_keys, next_step=CHECK))
+    believed = authorities(config) if config.tsa_url else None
     async with contextlib.AsyncExitStack() as stack:
         # (1) the data, checked against the latch before anything is signed, and the directory that follows its own log
         data = await asyncio.to_thread(stack.enter_context, opened(config, identity))
@@ -144,7 +146,7 @@ async def running(config: Config) -> AsyncIterator[Relay]:
             stack.push_async_callback(_ended, asyncio.create_task(watch))
         neighbours.witnessing.start()
         stack.push_async_callback(neighbours.witnessing.close)
-        await stack.enter_async_context(_asked_outside(config, batching, cosigned))
+        await stack.enter_async_context(_asked_outside(config, batching, cosigned, believed))
         if notes:
             keep = SharedLatch(notes, LOG_LATCH, FileLatch(config.latch)).keep
             await stack.enter_async_context(Following(batching, cosigned, renewal, keep))
@@ -155,11 +157,13 @@ async def running(config: Config) -> AsyncIterator[Relay]:
 
 
 @contextlib.asynccontextmanager
-async def _asked_outside(config: Config, batching: Batching, cosigned: Cosigned) -> AsyncIterator[None]:
+async def _asked_outside(
+    config: Config, batching: Batching, cosigned: Cosigned, believed: Authorities | None
+) -> AsyncIterator[None]:
     """Ask a time authority and witnesses outside the community, where the operator names some."""
     async with contextlib.AsyncExitStack() as stack:
-        if config.tsa_url:
-            timestamps = Timestamps(batching.node, config, authorities(config), batching.metrics)
+        if believed:
+            timestamps = Timestamps(batching.node, config, believed, batching.metrics)
             timestamps.start(batching.nodes)
             stack.push_async_callback(timestamps.close)
         foreign = Foreign(batching.node, config.witness_foreign, cosigned, seconds=config.witness_seconds)

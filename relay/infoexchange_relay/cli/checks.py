@@ -32,7 +32,7 @@ from infoexchange.tlog.rehash import Rehash
 from infoexchange.witness import WitnessKeys
 from infoexchange_relay import expiry
 from infoexchange_relay.config import Config, parse_address
-from infoexchange_relay.stores import FileLatch, is_there, latch_of, open_store
+from infoexchange_relay.stores import FileLatch, is_there, latch_of, look, open_store
 from infoexchange_relay.timestamps import authorities
 
 T = TypeVar("T")
@@ -69,7 +69,8 @@ class Checks:
     """The checks of one relay at one time.
 
     Attributes:
-        endings: What ends soon, once `run` has found a directory.
+        findings: What was found so far.
+        endings: What ends soon, once `papers` has found a directory.
     """
 
     def __init__(self, config: Config, progress: Progress, *, now: datetime) -> None:
@@ -78,14 +79,23 @@ class Checks:
         self._keychain = config.keychain()
         self._progress = progress
         self._now = now
-        self._findings: list[Finding] = []
+        self.findings: list[Finding] = []
         self.endings: list[Ending] = []
 
     def run(self) -> list[Finding]:
         """Return one finding for each check that could be made."""
+        keys, directory = self.papers()
+        if keys:
+            self._try("audit log", lambda: self._log(keys), str)
+        if directory:
+            self._peers(directory)
+        return self.findings
+
+    def papers(self) -> tuple[LogKeys | None, Directory | None]:
+        """Check keys, certificates and the directory, and return what is right of log keys and directory."""
         # Without what every suite rests on no key or directory could be read.
         if self._try("cryptography", lambda: suites.probe(()), lambda _: "works") is None:
-            return self._findings
+            return None, None
         keys = self._try("log keys", lambda: self._keys(LogKeys, self._config.log_keys), lambda k: k.name)
         directory = self._try(
             "directory", self._directory, lambda d: f"version {d.version}, signed by {len(d.signers)}"
@@ -105,27 +115,24 @@ class Checks:
         if entry and witness:
             self._try("witness keys in the directory", lambda: self._registered(witness, entry.witness_keys), str)
         self._try("TLS certificate", lambda: self._certificate(directory, entry), str)
-        if keys:
-            self._try("audit log", lambda: self._log(keys), str)
         if self._config.tsa_url:
             self._try(
                 "time authority", lambda: authorities(self._config), lambda a: f"{len(a.certificates)} certificates"
             )
         if directory:
-            self._peers(directory)
             with contextlib.suppress(OSError, ExchangeError):  # a certificate that cannot be read is a finding already
                 self.endings = expiry.upcoming(self._config, directory, self._now)
-        return self._findings
+        return keys, directory
 
     def _try(self, name: str, check: Callable[[], T], found: Callable[[T], str]) -> T | None:
         try:
             result = check()
         except ExchangeError as problem:
-            self._findings.append(Finding(name, problem=problem))
+            self.findings.append(Finding(name, problem=problem))
         except OSError as problem:
-            self._findings.append(Finding(name, problem=of_system(problem)))
+            self.findings.append(Finding(name, problem=of_system(problem)))
         else:
-            self._findings.append(Finding(name, found(result)))
+            self.findings.append(Finding(name, found(result)))
             return result
         return None
 
@@ -143,7 +150,7 @@ class Checks:
         logged: Sequence[bytes] = ()
         if is_there(config.place):
             # A log that cannot be read is a finding of its own; the file is then judged by the trust anchor.
-            with contextlib.suppress(ExchangeError), open_store(config.place) as store:
+            with contextlib.suppress(ExchangeError), look(config.place) as store:
                 logged = store.exhibits(Event.DIRECTORY_VERSION)
         with in_file(config.roots):
             roots = Roots.parse(read_file(config.roots, next_step="Put the trust anchor there."))
@@ -241,7 +248,7 @@ class Checks:
         with ThreadPoolExecutor(_CONNECTIONS_MAX) as pool:
             answers = list(pool.map(_connect, *zip(*others, strict=True))) if others else []
         for (name, address), problem in zip(others, answers, strict=True):
-            self._findings.append(Finding(name, f"{address} answers", problem))
+            self.findings.append(Finding(name, f"{address} answers", problem))
 
 
 def _of(keys: NoteKeys, listed: Sequence[str]) -> list[str]:

@@ -9,6 +9,7 @@ from infoexchange.ports import Latch
 from infoexchange_relay.stores.depot import FileDepot
 from infoexchange_relay.stores.engine import Engine
 from infoexchange_relay.stores.latch import FileLatch
+from infoexchange_relay.stores.looking import LookedAt, ReadOnlySqlite
 from infoexchange_relay.stores.row_store import RowStore
 from infoexchange_relay.stores.shared import Notes, SharedLatch
 from infoexchange_relay.stores.sqlite import SqliteEngine
@@ -18,11 +19,13 @@ __all__ = [
     "POSTGRES",
     "FileDepot",
     "FileLatch",
+    "LookedAt",
     "RowStore",
     "SharedLatch",
     "is_shared",
     "is_there",
     "latch_of",
+    "look",
     "notes_of",
     "open_store",
 ]
@@ -71,6 +74,16 @@ def latch_of(store: RowStore, file: Path, name: str = LOG_LATCH) -> Latch:
     """
     notes = notes_of(store)
     return SharedLatch(notes, name, FileLatch(file)) if notes else FileLatch(file)
+
+
+def look(place: Path | str) -> LookedAt:
+    """Return the store in a file or database for reading only, beside the relay that works on it or while none does.
+
+    Raises:
+        UnavailableError: `UNAVAILABLE`, naming the place, when there is none, or it is not one of this version.
+    """
+    engine = _postgres(str(place)) if is_shared(place) else ReadOnlySqlite(Path(place))
+    return LookedAt(engine)
 
 
 def _postgres(address: str) -> Engine:
