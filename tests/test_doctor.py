@@ -272,7 +272,7 @@ def test_a_latch_that_is_not_the_relays(stopped):
 
 
 def test_lost_data(stopped):
-    stopped.store.unlink()
+    stopped.place.unlink()
     wrong(stopped, "log", "no such file", "recover")
 
 

@@ -251,6 +251,8 @@ def test_names(path):
         "tile/0/x009/x223/x372/x036/x854/x775/808",
         "tile/0/001.p/002.p/3",
         "tile/001.p/3",
+        "tile/0/-05",
+        "tile/0/\u0660\u0660\u0665",
     ],
 )
 def test_refused_names(path):
@@ -265,8 +267,11 @@ def test_tile_of_the_width_in_its_path():
     ("raw", "width"), [(b"", 0), (b"", 1), (b"x" * 31, 1), (b"x" * 33, 1), (b"x" * 64, 1), (b"x" * 8224, 257)]
 )
 def test_refused_tiles(raw, width):
-    with pytest.raises(MalformedError):
-        tiles.parse_tile(raw, width)
+    refused(Reason.MALFORMED if width == 1 else Reason.BAD_FIELD, tiles.parse_tile, raw, width)
+
+
+def test_a_tile_that_is_not_there_has_no_width():
+    assert [tiles.width_at(0, n, 300) for n in range(4)] == [256, 44, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -310,8 +315,7 @@ def test_entry_bundles(entries):
     ],
 )
 def test_refused_entry_bundles(raw, width):
-    with pytest.raises(MalformedError):
-        tiles.parse_entries(raw, width)
+    refused(Reason.BAD_FIELD if width in (0, 257) else Reason.MALFORMED, tiles.parse_entries, raw, width)
 
 
 def test_entries_that_make_no_bundle():
