@@ -13,7 +13,7 @@ from infoexchange.recall import Recalled, RecallOrder
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event
 from infoexchange.transport import utc_now
-from infoexchange_relay import forward, recalls
+from infoexchange_relay import backoff
 from patience import until
 from relays import A2, AGENCIES, A, B, Relays, delivered, events, fetched
 
@@ -22,9 +22,8 @@ HOME, PEER = "relay.th.example", "relay.vn.example"
 
 @pytest.fixture
 def fresh(tmp_path, monkeypatch):
-    for module in (forward, recalls):
-        monkeypatch.setattr(module, "BACKOFF_FIRST", 0.1)
-        monkeypatch.setattr(module, "BACKOFF_MAX", 0.3)
+    monkeypatch.setattr(backoff, "BACKOFF_FIRST", 0.1)
+    monkeypatch.setattr(backoff, "BACKOFF_MAX", 0.3)
     with contextlib.closing(Relays(tmp_path, AGENCIES)) as relays:
         yield relays
 

@@ -92,7 +92,7 @@ def test_long_texts_are_cut_so_that_they_fit_into_headers(place):
 def test_a_bug_tells_the_caller_nothing(place):
     place.desk.answers["checkpoint"] = ZeroDivisionError("secret bytes")
     problem = raised(place.remote.checkpoint)
-    assert (type(problem), problem.field) == (UnavailableError, "there:1")
+    assert (type(problem), problem.field) == (UnavailableError, "relay")  # of itself, and not of the line to it
     assert "secret" not in str(problem)
     assert [type(bug) for bug in place.bugs] == [ZeroDivisionError]
 

@@ -1,13 +1,14 @@
 """Forward: carries envelopes on their way to one other relay.
 
 Each peer has a task and a queue of its own, so that one that is away holds up nobody else's messages. What a peer
-refuses is logged as refused and leaves the queue; what it cannot take now stays until it can, or until it expires.
+refuses is logged as refused and leaves the queue; what it cannot take now stays until it can, or until it expires. What
+it fails on again and again, or what cannot even be read here, is given up.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
+import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -17,6 +18,7 @@ from typing import Protocol, TypeVar
 
 import structlog
 
+from infoexchange.bundle import KeyBundle
 from infoexchange.chunks import is_missing
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, UnavailableError
@@ -24,22 +26,26 @@ from infoexchange.listing import Party
 from infoexchange.node import Job, Node
 from infoexchange.ports import HomeRelay, Result, Waiting
 from infoexchange.receipt import Receipt
-from infoexchange.states import Event
+from infoexchange.states import Event, Precedence
 from infoexchange.transport.forms import next_limit
+from infoexchange_relay.backoff import Holds, pause_after
 from infoexchange_relay.carrying import Carrier
+from infoexchange_relay.circuit import Circuit, PeerError, called
+from infoexchange_relay.metrics import Metrics
 from infoexchange_relay.nodes import Nodes
+from infoexchange_relay.pace import Pace
+from infoexchange_relay.quarantine import TRIES, Quarantine
 
 # Implementation constants
-BACKOFF_FIRST = 0.5  # seconds; doubled after each failure
-BACKOFF_MAX = 30.0
-_HELD_MAX = 1024  # envelopes passed over until the next pause
+_HELD_MAX = 1024  # envelopes passed over at one time
+_RUSHED_MAX = 1024  # FLASH messages for which a pause was broken off; beyond that they wait like all others
+_RUSH_PAUSE = 1.0  # seconds between two tries for them: however many come, a peer that is away is asked once a second
 _PUBLISHED_MAX = 4096  # bundles a peer is known to have
 
 # A peer that says this speaks of itself, not of the envelope.
 OF_THE_PEER = frozenset({Reason.DIRECTORY_EXPIRED})
 
 Decision = Callable[[], Job]
-_Decided = tuple[Waiting, Decision | None]
 T = TypeVar("T")
 _log = structlog.get_logger()
 
@@ -61,6 +67,7 @@ class Writer(Protocol):
 
     node: Node
     nodes: Nodes
+    metrics: Metrics
 
     async def settle(self, decisions: Sequence[Decision], size: int) -> list[Result]:
         """Decide and commit."""
@@ -103,117 +110,221 @@ class _Load:
     bundles: frozenset[bytes]
 
 
+@dataclass(frozen=True)
+class _Fate:
+    """What is to become of an envelope: a decision, or it stays; and the fault it has, if that is its own."""
+
+    waiting: Waiting
+    decision: Decision | None = None
+    fault: Reason | None = None
+
+
 class Forwarder:
     """The way to one peer."""
 
-    def __init__(self, peer: Peer, writer: Writer, pool: ThreadPoolExecutor) -> None:
-        """Hold the peer, the way to the log, and the threads in which calls to peers block."""
+    def __init__(
+        self, peer: Peer, writer: Writer, pool: ThreadPoolExecutor, circuit: Circuit, quarantine: Quarantine
+    ) -> None:
+        """Hold the peer, the way to the log, the threads in which calls to peers block, and what the peer is like."""
         self._peer = peer
         self._writer = writer
         self._node = writer.node
         self._pool = pool
+        self._circuit = circuit
+        self._quarantine = quarantine
         self._limit = next_limit([])
-        self._held: set[int] = set()  # positions the peer could not take just now
+        self._pace = Pace()
+        self._holds = Holds()  # what the peer could not take just now
+        self._singly = 0  # envelopes that go one by one, because the peer failed on a frame and one may be to blame
+        self._local_failures = 0
+        self._rushed: set[int] = set()
         self._published: set[bytes] = set()  # bundles known to be there since the connection last failed
         self._carrier = Carrier(peer.name, peer.relay.chunks, writer.node)
 
     async def run(self) -> None:
         """Forward until the relay stops."""
         with self._writer.bell(self._peer.name) as bell:
-            async with self._carrier.running(self._held.discard, bell.ring):
+            self._circuit.on_open = bell.ring
+            async with self._carrier.running(self._holds.release, bell.ring):
                 await self._forward(bell)
 
     async def _forward(self, bell: Bell) -> None:
-        delay = BACKOFF_FIRST
         while not bell.ended:
             try:
                 found = await self._once()
-            except ExchangeError as problem:
+            except PeerError as failed:
                 # Nothing is known of any envelope: UNAVAILABLE, or the peer does not accept this relay.
-                _log.warning("forward_failed", peer=self._peer.name, reason=problem.reason.word)
                 self._published.clear()
-                await asyncio.sleep(jittered(delay))
-                delay = min(delay * 2, BACKOFF_MAX)
-                continue
-            if found:
-                delay = BACKOFF_FIRST
-            elif not await bell.heard(jittered(delay) if self._held else None):
-                self._held.clear()
-                delay = min(delay * 2, BACKOFF_MAX)
+                self._pace.lost()
+                await self._pause(bell, self._circuit.failed(failed.problem.reason))
+            except ExchangeError as problem:
+                self._local_failures += 1
+                _log.warning("forward_failed", peer=self._peer.name, reason=problem.reason.word)
+                await asyncio.sleep(pause_after(self._local_failures))
+            else:
+                self._local_failures = 0
+                if not found:
+                    await bell.heard(self._holds.wait())
+
+    async def _pause(self, bell: Bell, seconds: float) -> None:
+        """Wait, but not once a FLASH message has come, which has one try of its own."""
+        now = asyncio.get_running_loop().time
+        started = now()
+        while not bell.ended and (left := started + seconds - now()) > 0:
+            if not await bell.heard(left):
+                return
+            if await self._writer.read(self._rushes):
+                await asyncio.sleep(min(left, max(0.0, started + _RUSH_PAUSE - now())))
+                return
+
+    def _rushes(self) -> bool:
+        """Whether a FLASH message is first in the queue for which no pause was broken off yet; in a thread."""
+        skip = (*self._holds.active(), *self._rushed)
+        for item in self._node.store.waiting(self._peer.name, limit=1, skip=skip):
+            if _is_flash(item) and len(self._rushed) < _RUSHED_MAX:
+                self._rushed.add(item.position)
+                return True
+        return False
 
     async def _once(self) -> bool:
-        """Forward one batch; return whether anything left the queue."""
-        if len(self._held) >= _HELD_MAX:
-            return False
-        waiting = await self._writer.read(self._waiting)
+        """Forward one frame; return whether anything left the queue."""
+        probing = self._circuit.is_open
+        if probing:
+            await called(self._pool, self._peer.asking.checkpoint)
+        skip = self._holds.active()
+        waiting = await self._writer.read(partial(self._waiting, skip)) if len(skip) < _HELD_MAX else []
         if not waiting:
+            if probing:
+                self._circuit.succeeded()
             return False
-        self._limit = next_limit([item.raw for item in waiting])
-        loads, decided = await self._writer.read(partial(self._load, waiting))
+        loads, fates = await self._writer.read(partial(self._load, waiting))
         if loads:
-            await self._publish({bundle for load in loads for bundle in load.bundles})
-            results = await self._submit(loads)
-            decided += [(load.waiting, self._decision(load, r)) for load, r in zip(loads, results, strict=True)]
-        # Whatever is still in the queue after this is passed over until the next pause.
-        self._held |= {item.position for item, _ in decided}
-        decisions = [(item, decision) for item, decision in decided if decision]
-        settled = await self._writer.settle([decision for _, decision in decisions], size=0)
-        gone = {item.position for (item, _), r in zip(decisions, settled, strict=True) if isinstance(r, Receipt)}
-        self._held -= gone
+            fates += await self._carry(loads)
+        # Whatever is still in the queue after this is passed over for a while.
+        for fate in fates:
+            self._holds.put_off(fate.waiting.position, fate.fault)
+        return await self._settle([fate for fate in fates if fate.decision])
+
+    async def _settle(self, fates: Sequence[_Fate]) -> bool:
+        """Log what was decided; return whether anything left the queue."""
+        settled = await self._writer.settle([fate.decision for fate in fates if fate.decision], size=0)
+        gone = 0
+        for fate, result in zip(fates, settled, strict=True):
+            position = fate.waiting.position
+            if isinstance(result, Receipt):
+                gone += 1
+                if not fate.waiting.damaged:  # else it may be damaged so that it stands there still
+                    self._holds.forget(position)
+            elif _is_fault(result):
+                self._holds.put_off(position, Reason.MALFORMED)
         self._log_settled(settled)
         return bool(gone)
 
-    def _waiting(self) -> Sequence[Waiting]:
-        return self._node.store.waiting(self._peer.name, limit=self._limit, skip=tuple(self._held))
+    def _waiting(self, skip: Sequence[int]) -> Sequence[Waiting]:
+        limit = 1 if self._circuit.is_open or self._singly else self._limit
+        found = self._node.store.waiting(self._peer.name, limit=limit, skip=skip)
+        self._limit = next_limit([item.raw for item in found])
+        return self._pace.frame(found)
 
-    def _load(self, waiting: Sequence[Waiting]) -> tuple[list[_Load], list[_Decided]]:
-        """Return what can be sent, and the decisions about what cannot; in a thread."""
+    def _load(self, waiting: Sequence[Waiting]) -> tuple[list[_Load], list[_Fate]]:
+        """Return what can be sent, and what is to become of the rest; in a thread."""
         loads: list[_Load] = []
-        decided: list[_Decided] = []
+        fates: list[_Fate] = []
         for item in waiting:
-            if self._carrier.has(item.position):  # on its way already
-                decided.append((item, None))
-                continue
+            faults = self._holds.faults(item.position)
             try:
-                raw = self._node.served(self._peer.party, item)
-                loads.append(_Load(item, raw, Envelope.parse(raw).signing_bundles))
+                if item.damaged or len(faults) >= TRIES:
+                    reason = Reason.MALFORMED if item.damaged else faults[-1]
+                    fates.append(_Fate(item, self._quarantine.decision(item, reason)))
+                elif self._carrier.has(item.position):  # on its way already
+                    fates.append(_Fate(item))
+                else:
+                    raw = self._node.served(self._peer.party, item)
+                    loads.append(_Load(item, raw, Envelope.parse(raw).signing_bundles))
+            except UnavailableError:
+                fates.append(_Fate(item))
             except ExchangeError as problem:
                 # For example a recipient that has left since.
-                decided.append((item, self._refused(item, problem.reason)))
-        return loads, decided
+                fates.append(_Fate(item, self._quarantine.decision(item, problem.reason)))
+            except Exception as bug:  # noqa: BLE001  one item must not stop the queue; the text may hold its bytes
+                _log.error("load_failed", peer=self._peer.name, digest=item.digest.hex(), reason=type(bug).__name__)
+                fates.append(_Fate(item, fault=Reason.MALFORMED))
+        return loads, fates
+
+    async def _carry(self, loads: Sequence[_Load]) -> list[_Fate]:
+        """Hand a frame to the peer; return what is to become of each envelope."""
+        again = [load for load in loads if self._holds.knows(load.waiting.position)]
+        # Keys that the peer takes once more show that it works: then what fails on it has a fault of its own.
+        self._published -= {bundle for load in again for bundle in load.bundles}
+        works = await self._publish({bundle for load in loads for bundle in load.bundles})
+        try:
+            results = await self._submit(loads)
+        except PeerError as failed:
+            if _is_fault(failed.problem):
+                if len(loads) > 1:
+                    self._singly = len(loads)
+                else:
+                    self._holds.put_off(loads[0].waiting.position, Reason.UNAVAILABLE if works else None)
+            raise
+        self._circuit.succeeded()
+        self._rushed.clear()
+        self._singly = max(0, self._singly - 1)
+        works = works or any(isinstance(result, Receipt) for result in results)
+        fates = []
+        for load, result in zip(loads, results, strict=True):
+            fault = Reason.UNAVAILABLE if works and _is_fault(result) else None
+            fates.append(_Fate(load.waiting, self._decision(load, result), fault))
+        return fates
 
     async def _submit(self, loads: Sequence[_Load]) -> list[Result]:
         """Return the peer's results; what fails only for want of a bundle is tried once more with it."""
-        results = list(await self._call(partial(self._peer.relay.submit, [load.raw for load in loads])))
+        raws, started = [load.raw for load in loads], time.monotonic()
+        results = list(await called(self._pool, partial(self._peer.relay.submit, raws)))
+        self._pace.took(sum(map(len, raws)), time.monotonic() - started)
         stale = [i for i, result in enumerate(results) if _reason(result) is Reason.STALE_BUNDLE]
         if stale:
             bundles = {bundle for i in stale for bundle in loads[i].bundles}
             self._published -= bundles
             await self._publish(bundles)
-            again = await self._call(partial(self._peer.relay.submit, [loads[i].raw for i in stale]))
+            again = await called(self._pool, partial(self._peer.relay.submit, [loads[i].raw for i in stale]))
             for i, result in zip(stale, again, strict=True):
                 results[i] = result
         return results
 
-    async def _publish(self, digests: Collection[bytes]) -> None:
-        """Give the peer the senders' bundles that it may not have, without which it must refuse their envelopes."""
+    async def _publish(self, digests: Collection[bytes]) -> bool:
+        """Give the peer the senders' bundles that it may not have, without which it must refuse their envelopes.
+
+        Returns:
+            Whether it has taken one.
+        """
         new = sorted(set(digests) - self._published)
-        found = await self._writer.read(lambda: [self._node.store.bundle(digest) for digest in new])
-        bundles = [bundle for bundle in found if bundle is not None]
+        bundles = await self._writer.read(lambda: [bundle for digest in new for bundle in self._bundle(digest)])
         if not bundles:
-            return
-        results = await self._call(partial(self._peer.relay.publish, bundles))
+            return False
+        results = await called(self._pool, partial(self._peer.relay.publish, bundles))
         if len(self._published) >= _PUBLISHED_MAX:
             self._published.clear()
         for bundle, result in zip(bundles, results, strict=True):
             if isinstance(result, Receipt):
                 self._published.add(bundle.digest)
             elif isinstance(result, UnavailableError):
-                raise result
+                raise PeerError(result)
             else:
                 _log.warning(
                     "bundle_refused", peer=self._peer.name, digest=bundle.digest.hex(), reason=result.reason.word
                 )
+        return any(isinstance(result, Receipt) for result in results)
+
+    def _bundle(self, digest: bytes) -> list[KeyBundle]:
+        """Return a bundle, or nothing; one whose row is damaged must not stop the others; in a thread."""
+        try:
+            bundle = self._node.store.bundle(digest)
+        except UnavailableError as problem:
+            if problem.reason is not Reason.LOG_STOPPED:
+                raise
+            _log.error("bundle_damaged", peer=self._peer.name, digest=digest.hex())
+            return []
+        return [bundle] if bundle else []
 
     def _decision(self, load: _Load, result: Result) -> Decision | None:
         """Return the decision that a peer's result makes; none when the envelope stays where it is."""
@@ -247,14 +358,18 @@ class Forwarder:
         if count:
             _log.info("forwarded", peer=self._peer.name, count=count)
 
-    async def _call(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
-
-
-def jittered(seconds: float) -> float:
-    """Return a time around `seconds`, so that relays do not come back in step."""
-    return seconds * random.uniform(0.5, 1.0)  # noqa: S311  spreads retries, guards no secret
-
 
 def _reason(result: Result) -> Reason | None:
     return result.reason if isinstance(result, ExchangeError) else None
+
+
+def _is_fault(result: object) -> bool:
+    """Whether a relay says that it failed inside on this very item, or call; whoever is merely away says nothing."""
+    return isinstance(result, ExchangeError) and (result.reason, result.field) == (Reason.UNAVAILABLE, "relay")
+
+
+def _is_flash(item: Waiting) -> bool:
+    try:
+        return Envelope.parse(item.raw).precedence is Precedence.FLASH
+    except ExchangeError:  # nobody can tell; it is found again when it is its turn
+        return False

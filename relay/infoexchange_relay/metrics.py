@@ -45,6 +45,11 @@ class Metrics:
             buckets=_COMMIT_BUCKETS,
             registry=self.registry,
         )
+        self._circuit = self._state(
+            "peer_circuit",
+            "Whether a peer counts as away: 0 it is there, 1 it is tried with one thing at a time.",
+            "peer",
+        )
         self._log_size = self._state("log_entries", "Entries in the audit log.")
         self._uncosigned = self._state(
             "uncosigned_seconds", "Age of the oldest log entry that no quorum of witnesses has cosigned."
@@ -68,8 +73,8 @@ class Metrics:
     def _counter(self, name: str, what: str, *labels: str) -> Counter:
         return Counter(f"{_PREFIX}_{name}", what, labels, registry=self.registry)
 
-    def _state(self, name: str, what: str) -> Gauge:
-        return Gauge(f"{_PREFIX}_{name}", what, registry=self.registry)
+    def _state(self, name: str, what: str, *labels: str) -> Gauge:
+        return Gauge(f"{_PREFIX}_{name}", what, labels, registry=self.registry)
 
     def accepted(self, count: int = 1) -> None:
         """Count accepted envelopes."""
@@ -104,6 +109,10 @@ class Metrics:
     def forwarded(self, peer: str, count: int = 1) -> None:
         """Count envelopes that a peer has taken."""
         self._forwarded.labels(peer if peer in self._peers else _OTHER).inc(count)
+
+    def circuit(self, peer: str, *, is_open: bool) -> None:
+        """Record the state of the circuit to a peer."""
+        self._circuit.labels(peer if peer in self._peers else _OTHER).set(is_open)
 
     def delivered(self, count: int = 1) -> None:
         """Count envelopes that agencies have taken."""

@@ -14,6 +14,7 @@ from infoexchange_relay.batching import Batching
 from infoexchange_relay.cosigned import Cosigned
 from infoexchange_relay.forward import Peer
 from infoexchange_relay.peers import Peers
+from infoexchange_relay.quarantine import Quarantine
 from infoexchange_relay.witnessing import Witnessing
 
 # Implementation constants
@@ -40,7 +41,14 @@ class Neighbours:
     """
 
     def __init__(
-        self, batching: Batching, key: bytes, certificate: bytes, cosigned: Cosigned, *, witness_seconds: float
+        self,
+        batching: Batching,
+        key: bytes,
+        certificate: bytes,
+        cosigned: Cosigned,
+        *,
+        quarantine: Quarantine,
+        witness_seconds: float,
     ) -> None:
         """Make connections for the directory in force; nothing is connected yet, and nothing begins.
 
@@ -49,6 +57,7 @@ class Neighbours:
             key: PEM private key of this relay.
             certificate: PEM certificate of this relay.
             cosigned: Keeps what witnesses say.
+            quarantine: Ends the way of what cannot go on.
             witness_seconds: Seconds between two rounds of asking for cosignatures.
         """
         self._node = batching.node
@@ -57,7 +66,7 @@ class Neighbours:
         self._metrics = batching.metrics
         self._links: dict[str, _Link] = {}
         self._links = self._linked(self._node.directory)
-        self.peers = Peers([link.peer for link in self._links.values()], batching)
+        self.peers = Peers([link.peer for link in self._links.values()], batching, quarantine)
         witnesses = self._witnesses(self._node.directory)
         self.witnessing = Witnessing(self._node, witnesses, cosigned, seconds=witness_seconds, nodes=batching.nodes)
 

@@ -19,7 +19,9 @@ from infoexchange.errors import ExchangeError, UnavailableError, UntrustedError
 from infoexchange.listing import Party, Role
 from infoexchange.ports import History, concerns
 from infoexchange.receipt import Receipt
+from infoexchange_relay.circuit import Circuit
 from infoexchange_relay.forward import Forwarder, Peer, Writer
+from infoexchange_relay.quarantine import Quarantine
 from infoexchange_relay.recalls import OrderForwarder
 
 # Implementation constants
@@ -36,16 +38,22 @@ _log = structlog.get_logger()
 
 
 class Peers:
-    """All peers: a forwarder for each, and the questions that only they can answer."""
+    """All peers: a forwarder for each, and the questions that only they can answer.
 
-    def __init__(self, peers: Sequence[Peer], writer: Writer) -> None:
+    Attributes:
+        quarantine: Ends the way of what cannot go on.
+    """
+
+    def __init__(self, peers: Sequence[Peer], writer: Writer, quarantine: Quarantine) -> None:
         """Hold the peers and the way to the log."""
+        self.quarantine = quarantine
         self._peers = {peer.name: peer for peer in peers}
         self._writer = writer
         self._node = writer.node
         self._pool = ThreadPoolExecutor(max(_FORWARDERS_MAX, 2 * len(peers)), "forward")
         # Apart from them, so that questions to a slow peer hold up nobody's messages.
         self._askers = ThreadPoolExecutor(_ASKERS, "ask")
+        self._circuits: dict[str, Circuit] = {}
         self._forwarding: dict[str, list[asyncio.Task[None]]] = {}
         self._sweeping: asyncio.Task[None] | None = None
         self._asked: dict[str, datetime] = {}
@@ -58,7 +66,11 @@ class Peers:
         self._sweeping = asyncio.create_task(_watched(partial(self._writer.nodes.on_duty, "expiry", self._sweep)))
 
     def _forward(self, peer: Peer) -> None:
-        ways = (Forwarder(peer, self._writer, self._pool), OrderForwarder(peer, self._writer, self._pool))
+        circuit = self._circuits[peer.name] = Circuit(peer.name, self._writer.metrics)
+        ways = (
+            Forwarder(peer, self._writer, self._pool, circuit, self.quarantine),
+            OrderForwarder(peer, self._writer, self._pool, circuit),
+        )
         on_duty = partial(self._writer.nodes.on_duty, f"peer {peer.name}")
         self._forwarding[peer.name] = [asyncio.create_task(_watched(partial(on_duty, way.run))) for way in ways]
 
@@ -104,8 +116,9 @@ class Peers:
         """
         if not self._peers:
             return "", []
-        peer = random.choice(list(self._peers.values()))  # noqa: S311  spreads the questions, guards no secret
-        return peer.name, await self._ask(partial(peer.asking.directories, after))
+        there = [peer for peer in self._peers.values() if not self._is_away(peer)] or list(self._peers.values())
+        peer = random.choice(there)  # noqa: S311  spreads the questions, guards no secret
+        return peer.name, await self._ask(peer, partial(peer.asking.directories, after))
 
     async def _sweep(self) -> None:
         """Log the end of what nobody fetched in time."""
@@ -158,11 +171,14 @@ class Peers:
     async def _learn(self, peer: Peer, names: Sequence[str]) -> None:
         """Publish here what a peer has of its agencies; what it cannot give is left out."""
         try:
-            found = [bundle for bundle in await self._ask(partial(peer.asking.bundles, names)) if bundle.owner in names]
+            found = [
+                bundle for bundle in await self._ask(peer, partial(peer.asking.bundles, names)) if bundle.owner in names
+            ]
             decisions = [partial(self._node.decide_bundle, peer.party, bundle) for bundle in found]
             results = await self._writer.settle(decisions, size=sum(len(bundle.raw) for bundle in found))
         except ExchangeError as problem:
-            _log.warning("bundles_not_learnt", peer=peer.name, count=len(names), reason=problem.reason.word)
+            if not self._is_away(peer):
+                _log.warning("bundles_not_learnt", peer=peer.name, count=len(names), reason=problem.reason.word)
             return
         for bundle, result in zip(found, results, strict=True):
             if isinstance(result, ExchangeError):
@@ -186,10 +202,11 @@ class Peers:
     async def _history(self, peer: Peer, digest: bytes) -> History:
         """Return what a peer logged of an envelope, as far as its receipts hold."""
         try:
-            history = await self._ask(partial(peer.asking.events, digest))
+            history = await self._ask(peer, partial(peer.asking.events, digest))
             held = await self._writer.read(lambda: [r for r in history.events if self._holds(peer, r, digest)])
         except ExchangeError as problem:
-            _log.warning("history_not_learnt", peer=peer.name, digest=digest.hex(), reason=problem.reason.word)
+            if not self._is_away(peer):
+                _log.warning("history_not_learnt", peer=peer.name, digest=digest.hex(), reason=problem.reason.word)
             return History((), ())
         return History(tuple(held), history.statements).of(digest)
 
@@ -202,7 +219,13 @@ class Peers:
             return False
         return concerns(receipt, digest)
 
-    async def _ask(self, call: Callable[[], T]) -> T:
+    def _is_away(self, peer: Peer) -> bool:
+        """Whether the operator has been told that a peer cannot be reached."""
+        return peer.name in self._circuits and self._circuits[peer.name].is_open
+
+    async def _ask(self, peer: Peer, call: Callable[[], T]) -> T:
+        if peer.name in self._circuits:
+            self._circuits[peer.name].check()
         return await asyncio.get_running_loop().run_in_executor(self._askers, call)
 
 

@@ -7,10 +7,8 @@ that is to stop one. The peer obeys whichever comes first, order or envelope.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TypeVar
 
 import structlog
 
@@ -21,38 +19,43 @@ from infoexchange.ports import BATCH_MAX, Notice, Result
 from infoexchange.recall import RecallOrder
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event
-from infoexchange_relay.forward import BACKOFF_FIRST, BACKOFF_MAX, OF_THE_PEER, Decision, Peer, Writer, jittered
+from infoexchange_relay.backoff import pause_after
+from infoexchange_relay.circuit import Circuit, PeerError, called
+from infoexchange_relay.forward import OF_THE_PEER, Decision, Peer, Writer
 
-T = TypeVar("T")
 _log = structlog.get_logger()
 
 
 class OrderForwarder:
     """The way of recall orders to one peer."""
 
-    def __init__(self, peer: Peer, writer: Writer, pool: ThreadPoolExecutor) -> None:
-        """Hold the peer, the way to the log, and the threads in which calls to peers block."""
+    def __init__(self, peer: Peer, writer: Writer, pool: ThreadPoolExecutor, circuit: Circuit) -> None:
+        """Hold the peer, the way to the log, the threads in which calls to peers block, and whether it is there."""
         self._peer = peer
         self._writer = writer
         self._node = writer.node
         self._pool = pool
+        self._circuit = circuit
 
     async def run(self) -> None:
         """Carry orders until the relay stops."""
-        delay = BACKOFF_FIRST
+        failures = 0
         with self._writer.bell(orders_for(self._peer.name)) as bell:
             while not bell.ended:
+                await self._circuit.closed.wait()  # the forwarder finds out when the peer is back
                 try:
                     left, gone = await self._once()
-                except ExchangeError as problem:
-                    _log.warning("recall_not_carried", peer=self._peer.name, reason=problem.reason.word)
-                    await asyncio.sleep(jittered(delay))
-                    delay = min(delay * 2, BACKOFF_MAX)
+                except PeerError as failed:
+                    await asyncio.sleep(self._circuit.failed(failed.problem.reason))
                     continue
-                if gone:
-                    delay = BACKOFF_FIRST
-                elif not await bell.heard(jittered(delay) if left else None):
-                    delay = min(delay * 2, BACKOFF_MAX)
+                except ExchangeError as problem:
+                    failures += 1
+                    _log.warning("recall_not_carried", peer=self._peer.name, reason=problem.reason.word)
+                    await asyncio.sleep(pause_after(failures))
+                    continue
+                failures = 0 if gone or not left else failures + 1
+                if not gone:
+                    await bell.heard(pause_after(failures) if left else None)
 
     async def _once(self) -> tuple[int, int]:
         """Carry what waits; return how many orders are left of it, and how many are gone."""
@@ -61,9 +64,10 @@ class OrderForwarder:
             return 0, 0
         digests = sorted({order.statement.issuer_bundle for order in orders})
         found = await self._writer.read(lambda: [self._node.store.bundle(digest) for digest in digests])
-        await self._call(partial(self._peer.relay.publish, [bundle for bundle in found if bundle is not None]))
+        await called(self._pool, partial(self._peer.relay.publish, [bundle for bundle in found if bundle is not None]))
         notices = [Notice(order.statement.envelope_digest, Event.RECALLED, order.raw) for order in orders]
-        results = await self._call(partial(self._peer.relay.acknowledge, notices))
+        results = await called(self._pool, partial(self._peer.relay.acknowledge, notices))
+        self._circuit.succeeded()
         decisions = [self._decision(order, result) for order, result in zip(orders, results, strict=True)]
         settled = await self._writer.settle([decision for decision in decisions if decision], size=0)
         gone = sum(isinstance(result, Receipt) for result in settled)
@@ -88,6 +92,3 @@ class OrderForwarder:
             digest = order.statement.envelope_digest.hex()
             _log.error("receipt_refused", peer=self._peer.name, digest=digest, reason=problem.reason.word)
             raise
-
-    async def _call(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, call)

@@ -28,6 +28,7 @@ from infoexchange_relay.neighbours import Neighbours
 from infoexchange_relay.nodes import nodes_of
 from infoexchange_relay.opening import CHECK, Identity, opened
 from infoexchange_relay.probes import Probes
+from infoexchange_relay.quarantine import Quarantine
 from infoexchange_relay.readiness import Readiness, measure
 from infoexchange_relay.readings import Readings
 from infoexchange_relay.renewal import Renewal
@@ -115,7 +116,8 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         transfers.start()
         stack.push_async_callback(transfers.close)
         # (3) the peers, and newer versions of the directory
-        neighbours = Neighbours(batching, *tls, cosigned, witness_seconds=config.witness_seconds)
+        quarantine = Quarantine(batching, config.data / "undeliverable")
+        neighbours = Neighbours(batching, *tls, cosigned, quarantine=quarantine, witness_seconds=config.witness_seconds)
         neighbours.peers.start()
         stack.push_async_callback(neighbours.peers.close)
         renewal = Renewal(batching, neighbours, config.directory, config.data)

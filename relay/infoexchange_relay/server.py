@@ -16,6 +16,7 @@ from infoexchange.bundle import KeyBundle
 from infoexchange.directory import Directory
 from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.listing import Party
+from infoexchange.node import Job
 from infoexchange.ports import History, Notice, Result, Waiting
 from infoexchange.transport.attachments import add_attachments
 from infoexchange.transport.channel import HARDENED
@@ -131,13 +132,19 @@ class PartyDesk:
         """Return the next envelopes as the caller may see them, and remember that they are out."""
         caller = self.caller()
         skip = tuple(bell.sent.values())
-        waiting, raws = await self._batching.read(lambda: self._served(caller, limit, skip))
-        bell.sent |= {item.digest: item.position for item in waiting}
+        waiting, raws, ended = await self._batching.read(lambda: self._served(caller, limit, skip))
+        bell.sent |= {item.digest or b"%d" % item.position: item.position for item in waiting}
+        if ended:
+            await self._peers.quarantine.end(ended)
+        if waiting and not raws:  # nothing of it can be shown to anybody; the next may be all right
+            return await self._take(bell, limit) if len(bell.sent) < CREDIT else []
         return raws
 
-    def _served(self, caller: Party, limit: int, skip: Sequence[int]) -> tuple[Sequence[Waiting], list[bytes]]:
+    def _served(
+        self, caller: Party, limit: int, skip: Sequence[int]
+    ) -> tuple[Sequence[Waiting], list[bytes], list[Callable[[], Job]]]:
         waiting = self._node.store.waiting(caller.name, limit=limit, skip=skip)
-        return waiting, [self._node.served(caller, item) for item in waiting]
+        return waiting, *self._peers.quarantine.serve(caller, waiting)
 
     async def acknowledge(self, notices: Sequence[Notice]) -> Sequence[Result]:
         """Take what became of fetched envelopes."""

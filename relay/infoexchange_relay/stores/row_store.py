@@ -185,7 +185,7 @@ class RowStore:
                 f"{WAITING} WHERE q.party = ? AND {unskipped} ORDER BY q.precedence DESC, q.position LIMIT ?",
                 (party, self.engine.several(skip), limit),
             )
-            return within_batch(as_waiting(row) for row in rows)
+            return within_batch(as_waiting(db, row) for row in rows)
 
     def queues(self) -> Sequence[Queue]:
         """Return every queue in which something waits."""
@@ -203,7 +203,7 @@ class RowStore:
                 f"{WAITING} WHERE v.expires_ms < ? ORDER BY v.expires_ms, q.position LIMIT ?",
                 (wire.to_ms(now), limit),
             )
-            return [as_waiting(row) for row in rows]
+            return [as_waiting(db, row) for row in rows.fetchall()]
 
     def envelope(self, digest: bytes) -> bytes | None:
         """Return an envelope that somebody waits for."""

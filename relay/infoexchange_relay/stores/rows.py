@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from infoexchange.audit import SALT_SIZE, Entry
+from infoexchange.errors import UnavailableError
 from infoexchange.ports import Record, Waiting
 from infoexchange.record import ShownEntry
 from infoexchange.states import Event
@@ -52,7 +53,24 @@ def checked_envelope(
     return digest, raw
 
 
-def as_waiting(row: tuple[Any, ...]) -> Waiting:
-    """Return what a row of `WAITING` holds."""
+def as_waiting(db: Rows, row: tuple[Any, ...]) -> Waiting:
+    """Return what a row of `WAITING` holds, or that it is damaged."""
     position, party, *envelope = row
-    return Waiting(position, party, *checked_envelope(*envelope))
+    try:
+        return Waiting(position, party, *checked_envelope(*envelope))
+    except UnavailableError:
+        index, *_, raw, _ = envelope
+        return Waiting(position, party, _logged_digest(db, index), b"", remains=raw or b"")
+
+
+def _logged_digest(db: Rows, index: int) -> bytes:
+    """Return what an entry is about; nothing if that is damaged too."""
+    try:
+        row = db.execute(f"SELECT {ENTRY} FROM entry AS e WHERE e.idx = ?", (index,)).fetchone()  # noqa: S608  constants only
+        if row is None:
+            return b""
+        check_entry(index, row)
+    except UnavailableError:
+        return b""
+    digest: bytes = row[1]
+    return digest

@@ -52,5 +52,6 @@ def sentence(found: Outcome) -> str:
         Event.REFUSED: f"refused by {'the recipient, signed' if found.signed else 'a relay'}: {reason}",
         Event.RECALLED: f"recalled before its delivery: {found.relay} stopped it",
         Event.EXPIRED: "not delivered: its time ran out",
+        Event.UNDELIVERABLE: f"not delivered: {found.relay} cannot bring it any further, {reason}",
     }
     return words.get(found.state, found.state.name)

@@ -29,7 +29,7 @@ class Outcome:
     Attributes:
         recipient: Name of the recipient.
         state: The state that counts; nothing where no entry speaks of that recipient.
-        reason: Number of the reason, for what was refused or expired.
+        reason: Number of the reason, for what was refused, expired or undeliverable.
         relay: Whose log says so.
         entry: Place of that entry in the log; nothing where no entry speaks of that recipient.
         at: When that was logged, by the relay's clock.

@@ -247,7 +247,7 @@ class Node(Desk):
         return handover.forwarded(self, peer, digest, receipt)
 
     def ended(self, event: Event, party: str, digest: bytes, reason: Reason) -> Job:
-        """Return the job that ends an envelope's way to a party here: REFUSED by a peer, or EXPIRED.
+        """Return the job that ends an envelope's way to a party here: REFUSED by a peer, EXPIRED or UNDELIVERABLE.
 
         Raises:
             RefusedError: `NOT_ADDRESSED` when no such envelope was accepted here.
@@ -258,12 +258,15 @@ class Node(Desk):
         """Return the job that ends the wait of an envelope or of a recall order whose time has run out."""
         peer = recalls.peer_of(item.party)
         if peer:
-            return recalls.failed(self, peer, RecallOrder.parse(item.raw), Reason.EXPIRED)
+            return recalls.failed(self, peer, recalls.order_in(self, item), Reason.EXPIRED)
+        if item.damaged:  # also the time that seems to have run out
+            return self.ended(Event.UNDELIVERABLE, item.party, item.digest, Reason.MALFORMED)
         return self.ended(Event.EXPIRED, item.party, item.digest, Reason.EXPIRED)
 
     def orders(self, peer: str, *, limit: int) -> Sequence[RecallOrder]:
         """Return recall orders that wait for a peer."""
-        return [RecallOrder.parse(item.raw) for item in self.store.waiting(recalls.orders_for(peer), limit=limit)]
+        waiting = self.store.waiting(recalls.orders_for(peer), limit=limit)
+        return recalls.orders_in(self, waiting)
 
     def recall_forwarded(self, peer: str, order: RecallOrder, receipt: Receipt) -> Job:
         """Return the job that a peer's receipt for a recall order makes, once the receipt has been verified.

@@ -6,6 +6,7 @@ before stays delivered. An order travels to the recipients' relays beside the en
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,11 +14,11 @@ from functools import partial
 from infoexchange.audit import EntryRef, Routing, Subject
 from infoexchange.certificates import CLOCK_SKEW
 from infoexchange.envelope import Envelope
-from infoexchange.errors import Reason, error
+from infoexchange.errors import Reason, UnavailableError, error
 from infoexchange.listing import Party, Role
 from infoexchange.manifest import Manifest
 from infoexchange.node.desk import Desk, Job, other_ends
-from infoexchange.ports import Change, Notice
+from infoexchange.ports import Change, Notice, Waiting
 from infoexchange.recall import RecallOrder
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event
@@ -100,6 +101,28 @@ def held(desk: Desk, manifest: Manifest) -> list[RecallOrder]:
 
 def _taken(desk: Desk, digest: bytes) -> list[RecallOrder]:
     return [RecallOrder.parse(r.exhibit) for r in desk.records(digest) if r.event is Event.RECALL_ORDERED]
+
+
+def order_in(desk: Desk, item: Waiting) -> RecallOrder:
+    """Return the order that waits; where its row is damaged, the copy in the log, of those for one peer the oldest."""
+    if not item.damaged:
+        return RecallOrder.parse(item.raw)
+    peer, records = peer_of(item.party), desk.records(item.digest)
+    gone = {r.party for r in records if r.event in (Event.RECALL_FORWARDED, Event.RECALL_FAILED)}
+    for order in _taken(desk, item.digest):
+        if f"{peer}#{order.digest.hex()}" not in gone:
+            return order
+    raise error(Reason.LOG_STOPPED, field="envelope", detail=f"a recall order for {peer} is damaged")
+
+
+def orders_in(desk: Desk, waiting: Sequence[Waiting]) -> list[RecallOrder]:
+    """Return the orders that wait, each once; one of which nothing is left holds up no other."""
+    found: dict[bytes, RecallOrder] = {}
+    for item in waiting:
+        with contextlib.suppress(UnavailableError):  # its time ends like that of all others, and then it is told
+            order = order_in(desk, item)
+            found[order.digest] = order
+    return list(found.values())
 
 
 def _addressed(desk: Desk, manifest: Manifest) -> set[str]:

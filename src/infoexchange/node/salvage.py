@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from infoexchange.audit import Routing
 from infoexchange.bundle import KeyBundle
-from infoexchange.errors import ExchangeError
+from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.node import bulletin, intake, recalls
 from infoexchange.node.desk import Desk, Job
 from infoexchange.ports import Notice, Store, Waiting
@@ -29,12 +29,19 @@ def salvage(desk: Desk, lost: Store) -> Iterator[Job | ExchangeError]:
     taken: set[bytes] = set()
     for name in names:
         for item in _waiting(lost, name):
-            if item.digest not in taken:
+            if item.damaged:
+                yield _lost(item)
+            elif item.digest not in taken:
                 taken.add(item.digest)
                 yield _tried(_envelope, desk, lost, item)
     for name in names:
         for item in _waiting(lost, recalls.orders_for(name)):
-            yield _tried(_order, desk, lost, RecallOrder.parse(item.raw))
+            yield _lost(item) if item.damaged else _tried(_order, desk, lost, RecallOrder.parse(item.raw))
+
+
+def _lost(item: Waiting) -> ExchangeError:
+    detail = f"{item.digest.hex()[:16]} for {item.party} is not what was written"
+    return error(Reason.LOG_STOPPED, field="envelope", detail=detail)
 
 
 def _bundle(desk: Desk, bundle: KeyBundle) -> Job:

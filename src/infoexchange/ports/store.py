@@ -132,12 +132,27 @@ class Record:
 
 @dataclass(frozen=True)
 class Waiting:
-    """An envelope or order that waits for a party; `position` names the place in the queue."""
+    """An envelope or order that waits for a party.
+
+    Attributes:
+        position: Names the place in the queue.
+        party: Who waits, or the name of the queue.
+        digest: Of what waits. Of what is damaged: the digest of the envelope it is or is about, as the log has it;
+            nothing if the log's entry is damaged as well.
+        raw: Its bytes; nothing where they are not what was written.
+        remains: Of what is damaged, what was read in place of the bytes: for the operator, and for nobody else.
+    """
 
     position: int
     party: str
     digest: bytes
     raw: bytes = field(repr=False)
+    remains: bytes = field(default=b"", repr=False)
+
+    @property
+    def damaged(self) -> bool:
+        """Whether there is nothing that could be handed on."""
+        return not self.raw
 
 
 @dataclass(frozen=True)
@@ -157,7 +172,8 @@ class Store(Protocol):
     a repeat returns the first index and changes nothing. Indices are given inside the transaction, so that duplicates
     leave no gap. Leaves, tiles, size and root move together (`tlog.tiles.extend` computes, the store saves). A store
     holds one log after the other: places run on through all of them, each has a tree of its own. Every row of content
-    carries its SHA-256, checked on every read; a damaged row raises, it is never skipped. A full disk raises
+    carries its SHA-256, checked on every read; a damaged row raises, it is never skipped. One that waits in a queue is
+    given as damaged, because it must not hold up what waits behind it. A full disk raises
     `OVERLOADED` and changes nothing; any other I/O error raises `LOG_STOPPED`, after which `append` refuses until the
     process starts again.
     """

@@ -145,7 +145,8 @@ class Answering:
         elif isinstance(problem, Exception) and not isinstance(problem, grpc.aio.BaseError):
             # An exception's text may hold message bytes, and left alone gRPC would send it.
             self._on_bug(problem)
-            await self._context.abort(grpc.StatusCode.INTERNAL, "an error inside the relay")
+            fault = error(Reason.UNAVAILABLE, field="relay", detail="an error inside the relay")
+            await self._context.abort(grpc.StatusCode.INTERNAL, fault.detail, ((DETAILS_KEY, details_of(fault)),))
 
 
 # A whole call, the caller's side
