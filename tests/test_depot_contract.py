@@ -10,6 +10,7 @@ from hashlib import sha256
 
 import pytest
 
+import buckets
 from blobs import SIZE, ciphertext, pieces
 from infoexchange.attachment import BLOCK_SIZE, AttachmentRef, verify_block
 from infoexchange.chunks import Blob
@@ -41,9 +42,22 @@ def clock():
     return Clock()
 
 
-@pytest.fixture(params=["memory", "files"])
+@pytest.fixture(scope="module")
+def server():
+    with buckets.running() as url:
+        yield url
+
+
+@pytest.fixture(params=["memory", "files", "bucket"])
 def depot(request, tmp_path, clock):
-    return MemoryDepot(clock=clock) if request.param == "memory" else at(tmp_path, clock)
+    if request.param == "memory":
+        return MemoryDepot(clock=clock)
+    if request.param == "files":
+        return at(tmp_path, clock)
+    bucket_depot = pytest.importorskip("infoexchange_relay.stores.bucket_depot", exc_type=ImportError)
+    bucket = bucket_depot.Bucket(buckets.place(request.getfixturevalue("server")))
+    # One clock: nobody's differs from another's.
+    return bucket_depot.BucketDepot(bucket, "relay.aa.example", quota=2**30, skew=timedelta(0), clock=clock)
 
 
 def write(depot, data=DATA, ref=REF, *, owner=OWNER, offset=0, size=300_000):

@@ -7,9 +7,9 @@ names. Nothing of the store's own words reaches a caller; the operator finds its
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import batched
+from itertools import islice
 from typing import IO, Any
 
 import botocore.session  # type: ignore[import-untyped]  # ships no types
@@ -55,23 +55,8 @@ class Bucket:
         self._prefix = f"{place.prefix}/" if place.prefix else ""
         self._away = ""
         self._at_once = True
-        settings = Config(
-            connect_timeout=_CONNECT_SECONDS,
-            read_timeout=_ANSWER_SECONDS,
-            max_pool_connections=_CONNECTIONS,
-            retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
-            # The newer check sums are unknown to many stores; the signature covers the bytes, and all of them know that.
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-            s3={"addressing_style": "path" if place.endpoint else "auto", "payload_signing_enabled": True},
-        )
         with self._asking():
-            self._client: Any = botocore.session.Session().create_client(
-                "s3",
-                endpoint_url=place.endpoint or None,
-                region_name=place.region or None,
-                config=settings,
-            )
+            self._client = _client(place.endpoint, place.region)
 
     def __str__(self) -> str:
         """Return how it is called in settings."""
@@ -122,7 +107,8 @@ class Bucket:
 
     def delete(self, keys: Iterable[str]) -> None:
         """Delete objects; whatever is not there is passed over."""
-        for some in batched(keys, _BATCH):
+        rest = iter(keys)
+        while some := list(islice(rest, _BATCH)):
             if self._at_once and len(some) > 1:
                 self._delete_at_once(some)
             if not self._at_once or len(some) == 1:
@@ -164,10 +150,29 @@ class Bucket:
             _log.warning("attachments_unreachable", address=str(self), reason=code)
         status = getattr(problem, "response", {}).get("ResponseMetadata", {}).get("HTTPStatusCode")
         if code in _FULL or status in _FULL_STATUS:
-            return error(Reason.OVERLOADED, field="attachment", detail="the relay's store of attachments is full or busy")
+            return error(
+                Reason.OVERLOADED, field="attachment", detail="the relay's store of attachments is full or busy"
+            )
         step = "Tell the relay's operator; nothing was lost." if code in _NOBODY_FIXES else ""
         detail = "the relay's store of attachments does not answer as it should"
         return error(Reason.UNAVAILABLE, field="attachment", detail=detail, next_step=step)
+
+
+@functools.cache  # it reads megabytes of descriptions
+def _client(endpoint: str, region: str) -> Any:
+    """Return a client, which any thread may use; it finds keys by itself."""
+    settings = Config(
+        connect_timeout=_CONNECT_SECONDS,
+        read_timeout=_ANSWER_SECONDS,
+        max_pool_connections=_CONNECTIONS,
+        retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+        # Many stores do not know the newer check sums; the signature, which all of them know, covers the bytes.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        s3={"addressing_style": "path" if endpoint else "auto", "payload_signing_enabled": True},
+    )
+    session = botocore.session.Session()
+    return session.create_client("s3", endpoint_url=endpoint or None, region_name=region or None, config=settings)
 
 
 def _code(problem: ClientError) -> str:

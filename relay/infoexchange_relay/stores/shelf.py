@@ -19,6 +19,7 @@ import structlog
 from infoexchange.attachment import BLOCK_SIZE, AttachmentRef
 from infoexchange.attachment.blocks import block_hash, verify_root
 from infoexchange.attachment.form import check_sealed
+from infoexchange.chunks import Blob
 from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.ports import Clock
 from infoexchange.tlog import merkle
@@ -220,6 +221,16 @@ def disk_error(root: bytes, problem: OSError) -> ExchangeError:
     why = "the relay's disk is full" if full else "the relay's disk failed"
     _log.error("attachment_not_written", digest=root.hex(), reason=problem.strerror)
     return error(Reason.OVERLOADED if full else Reason.UNAVAILABLE, field="attachment", detail=why)
+
+
+def damaged_block(blob: Blob, index: int) -> ExchangeError:
+    """Return the error for a block that is not what was written; the operator is told."""
+    _log.error("attachment_damaged", digest=blob.root.hex(), party=blob.owner)
+    detail, next_step = (
+        f"block {index} is damaged there",
+        "Tell the relay's operator; the message has to be sent again.",
+    )
+    return error(Reason.UNAVAILABLE, field="attachment", detail=detail, next_step=next_step)
 
 
 def sync_folder(folder: Path) -> None:

@@ -15,6 +15,8 @@ from infoexchange.tlog import merkle
 # Implementation constants
 RECORD = merkle.HASH_SIZE
 _RUN = 2048  # records read at a time: 64 KiB
+_PAGE = 64 * 1024  # bytes; all of the tree of 1 GiB
+_PAGES_MAX = 24  # more than a path of the largest attachment takes
 
 
 class Tree:
@@ -80,6 +82,26 @@ class TreeFile(Tree):
                 ]
                 write_all(self._descriptor, b"".join(nodes), self._place(start, height + 1))
             height, width = height + 1, width // 2
+
+
+class PagedTree(Tree):
+    """The hashes of one attachment that lie far away: they come in pages, and the last few are kept."""
+
+    def __init__(self, ref: AttachmentRef, fetch: Callable[[int, int], bytes]) -> None:
+        """Read with a function that gives bytes from a position on, fewer at the end."""
+        super().__init__(ref, self._record)
+        self._fetch = fetch
+        self._pages: dict[int, bytes] = {}
+
+    def _record(self, position: int) -> bytes:
+        number, place = divmod(position, _PAGE)
+        page = self._pages.pop(number, None)
+        if page is None:
+            page = self._fetch(number * _PAGE, _PAGE)
+            if len(self._pages) >= _PAGES_MAX:
+                del self._pages[next(iter(self._pages))]
+        self._pages[number] = page  # the youngest is the last
+        return page[place : place + RECORD]
 
 
 def size_of(ref: AttachmentRef) -> int:

@@ -1,0 +1,60 @@
+"""Buckets of the tests' own: an S3 server on loopback that is not ours, and a line to it that breaks as told."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from infoexchange_relay.config import BucketPlace
+
+KEYS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "made-up-for-tests", "AWS_EC2_METADATA_DISABLED": "true"}
+_BUCKET = "attachments"
+_prefixes = itertools.count()
+
+
+@contextlib.contextmanager
+def credentials() -> Iterator[None]:
+    """Let the client library find keys, and no others that this machine may have."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("AWS_") or name.lower().endswith("_proxy")]:
+            patch.delenv(name)
+        for name, value in KEYS.items():
+            patch.setenv(name, value)
+        yield
+
+
+@contextlib.contextmanager
+def running() -> Iterator[str]:
+    """Run a server until the block ends, and give its URL; skip where it is not installed."""
+    server = pytest.importorskip(
+        "moto.server", reason="moto is not installed (pip install 'moto[s3]' flask flask-cors)"
+    )
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    with credentials():
+        running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        running.start()
+        try:
+            host, port = running.get_host_and_port()
+            url = f"http://{host}:{port}"
+            make_bucket(url)
+            yield url
+        finally:
+            running.stop()
+
+
+def make_bucket(url: str) -> None:
+    """Make the bucket that all tests use."""
+    import botocore.session
+
+    client = botocore.session.Session().create_client("s3", endpoint_url=url, region_name="us-east-1")
+    client.create_bucket(Bucket=_BUCKET)
+
+
+def place(url: str) -> BucketPlace:
+    """Return a place in which nothing is yet."""
+    return BucketPlace(_BUCKET, f"relay-{next(_prefixes)}", url, "us-east-1")
