@@ -6,7 +6,8 @@ import contextlib
 import itertools
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO
 
 import pytest
 
@@ -58,3 +59,40 @@ def make_bucket(url: str) -> None:
 def place(url: str) -> BucketPlace:
     """Return a place in which nothing is yet."""
     return BucketPlace(_BUCKET, f"relay-{next(_prefixes)}", url, "us-east-1")
+
+
+class MemoryBucket:
+    """What a `Bucket` does, in memory, for all the orders in which the steps of several nodes can come.
+
+    Attributes:
+        objects: What is stored.
+        step: Is called before and after each change, and before each list.
+    """
+
+    def __init__(self, objects: dict[str, bytes] | None = None, step: Callable[[], None] = lambda: None) -> None:
+        self.objects = {} if objects is None else objects
+        self.step = step
+
+    def put(self, key: str, body: bytes | memoryview | IO[bytes]) -> None:
+        self.step()
+        self.objects[key] = bytes(body) if isinstance(body, bytes | memoryview) else body.read()
+        self.step()
+
+    def get(self, key: str, start: int = 0, size: int = 0) -> bytes | None:
+        data = self.objects.get(key)
+        return data[start : start + size if size else None] if data is not None else None
+
+    def names(self, prefix: str, *, limit: int = 0) -> Iterator[str]:
+        self.step()
+        found = sorted(key for key in self.objects if key.startswith(prefix))
+        return iter(found[: limit or None])
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        self.step()
+        return iter(sorted({key.removeprefix(prefix).partition("/")[0] for key in self.objects if prefix in key}))
+
+    def delete(self, keys: Iterable[str]) -> None:
+        for key in list(keys):
+            self.step()
+            self.objects.pop(key, None)
+            self.step()
