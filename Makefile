@@ -71,8 +71,8 @@ $(PROTO)/.ok: pyproject.toml | python
 $(FLOOR)/.ok: pyproject.toml tools/floors.py | python
 	$(call make_venv,$(FLOOR))
 	@mkdir -p build
-	$(FLOOR)/bin/python tools/floors.py relay hsm tsa postgres > build/floors.txt
-	$(call pip_install,$(FLOOR)) -c build/floors.txt -e '.[relay,hsm,tsa,postgres]' --group tests
+	$(FLOOR)/bin/python tools/floors.py relay hsm tsa postgres s3 > build/floors.txt
+	$(call pip_install,$(FLOOR)) -c build/floors.txt -e '.[relay,hsm,tsa,postgres,s3]' --group tests
 	@touch $@
 
 demo: $(VENV)/.ok

@@ -21,7 +21,7 @@ from infoexchange.transport import utc_now
 from infoexchange_relay import recovery
 from infoexchange_relay.config import Config
 from infoexchange_relay.lock import locked
-from infoexchange_relay.stores import FileDepot, RowStore, is_there, latch_of, open_store
+from infoexchange_relay.stores import RowStore, is_there, latch_of, open_depot, open_store
 from infoexchange_relay.turning import turn
 
 # Implementation constants
@@ -93,7 +93,7 @@ def opened(config: Config, identity: Identity) -> Iterator[Opened]:
         directory = _directory(config, store.exhibits(Event.DIRECTORY_VERSION))
         identity.keys = turn(config, identity.keys, store, directory)
         identity.check(directory)
-        depot = FileDepot(config.attachments, quota=config.quota, reserve=config.reserve, clock=utc_now)
+        depot = open_depot(config, clock=utc_now)
         recovery.check_kept(config, identity.keys, store)
         ledger = Ledger(identity.keys, store, latch_of(store, config.latch), clock=utc_now)
         node = Node(ledger, directory, depot, clock=utc_now, max_uncosigned=config.max_uncosigned)

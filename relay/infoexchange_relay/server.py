@@ -29,6 +29,7 @@ from infoexchange_relay.batching import Batching
 from infoexchange_relay.bells import Bell
 from infoexchange_relay.peers import Peers
 from infoexchange_relay.renewal import Renewal
+from infoexchange_relay.stores.claims import hurried, is_unasked
 from infoexchange_relay.transfers import TransferDesk, Transfers
 from infoexchange_relay.witnessing import CosigningDesk
 
@@ -102,13 +103,29 @@ class PartyDesk:
         self._batching = office.batching
         self._peers = office.peers
         self._renewal = office.renewal
+        self._transfers = office.transfers
         self._node = office.batching.node
 
     async def submit(self, envelopes: Sequence[bytes]) -> Sequence[Result]:
         """Take one frame of envelopes."""
         caller = self.caller()
-        decisions = [functools.partial(self._node.decide, caller, raw) for raw in envelopes]
+        results = await self._settle(caller, envelopes)
+        unasked = [place for place, result in enumerate(results) if is_unasked(result)]
+        if unasked:
+            again = [envelopes[place] for place in unasked]
+            await self._transfers.ask(caller.name, again)
+            results = [*results]
+            for place, result in zip(unasked, await self._settle(caller, again), strict=True):
+                results[place] = result
+        return results
+
+    async def _settle(self, caller: Party, envelopes: Sequence[bytes]) -> Sequence[Result]:
+        decisions = [functools.partial(self._decide, caller, raw) for raw in envelopes]
         return await self._batching.settle(decisions, sum(len(raw) for raw in envelopes), caller.name)
+
+    def _decide(self, caller: Party, raw: bytes) -> Job:
+        with hurried():  # the threads that check serve everybody
+            return self._node.decide(caller, raw)
 
     async def fetch(self, *, follow: bool) -> AsyncIterator[Sequence[bytes]]:
         """Yield frames of what waits, looking anew for each, so that a FLASH message overtakes what is not out yet."""

@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 import structlog
 
 from infoexchange.attachment import AttachmentRef, Block
-from infoexchange.chunks import Writing
+from infoexchange.chunks import Blob, Writing
+from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.listing import Party
 from infoexchange.node import Node
+from infoexchange_relay.stores import FileDepot
 
 # Implementation constants
 _THREADS = 4  # hashing and the disk are busy with fewer
+_FAR_THREADS = 16  # a store behind a network lets most of them wait
 _PARTY_MAX = 8  # transfers of one party at once; each holds a few megabytes
 _ALL_MAX = 64
 _SWEEP = 30.0  # seconds between two looks for what nobody needs; disks fill in hours
@@ -34,7 +37,8 @@ class Transfers:
     def __init__(self, node: Node) -> None:
         """Hold a started node."""
         self.node = node
-        self._pool = ThreadPoolExecutor(_THREADS, "chunk")
+        near = node.depot is None or isinstance(node.depot, FileDepot)
+        self._pool = ThreadPoolExecutor(_THREADS if near else _FAR_THREADS, "chunk")
         self._under_way: collections.Counter[str] = collections.Counter()
         self._task: asyncio.Task[None] | None = None
 
@@ -52,6 +56,18 @@ class Transfers:
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what a call returns that works with files, from a thread."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: call(*args, **kwargs))
+
+    async def ask(self, owner: str, envelopes: Sequence[bytes]) -> None:
+        """Ask a depot far away for the attachments of envelopes that were checked as far as they go without it."""
+        await asyncio.gather(*(self.run(self._ask, owner, raw) for raw in envelopes))
+
+    def _ask(self, owner: str, raw: bytes) -> None:
+        depot = self.node.depot
+        assert depot is not None
+        with contextlib.suppress(ExchangeError):  # the check that follows meets the same
+            for ref in Envelope.parse(raw).manifest.attachments:
+                if not depot.claim(Blob(owner, ref.ct_root), ref.ct_length, now=self.node.clock()):
+                    return
 
     def desk_for(self, caller: Callable[[], Party]) -> TransferDesk:
         """Return the desk of a caller, who is asked for again with every piece."""

@@ -50,6 +50,8 @@ def load(file: Path, environ: Mapping[str, str]) -> Config:
         problems.add("latch", "must lie outside `data`, or restoring the data would put an old one in place")
     if values.get("tsa_url") and not values.get("tsa_roots"):
         problems.add("tsa_roots", "is missing; without it nothing that the authority at `tsa_url` says can be verified")
+    if values.get("attachments_endpoint") and not values.get("attachments_bucket"):
+        problems.add("attachments_bucket", "is missing; without it nothing is kept at `attachments_endpoint`")
     if problems.found:
         raise ConfigError(problems.found)
     return Config(**values)

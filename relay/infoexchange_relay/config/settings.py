@@ -15,6 +15,7 @@ from typing import Any
 
 from infoexchange.cli.passphrase import asking
 from infoexchange.home import Keychain
+from infoexchange_relay.config.bucket import BucketAddress, BucketPlace, Region
 from infoexchange_relay.config.kinds import LOG_LEVELS, Address, Database, File, Flag, Kind, Name, Number, Url, Word
 from infoexchange_relay.config.witnesses import ForeignWitness, ForeignWitnesses
 
@@ -166,6 +167,22 @@ class Config:
         default=1,  # the log of a busy month
         metadata=_of(Number(0, _GIB_MAX, "GiB"), "GiB of the disk that attachments leave free for the audit log."),
     )
+    attachments_bucket: str = field(
+        default="",
+        metadata=_of(
+            BucketAddress(),
+            "Where attachments lie in an S3-compatible store, each relay under a prefix of its own; "
+            "empty for the folder attachments in data.",
+            more="Needs pip install 'infoexchange[s3]', and keys where AWS_SHARED_CREDENTIALS_FILE names a file.",
+        ),
+    )
+    attachments_endpoint: str = field(
+        default="",
+        metadata=_of(Url(), "Where that store is asked, if it is not Amazon's; needs attachments_bucket."),
+    )
+    attachments_region: str = field(
+        default="", metadata=_of(Region(), "Region that requests to that store are signed for.")
+    )
     reflection: bool = field(
         default=False, metadata=_of(Flag(), "Whether gRPC reflection answers, for tests with grpcurl.")
     )
@@ -202,6 +219,13 @@ class Config:
     def attachments(self) -> Path:
         """The folder of attachment bytes inside `data`."""
         return self.data / "attachments"
+
+    @property
+    def bucket(self) -> BucketPlace | None:
+        """Where attachments lie in an S3-compatible store, if they do."""
+        if not self.attachments_bucket:
+            return None
+        return BucketPlace.parse(self.attachments_bucket, self.attachments_endpoint, self.attachments_region)
 
     @property
     def max_uncosigned(self) -> timedelta:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
-from infoexchange.errors import Reason, error
-from infoexchange.ports import Latch
+from infoexchange.certificates import CLOCK_SKEW
+from infoexchange.chunks import Depot
+from infoexchange.errors import Reason, UnavailableError, error
+from infoexchange.ports import Clock, Latch
+from infoexchange_relay.config import Config
 from infoexchange_relay.stores.depot import FileDepot
 from infoexchange_relay.stores.engine import Engine
 from infoexchange_relay.stores.latch import FileLatch
@@ -27,6 +31,7 @@ __all__ = [
     "latch_of",
     "look",
     "notes_of",
+    "open_depot",
     "open_store",
 ]
 
@@ -84,6 +89,30 @@ def look(place: Path | str) -> LookedAt:
     """
     engine = _postgres(str(place)) if is_shared(place) else ReadOnlySqlite(Path(place))
     return LookedAt(engine)
+
+
+def open_depot(config: Config, *, clock: Clock) -> Depot:
+    """Return where a relay keeps attachments, as its settings say: on its disk or in a bucket.
+
+    A store of buckets that does not answer now is asked again later; messages without attachments need none.
+
+    Raises:
+        UnavailableError: `UNAVAILABLE` when the extra `s3` is missing or the client library's own settings are wrong.
+        RefusedError: `NOT_PERMITTED` when another relay has its attachments in the same place.
+    """
+    place = config.bucket
+    if place is None:
+        return FileDepot(config.attachments, quota=config.quota, reserve=config.reserve, clock=clock)
+    try:
+        from infoexchange_relay.stores.bucket import Bucket
+        from infoexchange_relay.stores.bucket_depot import BucketDepot
+    except ImportError:
+        step = "Run: pip install 'infoexchange[relay,s3]'"
+        raise error(Reason.UNAVAILABLE, field=str(place), detail="botocore is not installed", next_step=step) from None
+    depot = BucketDepot(Bucket(place), config.name, quota=config.quota, skew=CLOCK_SKEW, clock=clock)
+    with contextlib.suppress(UnavailableError):  # the bucket has told the operator
+        depot.prepare()
+    return depot
 
 
 def _postgres(address: str) -> Engine:

@@ -8,17 +8,13 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-import structlog
-
 from infoexchange.attachment import BLOCK_SIZE, AttachmentRef, Block, blocks_for
 from infoexchange.attachment.blocks import block_hash, verify_root
 from infoexchange.chunks import Blob
-from infoexchange.errors import ExchangeError, Reason, error
+from infoexchange.errors import Reason, error
 from infoexchange.ports import Clock
-from infoexchange_relay.stores.shelf import FileWriting, Shelf
+from infoexchange_relay.stores.shelf import FileWriting, Shelf, damaged_block
 from infoexchange_relay.stores.tree import TreeFile
-
-_log = structlog.get_logger()
 
 
 class FileDepot:
@@ -101,15 +97,8 @@ class FileDepot:
             for index in blocks_for(shelf.ref, offset, size):
                 block = os.pread(data.fileno(), BLOCK_SIZE, index * BLOCK_SIZE)
                 if block_hash(block) != tree.leaf(index):
-                    raise self._damaged(blob, index)
+                    raise damaged_block(blob, index)
                 yield Block(index, block, tree.path(index))
-
-    def _damaged(self, blob: Blob, index: int) -> ExchangeError:
-        _log.error("attachment_damaged", digest=blob.root.hex(), party=blob.owner)
-        next_step = "Tell the relay's operator; the message has to be sent again."
-        return error(
-            Reason.UNAVAILABLE, field="attachment", detail=f"block {index} is damaged there", next_step=next_step
-        )
 
     def claim(self, blob: Blob, ct_length: int, *, now: datetime) -> bool:
         """Return whether a blob is whole and has that length, and note the time, so that it is kept a while."""

@@ -19,9 +19,11 @@ import structlog
 from infoexchange.attachment import BLOCK_SIZE, AttachmentRef
 from infoexchange.attachment.blocks import block_hash, verify_root
 from infoexchange.attachment.form import check_sealed
+from infoexchange.chunks import Blob
 from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.ports import Clock
 from infoexchange.tlog import merkle
+from infoexchange_relay.stores.cutting import Cutting
 from infoexchange_relay.stores.tree import RECORD, TreeFile, size_of, write_all
 
 # Implementation constants
@@ -105,8 +107,7 @@ class FileWriting:
         """Go on after the last block that counts; `offset` is where the bytes to come begin. The shelf is locked."""
         self._shelf = shelf
         self._clock = clock
-        self._skip = shelf.length - offset
-        self._rest = bytearray()  # the beginning of a block
+        self._cutting = Cutting(shelf.ref, shelf.blocks, offset)
         self._hashes: list[bytes] = []  # of blocks written that do not count yet
         self._descriptors: list[int] = []
         if not shelf.whole:
@@ -142,36 +143,12 @@ class FileWriting:
         with shelf.lock:
             if shelf.writing is not self:
                 raise error(Reason.UNAVAILABLE, field="attachment", detail="another call goes on with it")
-            view = memoryview(data)[self._skip :]
-            self._skip = max(0, self._skip - len(data))
-            if self._position + len(view) > shelf.ref.ct_length:
-                raise error(Reason.BAD_FIELD, field="offset", detail=f"more than {shelf.ref.ct_length} bytes")
             shelf.touched = self._clock()
             try:
-                self._take(view)
+                for block in self._cutting.take(data):
+                    self._write(block)
             except OSError as problem:
                 raise self._failed(problem) from None
-
-    @property
-    def _position(self) -> int:
-        """Bytes taken so far, whether they count or not."""
-        written = self._shelf.blocks + len(self._hashes)
-        return min(written * BLOCK_SIZE, self._shelf.ref.ct_length) + len(self._rest)
-
-    def _take(self, view: memoryview) -> None:
-        ref = self._shelf.ref
-        while view:
-            size = ref.block_size(self._shelf.blocks + len(self._hashes))
-            if not self._rest and len(view) >= size:  # the usual case, without a copy
-                self._write(view[:size])
-                view = view[size:]
-                continue
-            taken = min(size - len(self._rest), len(view))
-            self._rest += view[:taken]
-            view = view[taken:]
-            if len(self._rest) == size:
-                block, self._rest = self._rest, bytearray()
-                self._write(memoryview(block))
 
     def _write(self, block: memoryview) -> None:
         shelf = self._shelf
@@ -244,6 +221,16 @@ def disk_error(root: bytes, problem: OSError) -> ExchangeError:
     why = "the relay's disk is full" if full else "the relay's disk failed"
     _log.error("attachment_not_written", digest=root.hex(), reason=problem.strerror)
     return error(Reason.OVERLOADED if full else Reason.UNAVAILABLE, field="attachment", detail=why)
+
+
+def damaged_block(blob: Blob, index: int) -> ExchangeError:
+    """Return the error for a block that is not what was written; the operator is told."""
+    _log.error("attachment_damaged", digest=blob.root.hex(), party=blob.owner)
+    detail, next_step = (
+        f"block {index} is damaged there",
+        "Tell the relay's operator; the message has to be sent again.",
+    )
+    return error(Reason.UNAVAILABLE, field="attachment", detail=detail, next_step=next_step)
 
 
 def sync_folder(folder: Path) -> None:

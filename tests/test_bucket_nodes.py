@@ -1,0 +1,333 @@
+"""Several nodes over one bucket: whatever order their steps come in, and wherever one dies, nothing claimed is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import random
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from blobs import ciphertext
+from buckets import MemoryBucket
+from infoexchange.attachment import BLOCK_SIZE, sealed_length, verify_block
+from infoexchange.chunks import Blob
+from infoexchange.errors import ExchangeError, Reason
+
+bucket_depot = pytest.importorskip("infoexchange_relay.stores.bucket_depot", exc_type=ImportError)
+crate = pytest.importorskip("infoexchange_relay.stores.crate")
+
+OWNER = "coast.aa.example"
+NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
+LATER = NOW + timedelta(days=8)
+SKEW = timedelta(minutes=5)
+SIZE = sealed_length(BLOCK_SIZE + 1000)  # two blocks
+DATA, REF = ciphertext(size=SIZE)
+BLOB = Blob(OWNER, REF.ct_root)
+WRONG = bytes(SIZE)
+
+
+class Crashed(BaseException):
+    """A node dies."""
+
+
+class Node:
+    """One relay node: its depot, its clock, and what happens before its steps."""
+
+    def __init__(self, objects, *, now=NOW):
+        self.now = now
+        self.taken = 0
+        self.act = {}
+        self.depot = bucket_depot.BucketDepot(
+            MemoryBucket(objects, self._step), "relay.aa.example", quota=2**30, skew=SKEW, clock=lambda: self.now
+        )
+
+    def _step(self):
+        number, self.taken = self.taken, self.taken + 1
+        self.act.pop(number, lambda: None)()
+
+    def write(self, data=DATA, ref=REF, *, offset=0):
+        writing = self.depot.begin(Blob(OWNER, ref.ct_root), ref.ct_length, offset)
+        writing.add(data[:BLOCK_SIZE])
+        writing.add(data[BLOCK_SIZE:])
+        return writing.close()
+
+    def claim(self):
+        return self.depot.claim(BLOB, SIZE, now=self.now)
+
+    def drop(self):
+        return self.depot.drop(BLOB, untouched_since=self.now - timedelta(minutes=1))
+
+    def read(self):
+        return b"".join(verify_block(REF, block.index, block) for block in self.depot.read(BLOB, 0, SIZE))
+
+    def sweep(self):
+        """Delete everything, as a relay does that needs none of it."""
+        return [self.depot.drop(blob, untouched_since=self.now) for blob in self.depot.untouched(self.now)]
+
+
+def crash():
+    raise Crashed
+
+
+def refusal(call):
+    with pytest.raises(ExchangeError) as caught:
+        call()
+    return caught.value.reason
+
+
+def each_step():
+    """Numbers of steps, until the test breaks off."""
+    return itertools.takewhile(lambda number: number < 200, itertools.count())
+
+
+def left(objects):
+    return {key for key in objects if not key.startswith("relay/")}
+
+
+def swept(objects):
+    """Whether nothing is left once every clock is far ahead."""
+    node = Node(objects, now=LATER + timedelta(days=30))
+    node.sweep()
+    node.now += timedelta(days=30)
+    node.sweep()
+    return not left(objects)
+
+
+def test_a_node_that_dies_at_any_step_loses_at_most_what_did_not_count():
+    for step in each_step():
+        objects = {}
+        node = Node(objects)
+        node.act[step] = crash
+        try:
+            whole = node.write() == SIZE
+        except Crashed:
+            whole = False
+        other = Node(objects)
+        there = other.depot.length(BLOB, SIZE)
+        assert there in (0, BLOCK_SIZE, SIZE)
+        assert other.write(DATA[there:] if there else DATA, offset=there) == SIZE
+        assert other.claim()
+        assert other.read() == DATA
+        assert swept(objects)
+        if whole:
+            assert step > 12
+            return
+    pytest.fail("it never came to an end")
+
+
+def test_a_node_that_dies_while_it_deletes_leaves_nothing_that_looks_whole():
+    for step in each_step():
+        objects = {}
+        Node(objects).write()
+        node = Node(objects, now=LATER)
+        node.act[step] = crash
+        try:
+            gone = node.drop()
+        except Crashed:
+            gone = False
+        other = Node(objects, now=LATER)
+        if other.claim():
+            assert other.read() == DATA
+        else:
+            there = other.depot.length(BLOB, SIZE)
+            assert other.write(DATA[there:] if there else DATA, offset=there) == SIZE
+            assert other.claim()
+            assert other.read() == DATA
+        assert swept(objects)
+        if gone:
+            assert step > 10
+            return
+    pytest.fail("it never came to an end")
+
+
+@pytest.mark.parametrize("slow", [timedelta(0), timedelta(minutes=4), timedelta(minutes=-4)])
+def test_what_is_claimed_while_it_is_deleted_stays(slow):
+    """At every step of a deletion another node claims, whatever the two clocks say within what is allowed."""
+    outcomes = set()
+    for step in each_step():
+        objects, claimed = {}, []
+        Node(objects).write()
+        claiming, dropping = Node(objects, now=LATER - slow), Node(objects, now=LATER)
+        dropping.act[step] = lambda node=claiming, found=claimed: found.append(node.claim())
+        gone = dropping.drop()
+        if claimed == [True]:
+            assert Node(objects).read() == DATA
+            assert not Node(objects, now=LATER).drop()
+        outcomes.add((*claimed, gone))
+        if not claimed:
+            break
+    assert {(True, False), (False, True)} <= outcomes
+    assert (True, True) not in outcomes
+
+
+def test_what_is_deleted_while_it_is_claimed_is_not_claimed():
+    outcomes = set()
+    for step in each_step():
+        objects, gone = {}, []
+        Node(objects).write()
+        claiming, dropping = Node(objects, now=LATER), Node(objects, now=LATER)
+        claiming.act[step] = lambda node=dropping, found=gone: found.append(node.drop())
+        claimed = claiming.claim()
+        if claimed:
+            assert Node(objects).read() == DATA
+        outcomes.add((claimed, *gone))
+        if not gone:
+            break
+    assert {(False, True), (True, False)} <= outcomes
+    assert (True, True) not in outcomes
+
+
+def test_what_is_deleted_while_it_is_written_can_be_written_again():
+    for step in each_step():
+        objects, acted = {}, []
+        old = Node(objects)
+        old.depot.begin(BLOB, SIZE, 0).add(DATA[:BLOCK_SIZE])
+        writing, dropping = Node(objects, now=LATER), Node(objects, now=LATER + timedelta(minutes=10))
+        writing.act[step] = lambda node=dropping, found=acted: found.append(node.drop())
+        with contextlib.suppress(ExchangeError):
+            writing.write()
+        writing.act.clear()  # later on a clock that is far ahead is none that is allowed
+        if writing.claim():
+            assert writing.read() == DATA
+        there = writing.depot.length(BLOB, SIZE)
+        assert writing.write(DATA[there:] if there else DATA, offset=there) == SIZE
+        assert writing.claim()
+        assert writing.read() == DATA
+        assert swept(objects)
+        if not acted:
+            return
+    pytest.fail("it never came to an end")
+
+
+@pytest.mark.parametrize("data", [DATA, WRONG], ids=["the same", "other bytes"])
+def test_two_nodes_may_write_at_once(data):
+    """Right bytes win, sooner or later, and what was claimed can be read, whoever writes what in between."""
+    for step in each_step():
+        objects, acted = {}, []
+        right, other = Node(objects), Node(objects)
+
+        def between(node=other, found=acted):
+            found.append(1)
+            with contextlib.suppress(ExchangeError):
+                node.write(data)
+
+        right.act[step] = between
+        with contextlib.suppress(ExchangeError):
+            right.write()
+        claimed = right.claim()
+        if claimed:
+            assert right.read() == DATA
+        if data is DATA:
+            assert claimed
+        there = right.depot.length(BLOB, SIZE)
+        with contextlib.suppress(ExchangeError):
+            right.write(DATA[there:] if there else DATA, offset=there)
+        there = right.depot.length(BLOB, SIZE)
+        assert right.write(DATA[there:] if there else DATA, offset=there) == SIZE
+        assert right.claim()
+        assert right.read() == DATA
+        assert swept(objects)
+        if not acted:
+            return
+    pytest.fail("it never came to an end")
+
+
+def test_another_node_goes_on_and_the_first_one_does_no_harm():
+    objects = {}
+    first, second = Node(objects), Node(objects)
+    writing = first.depot.begin(BLOB, SIZE, 0)
+    writing.add(DATA[: BLOCK_SIZE + 7])
+    assert second.depot.length(BLOB, SIZE) == BLOCK_SIZE
+    assert second.write(DATA[BLOCK_SIZE:], offset=BLOCK_SIZE) == SIZE
+    assert second.claim()
+    writing.add(DATA[BLOCK_SIZE + 7 :])
+    assert writing.close() == SIZE
+    assert first.claim()
+    assert first.read() == DATA
+    assert first.depot.kept(OWNER) == [(BLOB, SIZE)]
+
+
+def test_a_long_writing_is_touched_so_that_nobody_deletes_it():
+    objects = {}
+    first, second = Node(objects), Node(objects)
+    writing = first.depot.begin(BLOB, SIZE, 0)
+    first.now += timedelta(days=1)
+    writing.add(DATA[:BLOCK_SIZE])
+    second.now = first.now + timedelta(seconds=30)
+    assert not second.drop()
+    assert second.depot.untouched(second.now) == []
+    writing.add(DATA[BLOCK_SIZE:])
+    assert writing.close() == SIZE
+
+
+def test_old_touches_are_deleted():
+    objects = {}
+    node = Node(objects)
+    node.write()
+    for _ in range(40):
+        node.now += timedelta(minutes=1)
+        assert node.claim()
+    assert len(left(objects)) < 12
+
+
+def test_bytes_that_stood_still_while_their_crate_was_deleted_are_deleted_later():
+    objects = {}
+    first, second = Node(objects), Node(objects, now=LATER)
+    writing = first.depot.begin(BLOB, SIZE, 0)
+    assert second.drop()
+    assert not left(objects)
+    writing.add(DATA[:BLOCK_SIZE])  # a machine that was suspended
+    assert len(left(objects)) == 1
+    assert second.depot.untouched(NOW) == []
+    assert not left(objects)
+    assert refusal(lambda: writing.add(DATA[BLOCK_SIZE:])) is Reason.UNAVAILABLE
+    assert swept(objects)
+
+
+def test_an_owner_has_one_try_at_a_time_so_that_a_quota_counts_all():
+    objects = {}
+    node = Node(objects)
+    for more in range(3):
+        node.depot.begin(BLOB, SIZE + 16 * more, 0).add(DATA[:BLOCK_SIZE])
+    assert node.depot.kept(OWNER) == [(BLOB, SIZE + 32)]
+
+
+def test_two_relays_never_share_a_place():
+    objects = {}
+    Node(objects).depot.prepare()
+    other = bucket_depot.BucketDepot(
+        MemoryBucket(objects), "relay.bb.example", quota=2**30, skew=SKEW, clock=lambda: NOW
+    )
+    assert refusal(other.prepare) is Reason.NOT_PERMITTED
+    assert refusal(lambda: other.untouched(NOW)) is Reason.NOT_PERMITTED
+    assert refusal(lambda: other.drop(BLOB, untouched_since=NOW)) is Reason.NOT_PERMITTED
+    assert refusal(lambda: other.begin(BLOB, SIZE, 0)) is Reason.UNAVAILABLE  # its sender shall try again
+
+
+def test_a_store_that_lists_late_is_not_used():
+    class Late(MemoryBucket):
+        def names(self, prefix, *, limit=0):
+            return iter(())
+
+    depot = bucket_depot.BucketDepot(Late(), "relay.aa.example", quota=1, skew=SKEW, clock=lambda: NOW)
+    assert refusal(depot.prepare) is Reason.UNAVAILABLE
+
+
+def test_names_of_others_are_passed_over():
+    objects = {}
+    node = Node(objects)
+    node.write()
+    rng = random.Random(6)
+    marks = sorted(key for key in objects if key.startswith("index/"))
+    for key in list(objects):
+        for _ in range(200):
+            place = rng.randrange(len(key))
+            changed = key[:place] + chr(rng.randrange(33, 127)) + key[place + 1 :]
+            crate.block_in(changed)
+            assert len(list(crate.crates_in([changed]))) <= 1
+    assert [one.blob for one in crate.crates_in([*marks, "index/x", "index/", "other"])] == [BLOB]
+    objects["index/stray"] = b""
+    assert node.claim()
+    assert node.depot.kept(OWNER) == [(BLOB, SIZE)]
