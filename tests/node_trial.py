@@ -107,7 +107,7 @@ class Trial:
         first, folder = self.sites.folder / RELAY, self.sites.folder / name
         shutil.copytree(first, folder)
         lines = (first / "relay.toml").read_text().splitlines()
-        kept = [line for line in lines if not line.startswith("listen")]
+        kept = [line for line in lines if not line.startswith(("listen", "store"))]
         settings = [*kept, f'listen = "127.0.0.1:{port}"', f'store = "{address}"', ""]
         (folder / "relay.toml").write_text("\n".join(settings))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import os
 import pwd
 import shutil
@@ -17,6 +19,7 @@ import pytest
 from patience import LIMIT
 
 ROLE = "relay"
+ENGINE = "INFOEXCHANGE_TEST_ENGINE"  # `postgres` runs the tests of whole relays on PostgreSQL
 
 
 def program(name: str) -> str | None:
@@ -53,6 +56,19 @@ def running(*settings: str) -> Iterator[Server]:
             server.stop("immediate")
     finally:
         shutil.rmtree(folder)
+
+
+@functools.cache
+def _own() -> Server:
+    """Return the server of this test process, which ends with it."""
+    running_one = running()
+    atexit.register(running_one.__exit__, None, None, None)
+    return running_one.__enter__()
+
+
+def store() -> str:
+    """Return where the next relay of a test keeps its store: in a database if that is asked for, else in its file."""
+    return _own().address() if os.environ.get(ENGINE) == "postgres" else ""
 
 
 class Server:

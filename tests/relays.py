@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import postgres
 from infoexchange import certificates, suites
 from infoexchange.certificates import NationalCa
 from infoexchange.content import Content
@@ -95,6 +96,7 @@ class Relays:
             witness_seconds=1,
             reflection=True,
             log_level="error",
+            store=postgres.store(),
         )
 
     def tls(self, name, *, ca=None):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import postgres
 from infoexchange import Draft, catalogue
 from infoexchange.errors import ExchangeError, UnavailableError
 from infoexchange.home import Home
@@ -32,7 +33,7 @@ MARKER = "zebra-quintet-marker"
 
 @pytest.fixture
 def sites(tmp_path: Path) -> Sites:
-    return Sites.make(tmp_path / "exchange", AGENCIES, now=datetime.now(UTC))
+    return Sites.make(tmp_path / "exchange", AGENCIES, now=datetime.now(UTC), store=postgres.store)
 
 
 def request(number: int, **marks: object) -> catalogue.RequestForInformation:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -29,6 +29,7 @@ _CONFIG = """\
 name = "{name}"
 listen = "{address}"
 data = "data"
+store = "{store}"
 latch = "latch/checkpoint"
 log_keys = "log.key"
 witness_keys = "witness.key"
@@ -55,8 +56,17 @@ class Sites:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     @classmethod
-    def make(cls, folder: Path, agencies: Mapping[str, Sequence[str]], *, now: datetime) -> Sites:
-        """Write the folders of a new community; arguments as `Community.make`."""
+    def make(
+        cls, folder: Path, agencies: Mapping[str, Sequence[str]], *, now: datetime, store: Callable[[], str] = str
+    ) -> Sites:
+        """Write the folders of a new community; arguments as `Community.make`.
+
+        Args:
+            folder: New folder.
+            agencies: Of each nation.
+            now: When keys and certificates begin.
+            store: Gives each relay's setting of that name; without it all of them keep a file.
+        """
         addresses = dict(zip(agencies, (f"127.0.0.1:{port}" for port in free_ports(len(agencies))), strict=True))
         community = Community.make(agencies, now=now, addresses=addresses)
         sites = cls(folder, community)
@@ -64,7 +74,7 @@ class Sites:
         write_file(folder / "roots.pb", community.roots.raw)
         write_file(folder / "directory.pb", community.directory.raw)
         for name in community.log_keys:
-            sites._make_relay(name, addresses[name.split(".")[1]], now)
+            sites._make_relay(name, addresses[name.split(".")[1]], now, store())
         for name in community.members:
             sites._make_home(name, now)
         return sites
@@ -77,7 +87,7 @@ class Sites:
         """Return the configuration file of a relay."""
         return self.folder / relay / "relay.toml"
 
-    def _make_relay(self, name: str, address: str, now: datetime) -> None:
+    def _make_relay(self, name: str, address: str, now: datetime, store: str) -> None:
         folder, ca = self.folder / name, self.community.cas[name.split(".")[1]]
         folder.mkdir(mode=0o700)
         for sub in ("data", "latch"):
@@ -89,7 +99,7 @@ class Sites:
         write_file(folder / "tls.pem", certificates.to_pem(ca.issue(certificates.tls_request(name, key), now=now)))
         write_file(folder / "directory.pb", self.community.directory.raw)
         write_file(folder / "roots.pb", self.community.roots.raw)
-        write_file(folder / "relay.toml", _CONFIG.format(name=name, address=address).encode())
+        write_file(folder / "relay.toml", _CONFIG.format(name=name, address=address, store=store).encode())
 
     def _make_home(self, name: str, now: datetime) -> None:
         member, ca = self.community.members[name], self.community.cas[name.split(".")[-2]]
