@@ -23,9 +23,12 @@ BIN   := $(VENV)/bin
 # Three workers on two cores: while some wait for relays and disks, others work; few enough for a small machine.
 # A file stays with one worker, so that the relays of its tests are started once.
 PYTEST := -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
+# What is tested once more with a relay's store in PostgreSQL; the store's own contract always runs on both.
+ON_POSTGRES := $(addprefix tests/test_,$(addsuffix .py,relay_server relay_recalls relay_faults relay_attachments \
+	renewal turning recovery uncosigned publishing continuity processes))
 
 .PHONY: attacks baseline demo test check lint generate fresh image floors bench pages fuzz histories large long-log \
-        mutants python clean
+        postgres mutants python clean
 .DEFAULT_GOAL := test
 
 # Environments. VENV/.ok runs the demo, VENV/.dev adds what tests and checks need, PROTO holds the code generator alone,
@@ -83,6 +86,10 @@ test: $(VENV)/.dev
 
 pages: $(VENV)/.browser
 	$(BIN)/python -m pytest -q -rs tests/browser
+
+# The tests of whole relays once more, with their stores in a PostgreSQL server of the tests' own.
+postgres: $(VENV)/.dev
+	INFOEXCHANGE_TEST_ENGINE=postgres $(BIN)/python -m pytest -q -n 2 --dist loadfile $(ON_POSTGRES)
 
 attacks: $(VENV)/.dev
 	INFOEXCHANGE_ATTACKS_IN_EVERY_SUITE=1 $(BIN)/python -m pytest -q -n 2 tests/test_attacks.py

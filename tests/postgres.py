@@ -71,6 +71,11 @@ def store() -> str:
     return _own().address() if os.environ.get(ENGINE) == "postgres" else ""
 
 
+def copied(store: str) -> str:
+    """Return where a copy of a store is, if it is in a database."""
+    return _own().copy(store) if store else ""
+
+
 class Server:
     """One server; it listens on a socket in its folder only."""
 

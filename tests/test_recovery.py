@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+import postgres
 from infoexchange.audit import GROUPS, Routing, Subject
 from infoexchange.directory import Directory
 from infoexchange.errors import Reason
@@ -90,6 +91,7 @@ def lost(relays):
     relays.stop("th")
     yesterday = config.data.with_name("yesterday")
     shutil.copytree(config.data, yesterday)
+    store = postgres.copied(config.store)
     relays.start("th")
     relays.after = relays.seal(A, [A2])
     relays.receipts.append(submitted(relays, relays.after))
@@ -97,6 +99,7 @@ def lost(relays):
     relays.stop("th")
     shutil.rmtree(config.data)
     yesterday.rename(config.data)
+    relays.configs["th"] = replace(config, store=store)
     return relays
 
 
@@ -160,7 +163,14 @@ def test_what_was_lost_stays_as_evidence(lost: Relays) -> None:
     note, key = config.latch.read_bytes(), config.log_keys.read_bytes()
     recovery.begin_anew(config, recovery.assess(config), now=utc_now())
     [aside] = config.data.glob("lost-*")
-    assert (aside / "relay.sqlite3").read_bytes() == contents["relay.sqlite3"]
+    if config.store:
+        postgres_aside = pytest.importorskip("infoexchange_relay.stores.postgres_aside")
+        [schema] = postgres_aside.lost(config.store)
+        with postgres_aside.reading_lost(config.store, schema) as store:
+            assert store.exhibits(Event.DIRECTORY_VERSION) == [lost.directory.raw]
+        assert not postgres_aside.lost(config.store)
+    else:
+        assert (aside / "relay.sqlite3").read_bytes() == contents["relay.sqlite3"]
     assert [path.read_bytes() for path in config.latch.parent.glob("latch.lost-*")] == [note]
     assert [path.read_bytes() for path in config.log_keys.parent.glob("log.key.lost-*")] == [key]
 

@@ -237,7 +237,7 @@ def look_back(relays: Relays, directory: Directory, seen: Checkpoint, end: int) 
 def settings(relays: Relays) -> dict[str, object]:
     config = relays.configs["th"]
     names = ("name", "listen", "data", "latch", "log_keys", "witness_keys", "tls_key", "tls_certificate", "directory")
-    return {name: getattr(config, name) for name in (*names, "roots")}
+    return {name: getattr(config, name) for name in (*names, "roots", "store")}
 
 
 def cosigned_problem(policy, checkpoint) -> str:
