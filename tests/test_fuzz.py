@@ -113,6 +113,7 @@ NAMES = (
     "base64", "hash", "lines", "Identity", "sealed file", "token URI", "CA register",
     "LogKeys", "WitnessKeys", "root key", "root public key", "draft", "Operation",
     "relay registration", "relay configuration", "relay address", "certificate", "leaf certificate", "revocation list",
+    "backup manifest",
     "PEM certificates", "TimeStamp", "TimeStamp, verified", "Authorities", "CA certificate file", "CA key file",
     "TLS key file",
     "signing request", "XML",

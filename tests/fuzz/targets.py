@@ -56,7 +56,8 @@ from infoexchange.transport.http_witness import RequestHead, parse_reply
 from infoexchange.tsa import Authorities, TimeStamp
 from infoexchange.v1 import audit_pb2, content_pb2, directory_pb2, envelope_pb2, evidence_pb2
 from infoexchange.witness import WitnessKeys
-from infoexchange_relay import config
+from infoexchange_relay import backup, config
+from kept import MANIFEST
 from messages import handling, officer_acknowledgement
 from timekeeper import FROZEN, FROZEN_AT, FROZEN_ROOT
 
@@ -295,6 +296,7 @@ def _files(world: World, folder: Path) -> list[Target]:
                             "th/registration.json", {**named, "draft.json": template.encode()})),
         of("relay configuration", config.load, [settings], change=changing.lines, allowed=(config.ConfigError,),
             read=_in_file(lambda file: config.load(file, {}), folder, "relay.toml", {"relay.toml": b""})),
+        treed("backup manifest", backup.Manifest, [MANIFEST.raw]),
         of("relay address", config.parse_address, [b"127.0.0.1:7443", b"[::1]:0"], allowed=(ValueError,),
             read=lambda raw: config.parse_address(_decoded(raw))),
         of("certificate", certificates.load, community.members[SENDER].certificates,

@@ -22,16 +22,15 @@ from infoexchange.directory import Directory
 from infoexchange.endings import Ending
 from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.home.files import check_tls_pair, in_file, missing, read_file
-from infoexchange.ledger import FIRST_BATCH
 from infoexchange.listing import Party, Role, Roots
 from infoexchange.log import LogKeys, NoteKeys
-from infoexchange.ports import Latch, Store
+from infoexchange.ports import Latch
 from infoexchange.states import Event
-from infoexchange.tlog import Checkpoint, merkle
-from infoexchange.tlog.rehash import Rehash
+from infoexchange.tlog import Checkpoint
 from infoexchange.witness import WitnessKeys
 from infoexchange_relay import expiry
 from infoexchange_relay.config import Config, parse_address
+from infoexchange_relay.proving import prove
 from infoexchange_relay.stores import FileLatch, is_there, latch_of, look, open_store
 from infoexchange_relay.timestamps import authorities
 
@@ -41,7 +40,6 @@ K = TypeVar("K", bound=NoteKeys)
 # Implementation constants
 _CONNECT_SECONDS = 3.0  # a peer on the other side of the world answers within half a second
 _CONNECTIONS_MAX = 16  # a region has about as many relays
-_LEAVES_PER_READ = 1024  # 100 KiB at a time
 
 _INIT = "Make the relay's folder with: infoexchange-relay init NAME --folder DIR"
 
@@ -207,19 +205,7 @@ class Checks:
             return "new, nothing logged yet"
         with open_store(self._config.place) as store:
             signed = self._signed(latch_of(store, self._config.latch))
-            for log in store.closed():
-                self._hash(store, log.base, log.checkpoint.size, log.checkpoint.root, "signed")
-                if signed and signed.note.text == log.checkpoint.note.text:
-                    signed = None  # the log after it begins when the relay starts
-            if signed:
-                with in_file(self._config.latch):
-                    signed.verify(keys.verifier_keys)
-            head = store.head()
-            size, root = (signed.size, signed.root) if signed else (0, merkle.EMPTY_ROOT)
-            if not size and head.size > FIRST_BATCH:
-                raise _stopped(f"there are {head.size} entries, but no latch: it was lost or is not mounted")
-            self._hash(store, head.base, size, root, "signed")
-            self._hash(store, head.base, head.size, head.root, "stored")
+            head, size = prove(store, signed, lambda checkpoint: self._verify(checkpoint, keys), self._progress)
         before = f", {head.base} in closed logs before it" if head.base else ""
         return f"{head.size} entries, {size} of them signed{before}"
 
@@ -229,17 +215,9 @@ class Checks:
         with in_file(self._config.latch):
             return Checkpoint.parse(note) if note else None
 
-    def _hash(self, store: Store, base: int, size: int, root: bytes, what: str) -> None:
-        """Raise unless the leaves of a log, or of its beginning, give a root."""
-        tree = Rehash()
-        while tree.size < size:
-            leaves = store.leaves(base + tree.size, min(_LEAVES_PER_READ, size - tree.size))
-            if not leaves:
-                raise _stopped(f"entry {tree.size} of {size} is missing: this is an old or a damaged copy")
-            tree.extend(leaves)
-            self._progress(base + tree.size, store.head().end)
-        if tree.root != root:
-            raise _stopped(f"the leaves of the first {size} entries do not give the {what} root")
+    def _verify(self, checkpoint: Checkpoint, keys: LogKeys) -> None:
+        with in_file(self._config.latch):
+            checkpoint.verify(keys.verifier_keys)
 
     def _peers(self, directory: Directory) -> None:
         peers = [relay for relay in directory.relays() if relay.name != self._config.name]
@@ -264,8 +242,3 @@ def _connect(name: str, address: str) -> ExchangeError | None:
         detail = of_system(problem).detail if isinstance(problem, OSError) else str(problem)
         return error(Reason.UNAVAILABLE, field=name, detail=f"{address}: {detail}", next_step=next_step)
     return None
-
-
-def _stopped(detail: str) -> ExchangeError:
-    next_step = "Put the newest data in place; if it is lost, see `infoexchange-relay recover --help`."
-    return error(Reason.LOG_STOPPED, field="log", detail=detail, next_step=next_step)

@@ -21,16 +21,19 @@ from infoexchange.listing import Roots
 from infoexchange.states import Event
 from infoexchange.tlog import Checkpoint
 from infoexchange.transport import open_channel, utc_now
+from infoexchange_relay.backup import last_backup
 from infoexchange_relay.cli.checks import Checks
 from infoexchange_relay.cli.doctor import log, machine
 from infoexchange_relay.cli.doctor.finding import Finding, State, attention, looked, of_problem, well, wrong
 from infoexchange_relay.cli.doctor.nearby import Clock, Visit
 from infoexchange_relay.config import Config, parse_address
 from infoexchange_relay.lock import holder, is_locked
-from infoexchange_relay.stores import FileLatch, is_there, look
+from infoexchange_relay.stores import FileLatch, is_shared, is_there, look
 
 # Implementation constants
 _SECONDS = timedelta(seconds=5)  # for an answer from this machine
+_BACKUP_OLD = timedelta(days=8)  # one a week is forgotten now and then by a day
+_BACK_UP = "Make one, to another machine: infoexchange-relay backup FILE --config relay.toml"
 _ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  asked, not listened on
 _CODES = {State.WELL: PASSED, State.ATTENTION: INDETERMINATE, State.WRONG: FAILED}
 
@@ -84,6 +87,7 @@ def examine(config: Config, file: Path, *, clock: Clock) -> list[Finding]:
     found += [_ending(ending, now) for ending in checks.endings]
     found += looked("process", lambda: log.running(config))
     found += looked("log", lambda: log.log(config, directory, now))
+    found += looked("backup", lambda: _backup(config, now))
     if directory:
         found += looked("newer directory", lambda: _waiting(config, directory))
         found += looked("neighbours", lambda: _neighbours(config, directory, clock))
@@ -93,6 +97,19 @@ def examine(config: Config, file: Path, *, clock: Clock) -> list[Finding]:
 def _ending(ending: Ending, now: datetime) -> Finding:
     say = wrong if ending.at <= now else attention
     return say(f"end of {ending.what}", ending.sentence(now).removesuffix(ending.next_step).strip(), ending.next_step)
+
+
+def _backup(config: Config, now: datetime) -> Iterator[Finding]:
+    """Tell how old the last backup is, as far as the data tells."""
+    if is_shared(config.place) or not is_there(config.place):
+        return
+    last = last_backup(config)
+    if last is None:
+        yield attention("backup", "none was ever made", _BACK_UP)
+        return
+    made_at, place = last
+    said = f"{log.span(now - made_at)} ago, {place}"
+    yield attention("backup", said, _BACK_UP) if now - made_at > _BACKUP_OLD else well("backup", said)
 
 
 def _waiting(config: Config, directory: Directory) -> Iterator[Finding]:
