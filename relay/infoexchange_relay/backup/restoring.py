@@ -18,6 +18,7 @@ from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.home.files import in_file, read_file, sync_folder
 from infoexchange.listing import Roots
 from infoexchange.log import log_keys
+from infoexchange.states import Event
 from infoexchange.tlog import Checkpoint
 from infoexchange_relay.backup.making import ASIDE, is_transient
 from infoexchange_relay.backup.manifest import NAME, SIZE_MAX, Held, Manifest
@@ -190,12 +191,15 @@ def _prove(config: Config, manifest: Manifest, staged: Path) -> None:
     with in_file(config.directory):
         raw = read_file(config.directory, next_step="Put a signed directory there; every relay has one.")
         roots = Roots.parse(read_file(config.roots, next_step="Put the trust anchor there."))
-        directory = Directory.parse(raw, roots=roots)
-
-    def verify(checkpoint: Checkpoint) -> None:
-        checkpoint.verify(log_keys(directory, config.name, checkpoint.origin))
 
     with look(staged / Path(config.place).name) as store:
+        with in_file(config.directory):
+            # By the versions in the log: root keys may have changed since the trust anchor was made.
+            directory = Directory.resume(store.exhibits(Event.DIRECTORY_VERSION), raw, roots=roots)
+
+        def verify(checkpoint: Checkpoint) -> None:
+            checkpoint.verify(log_keys(directory, config.name, checkpoint.origin))
+
         head, _ = prove(store, signed, verify, lambda done, total: None)
     if (head.end, head.size, head.root.hex()) != (manifest.end, manifest.size, manifest.root):
         raise error(Reason.MALFORMED, field=NAME, detail="it tells of another log", next_step=_OTHER)
