@@ -226,6 +226,43 @@ def test_two_nodes_may_write_at_once(data):
     pytest.fail("it never came to an end")
 
 
+def test_other_bytes_spoil_nothing_that_was_claimed():
+    """At every step of a writing that fails in the end, another node writes the right bytes and claims them."""
+    outcomes = set()
+    for step in each_step():
+        objects, claimed = {}, []
+        wrong, right = Node(objects), Node(objects)
+
+        def between(node=right, found=claimed):
+            with contextlib.suppress(ExchangeError):
+                node.write()
+            found.append(node.claim())
+
+        wrong.act[step] = between
+        with contextlib.suppress(ExchangeError):
+            wrong.write(WRONG)
+        if claimed == [True]:
+            assert right.claim()
+            assert right.has_all()
+        outcomes.update(claimed)
+        if not claimed:
+            break
+    assert outcomes == {True, False}
+
+
+def test_what_is_begun_while_others_look_for_leftovers_stays():
+    for step in each_step():
+        objects, written = {}, []
+        looking, writing = Node(objects, now=LATER, small=True), Node(objects, now=LATER, small=True)
+        looking.act[step] = lambda node=writing, found=written: found.append(node.write())
+        looking.depot.untouched(LATER)
+        if not written:
+            return
+        assert writing.claim()
+        assert writing.has_all()
+    pytest.fail("it never came to an end")
+
+
 def test_another_node_goes_on_and_the_first_one_does_no_harm():
     objects = {}
     first, second = Node(objects), Node(objects)
