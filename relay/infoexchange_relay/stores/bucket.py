@@ -144,15 +144,14 @@ class Bucket:
             _log.info("attachments_back", address=str(self))
 
     def _failed(self, problem: Exception) -> ExchangeError:
-        code = _code(problem) if isinstance(problem, ClientError) else type(problem).__name__
+        answered = isinstance(problem, ClientError)
+        code = _code(problem) if answered else type(problem).__name__
         if code != self._away:
             self._away = code
             _log.warning("attachments_unreachable", address=str(self), reason=code)
-        status = getattr(problem, "response", {}).get("ResponseMetadata", {}).get("HTTPStatusCode")
-        if code in _FULL or status in _FULL_STATUS:
-            return error(
-                Reason.OVERLOADED, field="attachment", detail="the relay's store of attachments is full or busy"
-            )
+        if answered and (code in _FULL or _status(problem) in _FULL_STATUS):
+            detail = "the relay's store of attachments is full or busy"
+            return error(Reason.OVERLOADED, field="attachment", detail=detail)
         step = "Tell the relay's operator; nothing was lost." if code in _NOBODY_FIXES else ""
         detail = "the relay's store of attachments does not answer as it should"
         return error(Reason.UNAVAILABLE, field="attachment", detail=detail, next_step=step)
@@ -177,5 +176,8 @@ def _client(endpoint: str, region: str) -> Any:
 
 def _code(problem: ClientError) -> str:
     """Return the store's word for what went wrong."""
-    said = problem.response.get("Error", {}).get("Code")
-    return str(said or problem.response.get("ResponseMetadata", {}).get("HTTPStatusCode", "unknown"))
+    return str(problem.response.get("Error", {}).get("Code") or _status(problem))
+
+
+def _status(problem: ClientError) -> int:
+    return int(problem.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
