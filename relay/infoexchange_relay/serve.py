@@ -17,7 +17,7 @@ from infoexchange.ports import Latch
 from infoexchange.transport.http_witness import HttpEndpoint
 from infoexchange.tsa import Authorities
 from infoexchange.witness import WitnessKeys
-from infoexchange_relay import __version__, disclosures, expiry, logs, recovery, sightings
+from infoexchange_relay import __version__, disclosures, expiry, logs, notify, recovery, sightings
 from infoexchange_relay.batching import Batching
 from infoexchange_relay.config import Config, parse_address
 from infoexchange_relay.cosigned import Cosigned
@@ -58,7 +58,9 @@ async def serve(config: Config) -> int:
     async with running(config) as relay:
         with _signals(told, relay.look_now):
             _log.info("relay_ready", address=relay.address, party=config.name, size=relay.node.ledger.size)
+            notify.tell(notify.READY)
             await _first(told, relay.stopped)
+            notify.tell(notify.STOPPING)
             failed = relay.stopped.is_set()
             _log.info("relay_stopping", party=config.name)
     _log.info("relay_stopped", party=config.name, size=relay.node.ledger.size)
@@ -140,6 +142,7 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         for watch in (
             readiness.run(),
             measure(metrics.gauges.lagged),
+            notify.keep_telling(),
             Readings(config, batching).run(),
             expiry.watch(config, node),
             sightings.watch(batching, cosigning),
