@@ -15,6 +15,8 @@ _SOURCE = {"type": "prometheus", "uid": "${source}"}
 _WIDTH, _HEIGHT = 24, 8  # Grafana's grid has 24 columns
 _RELAY = 'instance=~"$instance"'
 
+_DEPTH = "max by (queue, precedence) ($mqueue_envelopes{$r})"  # nodes of one relay see the same queues
+
 # A row of panels under each heading: title, unit, what each line is called, and the queries. `$m` is a metric's prefix,
 # `$r` chooses the relays.
 ROWS: dict[str, list[tuple[str, str, list[tuple[str, str]]]]] = {
@@ -27,9 +29,13 @@ ROWS: dict[str, list[tuple[str, str, list[tuple[str, str]]]]] = {
         (
             "Waiting, by precedence",
             "short",
-            [("{{precedence}}", "sum by (precedence) ($mqueue_envelopes{$r})")],
+            [("{{precedence}}", f"sum by (precedence) ({_DEPTH})")],
         ),
-        ("Waiting, by queue", "short", [("{{queue}}", "sum by (queue) ($mqueue_envelopes{$r})")]),
+        (
+            "Waiting, by queue",
+            "short",
+            [("{{queue}}", f"sum by (queue) ({_DEPTH})")],
+        ),
         (
             "Oldest that waits",
             "s",
@@ -112,6 +118,7 @@ ROWS: dict[str, list[tuple[str, str, list[tuple[str, str]]]]] = {
             "short",
             [("{{reason}}", "sum by (reason) (increase($mstore_errors_total{$r}[5m])) > 0")],
         ),
+        ("Spans lost", "short", [("{{instance}}", "increase($mspans_lost_total{$r}[5m])")]),
         (
             "Reading the gauges",
             "s",

@@ -59,6 +59,7 @@ class Metrics:
             "Entries under the newest checkpoint that a time authority has stamped since the relay started.",
         )
         self._untimed = self._counter("timestamps_failed", "Attempts to have a checkpoint stamped that failed.")
+        self._spans_lost = self._counter("spans_lost", "Spans of traces that no collector took.")
         for reason in Reason:
             for counter in (self._refused, self._unheard, self._store_errors):
                 counter.labels(reason.word)  # shown as zero before the first
@@ -138,6 +139,10 @@ class Metrics:
     def timestamp_failed(self) -> None:
         """Count an attempt that a time authority did not answer as it should."""
         self._untimed.inc()
+
+    def spans_lost(self, count: int) -> None:
+        """Count spans that could not be sent."""
+        self._spans_lost.inc(count)
 
     def render(self) -> bytes:
         """Return all values in the Prometheus text format."""

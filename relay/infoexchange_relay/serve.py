@@ -35,6 +35,7 @@ from infoexchange_relay.renewal import Renewal
 from infoexchange_relay.server import Office, Server, server_credentials
 from infoexchange_relay.stores import LOG_LATCH, FileLatch, RowStore, SharedLatch, latch_of, notes_of
 from infoexchange_relay.timestamps import Timestamps, authorities
+from infoexchange_relay.traces import Traces
 from infoexchange_relay.transfers import Transfers
 from infoexchange_relay.witnessing import CosigningDesk
 
@@ -112,6 +113,8 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         await asyncio.to_thread(_log_settings, config, node)
         # (2) the writer
         batching = Batching(node, metrics=metrics, nodes=nodes)
+        batching.traces = _traces(config, metrics)
+        stack.push_async_callback(asyncio.to_thread, batching.traces.close)
         batching.start()
         stack.push_async_callback(batching.close)
         transfers = Transfers(node)
@@ -175,6 +178,19 @@ async def _asked_outside(
         foreign.start(batching.nodes)
         stack.push_async_callback(foreign.close)
         yield
+
+
+def _traces(config: Config, metrics: Metrics) -> Traces:
+    """Return the traces that the settings ask for; without a collector, OpenTelemetry is not even imported."""
+    if not config.traces_url:
+        return Traces()
+    try:
+        from infoexchange_relay.otel import SpanTraces
+    except ImportError:
+        next_step = "Run: pip install 'infoexchange[otel]', or leave traces_url empty."
+        detail = "OpenTelemetry is not installed"
+        raise error(Reason.UNAVAILABLE, field="traces_url", detail=detail, next_step=next_step) from None
+    return SpanTraces.to(config.traces_url, config.name, metrics, percent=config.traces_percent)
 
 
 def _witness_latch(store: RowStore, file: Path) -> Latch:
