@@ -13,6 +13,9 @@ HEALTHY = {
     'infoexchange_relay_queue_oldest_seconds{instance="a",queue="agencies",precedence="routine"}': f"9000x{MINUTES}",
     'infoexchange_relay_queue_oldest_seconds{instance="a",queue="relay.vn",precedence="routine"}': f"60x{MINUTES}",
     'infoexchange_relay_queue_envelopes{instance="a",queue="agencies",precedence="routine"}': f"9000x{MINUTES}",
+    'infoexchange_relay_peer_circuit{instance="a",peer="relay.vn"}': f"0x{MINUTES}",
+    'infoexchange_relay_envelopes_ended_total{instance="a",event="undeliverable"}': f"2x{MINUTES}",
+    'infoexchange_relay_envelopes_ended_total{instance="a",event="opened"}': f"0+9x{MINUTES}",
     'infoexchange_relay_uncosigned_seconds{instance="a"}': f"20x{MINUTES}",
     'infoexchange_relay_uncosigned_limit_seconds{instance="a"}': f"14400x{MINUTES}",
     'infoexchange_relay_commit_seconds_bucket{instance="a",le="0.01"}': f"0+60x{MINUTES}",
@@ -44,6 +47,11 @@ WRONG: list[tuple[dict[str, str], set[str]]] = [
     ({f'{_OLDEST}{{instance="a",queue="agencies",precedence="flash"}}': f"61x{MINUTES}"}, {"FlashWaits"}),
     ({f'{_OLDEST}{{instance="a",queue="agencies",precedence="immediate"}}': f"601x{MINUTES}"}, {"ImmediateWaits"}),
     ({f'{_OLDEST}{{instance="a",queue="relay.vn",precedence="routine"}}': f"3601x{MINUTES}"}, {"PeerNotReached"}),
+    ({'infoexchange_relay_peer_circuit{instance="a",peer="relay.vn"}': f"1x{MINUTES}"}, {"PeerAway"}),
+    (
+        {'infoexchange_relay_envelopes_ended_total{instance="a",event="undeliverable"}': f"2x{MINUTES - 30} 3x30"},
+        {"MessageUndeliverable"},
+    ),
     (
         {'infoexchange_relay_queue_envelopes{instance="a",queue="agencies",precedence="routine"}': f"100001x{MINUTES}"},
         {"QueuesGrow"},

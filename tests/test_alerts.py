@@ -34,6 +34,7 @@ def exported() -> dict[str, set[str]]:
     """The labels of every series that a relay shows, by its name."""
     metrics = Metrics(["relay.vn.example"])
     metrics.refused(Reason.EXPIRED)
+    metrics.circuit("relay.vn.example", is_open=True)
     metrics.gauges.queues(["relay.vn.example"], {})
     metrics.gauges.ends(dict.fromkeys(ENDINGS, START))
     for volume in VOLUMES:

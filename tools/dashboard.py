@@ -50,6 +50,8 @@ ROWS: dict[str, list[tuple[str, str, list[tuple[str, str]]]]] = {
             ],
         ),
         ("Forwarded, by relay", "ops", [("{{peer}}", "sum by (peer) (rate($menvelopes_forwarded_total{$r}[5m]))")]),
+        ("Ways that ended", "ops", [("{{event}}", "sum by (event) (rate($menvelopes_ended_total{$r}[5m])) > 0")]),
+        ("Relays that are away", "short", [("{{peer}}", "max by (peer) ($mpeer_circuit{$r})")]),
         (
             "Refused, by reason",
             "ops",

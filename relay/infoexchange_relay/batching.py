@@ -338,6 +338,8 @@ class Batching:
             self.metrics.forwarded(change.party)
         elif change.event is Event.DELIVERED:
             self.metrics.delivered()
+        if change.event.final:
+            self.metrics.ended(change.event)
         return [*((party, change.digest) for party in change.stops), *((party, b"") for party in change.starts)]
 
 
