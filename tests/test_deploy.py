@@ -131,7 +131,7 @@ def test_the_image_holds_what_it_needs_and_starts_our_program():
         assert f"!{part.split('/')[0]}" in ignored
     wanted = {PROJECT["readme"], *PROJECT["license-files"], "pyproject.toml", "proto", "src", "relay"}
     assert set(copied) == wanted
-    (extras,) = re.findall(r"'infoexchange\[([a-z0-9,]+)\]'", CONTAINERFILE)
+    (extras,) = re.findall(r'"infoexchange\[([a-z0-9,]+)\] @ file://', CONTAINERFILE)
     assert set(extras.split(",")) <= PROJECT["optional-dependencies"].keys()
     (entry,) = (json.loads(line) for line in instructions("ENTRYPOINT"))
     assert Path(entry[0]).name in PROJECT["scripts"]

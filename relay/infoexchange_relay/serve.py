@@ -113,8 +113,7 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         await asyncio.to_thread(_log_settings, config, node)
         # (2) the writer
         batching = Batching(node, metrics=metrics, nodes=nodes)
-        batching.traces = _traces(config, metrics)
-        stack.push_async_callback(asyncio.to_thread, batching.traces.close)
+        batching.traces = await stack.enter_async_context(_traced(config, metrics))
         batching.start()
         stack.push_async_callback(batching.close)
         transfers = Transfers(node)
@@ -178,6 +177,16 @@ async def _asked_outside(
         foreign.start(batching.nodes)
         stack.push_async_callback(foreign.close)
         yield
+
+
+@contextlib.asynccontextmanager
+async def _traced(config: Config, metrics: Metrics) -> AsyncIterator[Traces]:
+    """Send traces where the operator wants that; those that wait go out in the end."""
+    traces = _traces(config, metrics)
+    try:
+        yield traces
+    finally:
+        await asyncio.to_thread(traces.close)
 
 
 def _traces(config: Config, metrics: Metrics) -> Traces:
