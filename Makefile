@@ -74,8 +74,8 @@ $(PROTO)/.ok: pyproject.toml | python
 $(FLOOR)/.ok: pyproject.toml tools/floors.py | python
 	$(call make_venv,$(FLOOR))
 	@mkdir -p build
-	$(FLOOR)/bin/python tools/floors.py relay hsm tsa postgres s3 > build/floors.txt
-	$(call pip_install,$(FLOOR)) -c build/floors.txt -e '.[relay,hsm,tsa,postgres,s3]' --group tests
+	$(FLOOR)/bin/python tools/floors.py relay hsm tsa postgres s3 otel > build/floors.txt
+	$(call pip_install,$(FLOOR)) -c build/floors.txt -e '.[relay,hsm,tsa,postgres,s3,otel]' --group tests
 	@touch $@
 
 demo: $(VENV)/.ok

@@ -33,7 +33,8 @@ def calls() -> Iterator[tuple[str, ast.Call]]:
         found = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and is_of_log(node.func)]
         # Under another name, or bound to keys, a logger would pass this test unseen.
         assert sum(map(is_of_log, ast.walk(tree))) == len(found), f"{path}: `_log` is used without being called"
-        assert not re.search(r"^import logging\.|getLogger\(", path.read_text(encoding="utf-8"), re.MULTILINE), path
+        if path.stem != "otel":  # silences another's
+            assert "getLogger(" not in path.read_text(encoding="utf-8"), path
         for node in found:
             yield f"{path.relative_to(RELAY)}:{node.lineno}", node
 

@@ -238,7 +238,7 @@ def test_a_full_disk_is_no_readiness_until_a_batch_is_committed_or_half_a_minute
 
 def test_a_log_that_has_stopped_is_never_ready_again():
     async def work(exchange, batching, readiness, told):
-        batching._fail(error(Reason.LOG_STOPPED, field="log", detail="the disk failed"), [])
+        batching.fail(error(Reason.LOG_STOPPED, field="log", detail="the disk failed"), [])
         await readiness.look()
         assert readiness.now.reason is Reason.LOG_STOPPED
 

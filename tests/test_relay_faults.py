@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -207,13 +208,16 @@ sys.exit(asyncio.run(serve(Config(**{**settings, **paths}))))
 """
 
 
-def test_the_program_says_when_it_is_ready_and_stops_when_told(fresh):
+def test_the_program_says_when_it_is_ready_and_stops_when_told(fresh, tmp_path):
     config = fresh.configs["th"]
     needed = [field.name for field in dataclasses.fields(config) if field.default is dataclasses.MISSING]
     settings = {name: str(getattr(config, name)) for name in needed}
     command = [sys.executable, "-c", PROGRAM, json.dumps({**settings, "listen": "127.0.0.1:0"})]
     path = {"PYTHONPATH": ":".join(p for p in sys.path if p), "GRPC_VERBOSITY": "NONE"}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=path) as program:
+    systemd = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    systemd.bind(str(tmp_path / "notify"))
+    path |= {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "30000000"}
+    with systemd, subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=path) as program:
         lines = (json.loads(line) for line in program.stderr)
         ready = next(line for line in lines if line["event"] == "relay_ready")
         assert ready["address"].startswith("127.0.0.1:")
@@ -221,3 +225,5 @@ def test_the_program_says_when_it_is_ready_and_stops_when_told(fresh):
         program.send_signal(signal.SIGTERM)
         assert [line["event"] for line in lines][-2:] == ["relay_stopping", "relay_stopped"]
         assert program.wait(LIMIT) == 0
+        told = [systemd.recv(64) for _ in range(3)]
+        assert (sorted(told[:2]), told[2]) == ([b"READY=1", b"WATCHDOG=1"], b"STOPPING=1")

@@ -25,6 +25,7 @@ from infoexchange.states import Event
 from infoexchange_relay.bells import Bell, Bells
 from infoexchange_relay.metrics import Metrics
 from infoexchange_relay.nodes import Nodes, OneNode, Ring
+from infoexchange_relay.traces import Traces
 
 # Specification constants
 CADENCE = 0.020  # seconds a batch may wait for company: the checkpoint cadence under load
@@ -46,8 +47,9 @@ _log = structlog.get_logger()
 class _Ticket:
     """Jobs of one caller on their way through the writer."""
 
-    def __init__(self, jobs: list[Job], done: asyncio.Future[list[Result]]) -> None:
+    def __init__(self, jobs: list[Job], done: asyncio.Future[list[Result]], began: int) -> None:
         self.jobs = jobs
+        self.began = began  # nanoseconds since 1970
         self.size = sum(len(c.envelope.raw) for job in jobs for c in job.changes if c.envelope)
         self.done = done
 
@@ -57,6 +59,7 @@ class Batching:
 
     Attributes:
         bells: Of those who wait at this node.
+        traces: Are told what was committed; nobody, unless others are put in their place before `start`.
         stopped: Set when the log takes nothing more; the program has to end then.
     """
 
@@ -73,6 +76,7 @@ class Batching:
         """
         self.node = node
         self.nodes: Nodes = nodes or OneNode()
+        self.traces = Traces()
         self.metrics = metrics or Metrics()
         self.stopped = asyncio.Event()
         self._checkers = ThreadPoolExecutor(threads or os.cpu_count() or 1, "check")
@@ -165,6 +169,7 @@ class Batching:
 
     async def _settle(self, decisions: Sequence[Decision], size: int, caller: str = "") -> list[Result]:
         """Settle, whether or not something else is to be settled alone."""
+        began = time.time_ns()
         weight = size + _ITEM_COST * len(decisions)
         if self._problem:
             raise self._problem
@@ -174,7 +179,7 @@ class Batching:
         self._asked_by[caller] += weight
         try:
             async with self._let_in(weight):
-                results = await self._commit(await self._check(decisions))
+                results = await self._commit(await self._check(decisions), began)
             for result in results:
                 if isinstance(result, ExchangeError):
                     self.metrics.refused(result.reason)
@@ -228,14 +233,14 @@ class Batching:
             self._wake.set()
         return [item for part in parts for item in part]
 
-    async def _commit(self, decided: list[Job | ExchangeError]) -> list[Result]:
+    async def _commit(self, decided: list[Job | ExchangeError], began: int) -> list[Result]:
         """Return a result for each item, once the writer has dealt with the jobs among them."""
         jobs = [item for item in decided if isinstance(item, Job)]
         results: Iterator[Result] = iter(())
         if jobs:
             if self._problem and self.stopped.is_set():
                 raise self._problem
-            ticket = _Ticket(jobs, asyncio.get_running_loop().create_future())
+            ticket = _Ticket(jobs, asyncio.get_running_loop().create_future(), began)
             self._queue.append(ticket)
             self._wake.set()
             results = iter(await ticket.done)
@@ -257,7 +262,13 @@ class Batching:
                 self.fail(problem, batch)
                 continue
             self._failed = None
-            self.metrics.committed(loop.time() - started, self.node.ledger.size)
+            took = loop.time() - started
+            self.metrics.committed(took, self.node.ledger.size)
+            if self.traces.on:
+                got = [ticket.began for ticket in batch for _ in ticket.jobs]
+                self.traces.committed(
+                    took, [(at, c) for at, (job, _) in zip(got, settled, strict=True) for c in job.changes]
+                )
             results = iter(result for _, result in settled)
             for ticket in batch:
                 _answer(ticket, [next(results) for _ in ticket.jobs])
@@ -327,6 +338,8 @@ class Batching:
             self.metrics.forwarded(change.party)
         elif change.event is Event.DELIVERED:
             self.metrics.delivered()
+        if change.event.final:
+            self.metrics.ended(change.event)
         return [*((party, change.digest) for party in change.stops), *((party, b"") for party in change.starts)]
 
 

@@ -35,6 +35,7 @@ from infoexchange_relay.metrics import Metrics
 from infoexchange_relay.nodes import Nodes
 from infoexchange_relay.pace import Pace
 from infoexchange_relay.quarantine import TRIES, Quarantine
+from infoexchange_relay.traces import Traces
 
 # Implementation constants
 _HELD_MAX = 1024  # envelopes passed over at one time
@@ -68,6 +69,7 @@ class Writer(Protocol):
     node: Node
     nodes: Nodes
     metrics: Metrics
+    traces: Traces
 
     async def settle(self, decisions: Sequence[Decision], size: int) -> list[Result]:
         """Decide and commit."""
@@ -278,7 +280,7 @@ class Forwarder:
 
     async def _submit(self, loads: Sequence[_Load]) -> list[Result]:
         """Return the peer's results; what fails only for want of a bundle is tried once more with it."""
-        raws, started = [load.raw for load in loads], time.monotonic()
+        raws, started, began = [load.raw for load in loads], time.monotonic(), time.time_ns()
         results = list(await called(self._pool, partial(self._peer.relay.submit, raws)))
         self._pace.took(sum(map(len, raws)), time.monotonic() - started)
         stale = [i for i, result in enumerate(results) if _reason(result) is Reason.STALE_BUNDLE]
@@ -289,6 +291,8 @@ class Forwarder:
             again = await called(self._pool, partial(self._peer.relay.submit, [loads[i].raw for i in stale]))
             for i, result in zip(stale, again, strict=True):
                 results[i] = result
+        told = [(load.waiting.digest, _reason(result)) for load, result in zip(loads, results, strict=True)]
+        self._writer.traces.forwarded(self._peer.name, began, told)
         return results
 
     async def _publish(self, digests: Collection[bytes]) -> bool:

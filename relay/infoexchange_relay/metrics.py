@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from infoexchange.errors import Reason
+from infoexchange.states import Event
 from infoexchange_relay.gauges import Gauges
 
 _PREFIX = "infoexchange_relay"
@@ -38,6 +39,10 @@ class Metrics:
         self._calls = self._state("calls", "Calls under way, streams among them.")
         self._connections = self._state("connections", "Connections on which a call is under way.")
         self._delivered = self._counter("envelopes_delivered", "Envelopes that an agency has taken.")
+        self._ended = self._counter("envelopes_ended", "Ends of an envelope's way to a recipient.", "event")
+        for event in Event:
+            if event.final:
+                self._ended.labels(event.name.lower())
         self._wakes = self._counter("queue_wakes", "Times that a waiting reader was woken.")
         self._commit = Histogram(
             f"{_PREFIX}_commit_seconds",
@@ -59,6 +64,7 @@ class Metrics:
             "Entries under the newest checkpoint that a time authority has stamped since the relay started.",
         )
         self._untimed = self._counter("timestamps_failed", "Attempts to have a checkpoint stamped that failed.")
+        self._spans_lost = self._counter("spans_lost", "Spans of traces that no collector took.")
         for reason in Reason:
             for counter in (self._refused, self._unheard, self._store_errors):
                 counter.labels(reason.word)  # shown as zero before the first
@@ -118,6 +124,10 @@ class Metrics:
         """Count envelopes that agencies have taken."""
         self._delivered.inc(count)
 
+    def ended(self, event: Event) -> None:
+        """Count the end of an envelope's way to a recipient."""
+        self._ended.labels(event.name.lower()).inc()
+
     def woken(self, count: int = 1) -> None:
         """Count readers woken because something waits for them."""
         self._wakes.inc(count)
@@ -138,6 +148,10 @@ class Metrics:
     def timestamp_failed(self) -> None:
         """Count an attempt that a time authority did not answer as it should."""
         self._untimed.inc()
+
+    def spans_lost(self, count: int) -> None:
+        """Count spans that could not be sent."""
+        self._spans_lost.inc(count)
 
     def render(self) -> bytes:
         """Return all values in the Prometheus text format."""

@@ -17,7 +17,7 @@ from infoexchange.ports import Latch
 from infoexchange.transport.http_witness import HttpEndpoint
 from infoexchange.tsa import Authorities
 from infoexchange.witness import WitnessKeys
-from infoexchange_relay import __version__, disclosures, expiry, logs, recovery, sightings
+from infoexchange_relay import __version__, disclosures, expiry, logs, notify, recovery, sightings
 from infoexchange_relay.batching import Batching
 from infoexchange_relay.config import Config, parse_address
 from infoexchange_relay.cosigned import Cosigned
@@ -35,6 +35,7 @@ from infoexchange_relay.renewal import Renewal
 from infoexchange_relay.server import Office, Server, server_credentials
 from infoexchange_relay.stores import LOG_LATCH, FileLatch, RowStore, SharedLatch, latch_of, notes_of
 from infoexchange_relay.timestamps import Timestamps, authorities
+from infoexchange_relay.traces import Traces
 from infoexchange_relay.transfers import Transfers
 from infoexchange_relay.witnessing import CosigningDesk
 
@@ -58,7 +59,9 @@ async def serve(config: Config) -> int:
     async with running(config) as relay:
         with _signals(told, relay.look_now):
             _log.info("relay_ready", address=relay.address, party=config.name, size=relay.node.ledger.size)
+            notify.tell(notify.READY)
             await _first(told, relay.stopped)
+            notify.tell(notify.STOPPING)
             failed = relay.stopped.is_set()
             _log.info("relay_stopping", party=config.name)
     _log.info("relay_stopped", party=config.name, size=relay.node.ledger.size)
@@ -110,6 +113,7 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         await asyncio.to_thread(_log_settings, config, node)
         # (2) the writer
         batching = Batching(node, metrics=metrics, nodes=nodes)
+        batching.traces = await stack.enter_async_context(_traced(config, metrics))
         batching.start()
         stack.push_async_callback(batching.close)
         transfers = Transfers(node)
@@ -140,6 +144,7 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         for watch in (
             readiness.run(),
             measure(metrics.gauges.lagged),
+            notify.keep_telling(),
             Readings(config, batching).run(),
             expiry.watch(config, node),
             sightings.watch(batching, cosigning),
@@ -172,6 +177,29 @@ async def _asked_outside(
         foreign.start(batching.nodes)
         stack.push_async_callback(foreign.close)
         yield
+
+
+@contextlib.asynccontextmanager
+async def _traced(config: Config, metrics: Metrics) -> AsyncIterator[Traces]:
+    """Send traces where the operator wants that; those that wait go out in the end."""
+    traces = _traces(config, metrics)
+    try:
+        yield traces
+    finally:
+        await asyncio.to_thread(traces.close)
+
+
+def _traces(config: Config, metrics: Metrics) -> Traces:
+    """Return the traces that the settings ask for; without a collector, OpenTelemetry is not even imported."""
+    if not config.traces_url:
+        return Traces()
+    try:
+        from infoexchange_relay.otel import SpanTraces
+    except ImportError:
+        next_step = "Run: pip install 'infoexchange[otel]', or leave traces_url empty."
+        detail = "OpenTelemetry is not installed"
+        raise error(Reason.UNAVAILABLE, field="traces_url", detail=detail, next_step=next_step) from None
+    return SpanTraces.to(config.traces_url, config.name, metrics, percent=config.traces_percent)
 
 
 def _witness_latch(store: RowStore, file: Path) -> Latch:

@@ -193,6 +193,22 @@ class Config:
             "Where Prometheus (/metrics) and probes (/healthz, /readyz) ask; empty for nowhere.",
         ),
     )
+    traces_url: str = field(
+        default="",
+        metadata=_of(
+            Url(),
+            "Where a collector takes OpenTelemetry traces (OTLP over HTTP, ending in /v1/traces); empty for none.",
+            more="Needs pip install 'infoexchange[otel]'. Spans name envelopes by digest, and relays; nobody else. "
+            "A collector that is dead or slow stops nothing.",
+        ),
+    )
+    traces_percent: int = field(
+        default=100,
+        metadata=_of(
+            Number(1, 100, "percent"),
+            "Of a hundred envelopes, how many are traced: the same at all relays with the same number.",
+        ),
+    )
     log_level: str = field(default="info", metadata=_of(Word(LOG_LEVELS), "Least severe messages that are logged."))
 
     def keychain(self) -> Keychain:
