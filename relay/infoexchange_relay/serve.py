@@ -17,10 +17,11 @@ from infoexchange.ports import Latch
 from infoexchange.transport.http_witness import HttpEndpoint
 from infoexchange.tsa import Authorities
 from infoexchange.witness import WitnessKeys
-from infoexchange_relay import __version__, disclosures, expiry, logs, recovery, sightings
+from infoexchange_relay import __version__, disclosures, errands, expiry, logs, recovery, sightings
 from infoexchange_relay.batching import Batching
 from infoexchange_relay.config import Config, parse_address
 from infoexchange_relay.cosigned import Cosigned
+from infoexchange_relay.courier import Courier
 from infoexchange_relay.following import Following
 from infoexchange_relay.foreign import Foreign
 from infoexchange_relay.metrics import Metrics
@@ -117,11 +118,20 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         stack.push_async_callback(transfers.close)
         # (3) the peers, and newer versions of the directory
         quarantine = Quarantine(batching, config.data / "undeliverable")
-        neighbours = Neighbours(batching, *tls, cosigned, quarantine=quarantine, witness_seconds=config.witness_seconds)
+        neighbours = Neighbours(
+            batching,
+            *tls,
+            cosigned,
+            quarantine=quarantine,
+            witness_seconds=config.witness_seconds,
+            by_courier=config.courier,
+        )
         neighbours.peers.start()
         stack.push_async_callback(neighbours.peers.close)
         renewal = Renewal(batching, neighbours, config.directory, config.data)
         renewal.check = identity.check
+        courier = Courier(batching, renewal.take, identity.keys, config.courier, config.pouches, reserve=config.reserve)
+        neighbours.peers.told = courier.told
         # (4) the port, when all behind it works
         credentials = server_credentials(lambda: node.directory, *tls)
         latch = partial(_witness_latch, data.store)
@@ -144,6 +154,7 @@ async def running(config: Config) -> AsyncIterator[Relay]:
             expiry.watch(config, node),
             sightings.watch(batching, cosigning),
             disclosures.watch(batching, config.requests),
+            errands.watch(courier, config.errands),
         ):
             stack.push_async_callback(_ended, asyncio.create_task(watch))
         neighbours.witnessing.start()
