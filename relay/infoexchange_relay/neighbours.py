@@ -44,8 +44,7 @@ class Neighbours:
     def __init__(
         self,
         batching: Batching,
-        key: bytes,
-        certificate: bytes,
+        tls: tuple[bytes, bytes],
         cosigned: Cosigned,
         *,
         quarantine: Quarantine,
@@ -56,8 +55,7 @@ class Neighbours:
 
         Args:
             batching: The way to the log.
-            key: PEM private key of this relay.
-            certificate: PEM certificate of this relay.
+            tls: PEM private key and certificate of this relay.
             cosigned: Keeps what witnesses say.
             quarantine: Ends the way of what cannot go on.
             witness_seconds: Seconds between two rounds of asking for cosignatures.
@@ -65,8 +63,7 @@ class Neighbours:
         """
         self._by_courier = frozenset(by_courier)
         self._node = batching.node
-        self._key = key
-        self._certificate = certificate
+        self._key, self._certificate = tls
         self._metrics = batching.metrics
         self._links: dict[str, _Link] = {}
         self._links = self._linked(self._node.directory)

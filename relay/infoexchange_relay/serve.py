@@ -117,15 +117,7 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         transfers.start()
         stack.push_async_callback(transfers.close)
         # (3) the peers, and newer versions of the directory
-        quarantine = Quarantine(batching, config.data / "undeliverable")
-        neighbours = Neighbours(
-            batching,
-            *tls,
-            cosigned,
-            quarantine=quarantine,
-            witness_seconds=config.witness_seconds,
-            by_courier=config.courier,
-        )
+        neighbours = _neighbours(config, batching, tls, cosigned)
         neighbours.peers.start()
         stack.push_async_callback(neighbours.peers.close)
         renewal = Renewal(batching, neighbours, config.directory, config.data)
@@ -167,6 +159,19 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         stack.push_async_callback(server.refuse)
         stack.callback(readiness.end)
         yield Relay(node, _address(config.listen, port), batching.stopped, renewal.look_now, witness_address)
+
+
+def _neighbours(config: Config, batching: Batching, tls: tuple[bytes, bytes], cosigned: Cosigned) -> Neighbours:
+    """Return the other relays, less those to which no network leads."""
+    quarantine = Quarantine(batching, config.data / "undeliverable")
+    return Neighbours(
+        batching,
+        tls,
+        cosigned,
+        quarantine=quarantine,
+        witness_seconds=config.witness_seconds,
+        by_courier=config.courier,
+    )
 
 
 @contextlib.asynccontextmanager

@@ -57,7 +57,7 @@ class Names:
     def read(self, value: object, folder: Path) -> tuple[str, ...]:
         """Return the names; the environment has texts only, with spaces between them."""
         names = value.split() if isinstance(value, str) else value
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
             raise ValueError('is no list of names, such as ["relay.xx.example"]')
         if len(set(names)) < len(names):
             raise ValueError("one name stands twice")
