@@ -127,7 +127,7 @@ NAMES = (
     "message as YAML", "plain YAML",
     "Disclosure, verified", "LogRecord", "RecordsPruned", "bundle of records", "Submission", "HTTP request head",
     "HTTP reply", "GeoJSON", "feature JSON of ArcGIS", "table of IMSMA", "table of HTCDS", "form",
-    "UN list", "camt", "CAP",
+    "UN list", "camt", "CAP", "Seal", "Item", "Part", "Told", "Refusal", "Pouch", "Pouch, resealed",
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -43,26 +44,26 @@ class Neighbours:
     def __init__(
         self,
         batching: Batching,
-        key: bytes,
-        certificate: bytes,
+        tls: tuple[bytes, bytes],
         cosigned: Cosigned,
         *,
         quarantine: Quarantine,
         witness_seconds: float,
+        by_courier: Collection[str] = (),
     ) -> None:
         """Make connections for the directory in force; nothing is connected yet, and nothing begins.
 
         Args:
             batching: The way to the log.
-            key: PEM private key of this relay.
-            certificate: PEM certificate of this relay.
+            tls: PEM private key and certificate of this relay.
             cosigned: Keeps what witnesses say.
             quarantine: Ends the way of what cannot go on.
             witness_seconds: Seconds between two rounds of asking for cosignatures.
+            by_courier: Relays to which no network leads; they are not dialled.
         """
+        self._by_courier = frozenset(by_courier)
         self._node = batching.node
-        self._key = key
-        self._certificate = certificate
+        self._key, self._certificate = tls
         self._metrics = batching.metrics
         self._links: dict[str, _Link] = {}
         self._links = self._linked(self._node.directory)
@@ -81,7 +82,7 @@ class Neighbours:
         """Return a connection to every other relay, the old one where nothing about it has changed."""
         links: dict[str, _Link] = {}
         for party in directory.relays():
-            if party.name == self._node.name or not party.address:
+            if party.name == self._node.name or not party.address or party.name in self._by_courier:
                 continue
             cas = directory.nation(party.nation).tls_cas
             old = self._links.get(party.name)

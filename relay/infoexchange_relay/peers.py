@@ -58,6 +58,8 @@ class Peers:
         self._sweeping: asyncio.Task[None] | None = None
         self._asked: dict[str, datetime] = {}
         self._learning: set[asyncio.Task[None]] = set()
+        self.told: Callable[[str, bytes], History] = lambda peer, digest: History((), ())
+        """Gives what a relay told of an envelope by courier."""
 
     def start(self) -> None:
         """Begin to forward and to look for what has expired, in the running loop."""
@@ -197,6 +199,8 @@ class Peers:
             others = {relay for r in own.events for relay in (r.routing.previous_relay, r.routing.next_relay)}
             peers = [self._peers[name] for name in sorted(others) if name in self._peers]
             histories += await asyncio.gather(*(self._history(peer, digest) for peer in peers))
+            away = sorted(others - self._peers.keys())
+            histories += await self._writer.read(lambda: [self.told(name, digest) for name in away if name])
         return History.merged(histories)
 
     async def _history(self, peer: Peer, digest: bytes) -> History:

@@ -17,10 +17,11 @@ from infoexchange.ports import Latch
 from infoexchange.transport.http_witness import HttpEndpoint
 from infoexchange.tsa import Authorities
 from infoexchange.witness import WitnessKeys
-from infoexchange_relay import __version__, disclosures, expiry, logs, notify, recovery, sightings
+from infoexchange_relay import __version__, disclosures, errands, expiry, logs, notify, recovery, sightings
 from infoexchange_relay.batching import Batching
 from infoexchange_relay.config import Config, parse_address
 from infoexchange_relay.cosigned import Cosigned
+from infoexchange_relay.courier import Courier
 from infoexchange_relay.following import Following
 from infoexchange_relay.foreign import Foreign
 from infoexchange_relay.metrics import Metrics
@@ -123,12 +124,13 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         transfers.start()
         stack.push_async_callback(transfers.close)
         # (3) the peers, and newer versions of the directory
-        quarantine = Quarantine(batching, config.data / "undeliverable")
-        neighbours = Neighbours(batching, *tls, cosigned, quarantine=quarantine, witness_seconds=config.witness_seconds)
+        neighbours = _neighbours(config, batching, tls, cosigned)
         neighbours.peers.start()
         stack.push_async_callback(neighbours.peers.close)
         renewal = Renewal(batching, neighbours, config.directory, config.data)
         renewal.check = identity.check
+        courier = Courier(batching, renewal.take, identity.keys, config.courier, config.pouches, reserve=config.reserve)
+        neighbours.peers.told = courier.told
         # (4) the port, when all behind it works
         credentials = server_credentials(lambda: node.directory, *tls)
         latch = partial(_witness_latch, data.store)
@@ -152,6 +154,7 @@ async def running(config: Config) -> AsyncIterator[Relay]:
             expiry.watch(config, node),
             sightings.watch(batching, cosigning),
             disclosures.watch(batching, config.requests),
+            errands.watch(courier, config.errands),
         ):
             stack.push_async_callback(_ended, asyncio.create_task(watch))
         neighbours.witnessing.start()
@@ -164,6 +167,19 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         stack.push_async_callback(server.refuse)
         stack.callback(readiness.end)
         yield Relay(node, _address(config.listen, port), batching.stopped, renewal.look_now, witness_address)
+
+
+def _neighbours(config: Config, batching: Batching, tls: tuple[bytes, bytes], cosigned: Cosigned) -> Neighbours:
+    """Return the other relays, less those to which no network leads."""
+    quarantine = Quarantine(batching, config.data / "undeliverable")
+    return Neighbours(
+        batching,
+        tls,
+        cosigned,
+        quarantine=quarantine,
+        witness_seconds=config.witness_seconds,
+        by_courier=config.courier,
+    )
 
 
 @contextlib.asynccontextmanager

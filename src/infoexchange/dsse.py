@@ -27,6 +27,7 @@ TYPE_RECALL = "application/vnd.infoexchange.recall.v1+protobuf"
 TYPE_GRANT = "application/vnd.infoexchange.grant.v1+protobuf"
 TYPE_ATTESTATION = "application/vnd.infoexchange.attestation.v1+protobuf"
 TYPE_DISCLOSURE = "application/vnd.infoexchange.disclosure.v1+protobuf"
+TYPE_POUCH = "application/vnd.infoexchange.pouch.v1+protobuf"
 SIGNATURE_SIZE_MAX = 8192  # the largest of the registry is below 5 KiB
 KEY_ID_MAX = 64  # a hint: a SHA-256 in hexadecimal at most
 SIGNATURES_MAX = 64  # a directory may be signed by every party of a large community

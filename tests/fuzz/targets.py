@@ -364,10 +364,11 @@ def _decoded(raw: bytes) -> str:
 
 def all_targets(world: World, folder: Path) -> dict[str, Target]:
     """Return every target by name; readers of files get theirs in `folder`."""
-    from fuzz import disclosed, formed, marked_up  # which make their targets with what stands here
+    from fuzz import disclosed, formed, marked_up, pouched  # which make their targets with what stands here
 
     found = [*_protobuf(world), *_used(world), *_log(world), *_files(world, folder), *_foreign(world)]
     found += disclosed.targets(world)
     found += formed.targets(world)
     found += marked_up.targets(world)
+    found += pouched.targets(world)
     return {target.name: target for target in found}

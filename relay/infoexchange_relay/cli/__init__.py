@@ -15,7 +15,7 @@ from infoexchange.cli.output import FAILED, PASSED, USAGE, Output, Table
 from infoexchange.cli.parser import Parser, add_command, parsed
 from infoexchange.cli.passphrase import add_passphrase, keychain_of, new_seal
 from infoexchange.witness import WitnessKeys
-from infoexchange_relay.cli import backup, doctor, export, next_log, prune, status
+from infoexchange_relay.cli import backup, courier, doctor, export, next_log, prune, status
 from infoexchange_relay.cli.checks import Checks
 from infoexchange_relay.cli.folder import DEFAULT_LISTEN, make_folder, write_registration
 from infoexchange_relay.config import Config, ConfigError, load
@@ -60,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     status.register(commands, _config)
     backup.register(commands, _config)
     export.register(commands, _config)
+    courier.register(commands, _config)
     prune.register(commands, _config)
     next_log.register(commands, _config)
 

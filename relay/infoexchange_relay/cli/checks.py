@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -220,7 +220,11 @@ class Checks:
             checkpoint.verify(keys.verifier_keys)
 
     def _peers(self, directory: Directory) -> None:
-        peers = [relay for relay in directory.relays() if relay.name != self._config.name]
+        by_courier = self._config.courier
+        relays = {relay.name for relay in directory.relays()}
+        for name in by_courier:
+            self._try(f"courier to {name}", partial(_relay, name, relays), lambda _: "is in the directory")
+        peers = [relay for relay in directory.relays() if relay.name not in (self._config.name, *by_courier)]
         others = [(f"peer {peer.name}", peer.address) for peer in peers]
         others += [(f"foreign witness {witness.url}", witness.address) for witness in self._config.witness_foreign]
         with ThreadPoolExecutor(_CONNECTIONS_MAX) as pool:
@@ -242,3 +246,11 @@ def _connect(name: str, address: str) -> ExchangeError | None:
         detail = of_system(problem).detail if isinstance(problem, OSError) else str(problem)
         return error(Reason.UNAVAILABLE, field=name, detail=f"{address}: {detail}", next_step=next_step)
     return None
+
+
+def _relay(name: str, relays: Collection[str]) -> str:
+    """Return the name of a relay in the directory, or raise `UNKNOWN_PARTY`."""
+    if name not in relays:
+        next_step = "Correct the setting `courier`, or put the newest directory in place."
+        raise error(Reason.UNKNOWN_PARTY, field=name, detail="no relay of that name", next_step=next_step)
+    return name

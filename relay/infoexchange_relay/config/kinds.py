@@ -49,6 +49,22 @@ class Name:
 
 
 @dataclass(frozen=True)
+class Names:
+    """The names of some parties."""
+
+    range: str = 'names such as `["relay.xx.example"]`'
+
+    def read(self, value: object, folder: Path) -> tuple[str, ...]:
+        """Return the names; the environment has texts only, with spaces between them."""
+        names = value.split() if isinstance(value, str) else value
+        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+            raise ValueError('is no list of names, such as ["relay.xx.example"]')
+        if len(set(names)) < len(names):
+            raise ValueError("one name stands twice")
+        return tuple(Name().read(name, folder) for name in names)
+
+
+@dataclass(frozen=True)
 class File:
     """The path of a file or folder. An optional one is a text, empty for none."""
 

@@ -48,6 +48,8 @@ def load(file: Path, environ: Mapping[str, str]) -> Config:
     values = _values(given, file.parent, problems)
     if {"data", "latch"} <= values.keys() and values["latch"].resolve().is_relative_to(values["data"].resolve()):
         problems.add("latch", "must lie outside `data`, or restoring the data would put an old one in place")
+    if values.get("name") in values.get("courier", ()):
+        problems.add("courier", "holds its own name")
     if values.get("tsa_url") and not values.get("tsa_roots"):
         problems.add("tsa_roots", "is missing; without it nothing that the authority at `tsa_url` says can be verified")
     if values.get("attachments_endpoint") and not values.get("attachments_bucket"):

@@ -16,7 +16,19 @@ from typing import Any
 from infoexchange.cli.passphrase import asking
 from infoexchange.home import Keychain
 from infoexchange_relay.config.bucket import BucketAddress, BucketPlace, Region
-from infoexchange_relay.config.kinds import LOG_LEVELS, Address, Database, File, Flag, Kind, Name, Number, Url, Word
+from infoexchange_relay.config.kinds import (
+    LOG_LEVELS,
+    Address,
+    Database,
+    File,
+    Flag,
+    Kind,
+    Name,
+    Names,
+    Number,
+    Url,
+    Word,
+)
 from infoexchange_relay.config.witnesses import ForeignWitness, ForeignWitnesses
 
 _GIB = 2**30
@@ -106,6 +118,14 @@ class Config:
     directory: Path = field(metadata=_of(File(), "Signed directory.", initial="directory.pb"))
     roots: Path = field(
         metadata=_of(File(), "Trust anchor: the root keys that signed the first directory.", initial="roots.pb")
+    )
+    courier: tuple[str, ...] = field(
+        default=(),
+        metadata=_of(
+            Names(),
+            "Relays to which no network leads: pouches are carried to them, and they are not dialled.",
+            more="Both sides name each other. See: infoexchange-relay courier --help",
+        ),
     )
     witness_seconds: int = field(
         default=10,  # C2SP tlog-witness suggests seconds to a minute
@@ -225,6 +245,16 @@ class Config:
     def requests(self) -> Path:
         """The folder inside `data` where commands leave what the running relay is to log."""
         return self.data / "requests"
+
+    @property
+    def pouches(self) -> Path:
+        """The folder inside `data` that remembers which pouches were made and taken."""
+        return self.data / "courier"
+
+    @property
+    def errands(self) -> Path:
+        """The folder inside `data` where commands leave pouches for the running relay, and find those it made."""
+        return self.data / "errands"
 
     @property
     def place(self) -> Path | str:

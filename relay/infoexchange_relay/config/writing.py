@@ -8,6 +8,7 @@ import textwrap
 from typing import Any
 
 from infoexchange_relay.config.settings import Setting, declared
+from infoexchange_relay.config.witnesses import ForeignWitnesses
 
 _WIDTH = 116
 _HEAD = """\
@@ -27,7 +28,7 @@ def settings_file(*, name: str, listen: str) -> str:
     given = {"name": name, "listen": listen}
     parts = [_HEAD]
     for field, setting in declared():
-        if field.default == ():
+        if isinstance(setting.kind, ForeignWitnesses):
             continue  # tables have to stand at the end
         required = field.default is dataclasses.MISSING
         value = given.get(field.name, setting.initial) if required else field.default

@@ -136,7 +136,9 @@ def _neighbours(config: Config, directory: Directory, clock: Clock) -> Iterator[
     key = config.keychain().read(config.tls_key, next_step=next_step)
     if is_locked(config):
         yield _service(config, directory, certificate, key)
-    peers = [relay for relay in directory.relays() if relay.name != config.name and relay.address]
+    peers = [
+        relay for relay in directory.relays() if relay.name not in (config.name, *config.courier) and relay.address
+    ]
     if peers:
         yield from Visit(directory, certificate, key, _notes(config), clock=clock).all(peers)
 
