@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 import structlog
@@ -13,6 +15,7 @@ from blobs import ciphertext
 from infoexchange.attachment import BLOCK_SIZE, sealed_length, verify_block
 from infoexchange.chunks import Blob
 from infoexchange.errors import ExchangeError, Reason
+from infoexchange_relay.stores import open_depot
 from lines import Fault, line_to
 from patience import LIMIT
 
@@ -245,3 +248,40 @@ def test_without_keys_nothing_is_sent(line, monkeypatch, tmp_path):
         )
         module._client.cache_clear()
         module.Bucket(buckets.place(other.url)).put("a", b"")
+
+
+def settings(place, name="relay.aa.example", **more):
+    return SimpleNamespace(bucket=place, name=name, quota=2**30, reserve=0, place="relay.sqlite3", **more)
+
+
+def test_a_relay_starts_while_its_bucket_is_away(line):
+    line.faults.append(Fault("", times=99, status=403, code="AccessDenied"))
+    depot = open_depot(settings(buckets.place(line.url)), clock=lambda: NOW)
+    assert refused(lambda: depot.begin(BLOB, SIZE, 0)).reason is Reason.UNAVAILABLE
+    assert refused(lambda: depot.untouched(NOW)).reason is Reason.UNAVAILABLE
+    line.faults.clear()
+    assert goes_on(depot) == 0
+
+
+def test_a_relay_does_not_start_on_the_bucket_of_another(line):
+    place = buckets.place(line.url)
+    open_depot(settings(place), clock=lambda: NOW)
+    open_depot(settings(place), clock=lambda: NOW)  # another node of the same
+    found = refused(lambda: open_depot(settings(place, "relay.bb.example"), clock=lambda: NOW))
+    assert found.reason is Reason.NOT_PERMITTED
+    assert "relay.aa.example" in found.detail
+
+
+def test_without_the_extra_it_says_what_to_install(line, monkeypatch):
+    monkeypatch.setitem(sys.modules, "infoexchange_relay.stores.bucket", None)
+    found = refused(lambda: open_depot(settings(buckets.place(line.url)), clock=lambda: NOW))
+    assert (found.reason, "infoexchange[relay,s3]" in found.next_step) == (Reason.UNAVAILABLE, True)
+
+
+def test_nodes_that_share_a_database_and_no_bucket_are_told(tmp_path):
+    more = settings(None, attachments=tmp_path / "attachments")
+    with structlog.testing.capture_logs() as logged:
+        open_depot(more, clock=lambda: NOW)
+        more.place = "postgresql:///relay"
+        open_depot(more, clock=lambda: NOW)
+    assert [entry["event"] for entry in logged] == ["attachments_on_this_node_only"]

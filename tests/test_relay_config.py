@@ -62,6 +62,24 @@ def test_a_time_authority_needs_an_address_and_roots(file):
         assert "tsa_minutes" in found
 
 
+def test_a_bucket_has_an_address_that_every_store_reads_alike(file):
+    at = "INFOEXCHANGE_RELAY__ATTACHMENTS_"
+    assert load(file, {}).bucket is None
+    given = {f"{at}BUCKET": "s3://attachments/asean/th-1", f"{at}ENDPOINT": "https://s3.th", f"{at}REGION": "th-1"}
+    place = load(file, given).bucket
+    assert (place.bucket, place.prefix, place.endpoint, place.region) == (
+        "attachments", "asean/th-1", "https://s3.th", "th-1"
+    )  # fmt: skip
+    assert str(load(file, {f"{at}BUCKET": "s3://attachments"}).bucket) == "s3://attachments"
+    for wrong in ("attachments", "s3://", "s3://ab", "s3://Attach/x", "s3://a_b_c", "s3://abc/", "s3://abc//d",
+                  "s3://abc/../d", "s3://abc/d e", "s3://u:p@abc", "s3://abc/" + "d" * 101, "s3://abc" + "/d" * 9,
+                  "https://abc/d", "s3://abc/d?e", "s3://abc/ä", "s3://abc-"):  # fmt: skip
+        (found,) = lines(file, {f"{at}BUCKET": wrong})
+        assert "attachments_bucket" in found
+    assert "attachments_bucket: is missing" in lines(file, {f"{at}ENDPOINT": "https://s3.th"})[0]
+    assert "attachments_region" in lines(file, {f"{at}REGION": "th 1"})[0]
+
+
 def test_the_pages_follow_the_declared_settings():
     for name, text in settings_pages.pages().items():
         assert (settings_pages.FOLDER / name).read_text() == text, "run: python tools/settings_pages.py"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+import structlog
+
 from infoexchange.certificates import CLOCK_SKEW
 from infoexchange.chunks import Depot
 from infoexchange.errors import Reason, UnavailableError, error
@@ -34,6 +36,8 @@ __all__ = [
     "open_depot",
     "open_store",
 ]
+
+_log = structlog.get_logger()
 
 POSTGRES = "postgresql://"
 LOG_LATCH = "log"  # name of the latch of the relay's own log, among those that its nodes share
@@ -102,6 +106,8 @@ def open_depot(config: Config, *, clock: Clock) -> Depot:
     """
     place = config.bucket
     if place is None:
+        if is_shared(config.place):
+            _log.warning("attachments_on_this_node_only")  # another node over the same database does not see them
         return FileDepot(config.attachments, quota=config.quota, reserve=config.reserve, clock=clock)
     try:
         from infoexchange_relay.stores.bucket import Bucket
