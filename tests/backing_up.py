@@ -35,8 +35,9 @@ def backed_up(config: Config, file: Path, *, attachments: bool = False) -> Manif
     return make_backup(config, file, attachments=attachments, now=utc_now(), progress=lambda *_: None).manifest
 
 
-def put_back(config: Config, file: Path, digest: str = ""):
-    return restore(config, file, digest=digest, now=utc_now(), progress=lambda *_: None)
+def put_back(config: Config, file: Path, digest: str = "", *, to_recover: bool = False):
+    how = {"digest": digest, "to_recover": to_recover}
+    return restore(config, file, **how, now=utc_now(), progress=lambda *_: None)
 
 
 def elsewhere(config: Config, folder: Path, *, latch: bool = False) -> Config:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,11 +10,15 @@ from pathlib import Path
 import pytest
 
 from backing_up import Writer, backed_up, elsewhere, held, put_back, refused
-from command_setup import make_exchange
+from changes import change
+from command_setup import infoexchange_relay, make_exchange
+from community import Community
 from infoexchange.errors import Reason
 from infoexchange.log import LogKeys
+from infoexchange.states import Event
 from infoexchange.tlog import Checkpoint
 from infoexchange.transport import utc_now
+from infoexchange_relay import recovery
 from infoexchange_relay.config import Config, load
 from infoexchange_relay.lock import locked
 from relays import raised
@@ -101,6 +106,29 @@ def test_a_log_signed_by_others(config, writer, tmp_path):
     config.latch.write_bytes(stranger.sign(head.size, head.root, now=utc_now()).raw)
     backed_up(config, tmp_path / "b.tar")
     refused(elsewhere(config, tmp_path / "there"), tmp_path / "b.tar", Reason.BAD_SIGNATURE)
+
+
+def test_what_waits_in_an_old_backup_is_taken_by_the_next_log(config, writer, tmp_path, capsys):
+    community = Community()
+    envelope = community.seal("coast.aa.example", ["coast.bb.example"])
+    writer.ledger.commit([change(Event.ACCEPTED, envelope.digest, envelope=envelope, starts=("coast.bb.example",))])
+    backed_up(config, tmp_path / "old.tar")
+    writer.commit(3)
+    there = elsewhere(config, tmp_path / "there", latch=True)
+    assert "restore --to-recover" in refused(there, tmp_path / "old.tar")
+    restored = put_back(there, tmp_path / "old.tar", to_recover=True)
+    assert restored.aside
+    assert not there.place.exists()
+    assert recovery.begin_anew(there, recovery.assess(there), now=utc_now()).origin.endswith("-2")
+    [aside] = recovery._aside(there)
+    with aside as lost:
+        assert [item.digest for item in lost.waiting("coast.bb.example", limit=9)] == [envelope.digest]
+    assert not list(recovery._aside(there))  # once is enough
+    settings = ("--config", there.data.parent / "relay.toml", "--to-recover", "--json")
+    shutil.rmtree(restored.aside)
+    assert infoexchange_relay("restore", tmp_path / "old.tar", *settings) == 0
+    [step] = json.loads(capsys.readouterr().out.splitlines()[-1])["next"]
+    assert step.startswith("infoexchange-relay recover")
 
 
 def test_damaged_data_is_replaced_and_kept(config, writer, tmp_path):

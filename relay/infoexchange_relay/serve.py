@@ -56,14 +56,17 @@ async def serve(config: Config) -> int:
     """
     logs.configure(config.log_level)
     told = asyncio.Event()
-    async with running(config) as relay:
-        with _signals(told, relay.look_now):
-            _log.info("relay_ready", address=relay.address, party=config.name, size=relay.node.ledger.size)
-            notify.tell(notify.READY)
-            await _first(told, relay.stopped)
-            notify.tell(notify.STOPPING)
-            failed = relay.stopped.is_set()
-            _log.info("relay_stopping", party=config.name)
+    async with contextlib.AsyncExitStack() as stack:
+        # Left last, so that whoever asks twice does not cut off what is being finished.
+        signals = stack.enter_context(contextlib.ExitStack())
+        relay = await stack.enter_async_context(running(config))
+        signals.enter_context(_signals(told, relay.look_now))
+        _log.info("relay_ready", address=relay.address, party=config.name, size=relay.node.ledger.size)
+        notify.tell(notify.READY)
+        await _first(told, relay.stopped)
+        notify.tell(notify.STOPPING)
+        failed = relay.stopped.is_set()
+        _log.info("relay_stopping", party=config.name)
     _log.info("relay_stopped", party=config.name, size=relay.node.ledger.size)
     return LOG_STOPPED if failed else STOPPED
 

@@ -29,6 +29,7 @@ from infoexchange_relay.stores import FileLatch, is_shared, is_there, look
 # Implementation constants
 _PAGES = 4096  # copied at a time: 16 MiB
 _PIECE = 1024 * 1024
+LOST = "lost-"  # as in `recovery`: what begins so are stores in which messages may wait
 ASIDE = "replaced-"  # folders in the data with what a backup has taken the place of
 _RECORD = "backup.json"  # in the data: what the last backup was
 _KEYS_APART = "keep it apart and safe, once and after changes"

@@ -20,7 +20,7 @@ from infoexchange.listing import Roots
 from infoexchange.log import log_keys
 from infoexchange.states import Event
 from infoexchange.tlog import Checkpoint
-from infoexchange_relay.backup.making import ASIDE, is_transient
+from infoexchange_relay.backup.making import ASIDE, LOST, is_transient
 from infoexchange_relay.backup.manifest import NAME, SIZE_MAX, Held, Manifest
 from infoexchange_relay.config import Config
 from infoexchange_relay.lock import locked
@@ -32,8 +32,8 @@ _PIECE = 1024 * 1024
 _STAGED = ".restoring"
 _OTHER = "Name a whole backup of this relay; `infoexchange-relay backup` makes one."
 _RECOVER = (
-    "Put the newest data in place; if there is none, start a new log with `infoexchange-relay recover`. "
-    "Never remove the latch."
+    "Put the newest data in place; if there is none, start a new log with `infoexchange-relay recover`, "
+    "and before it run `restore --to-recover`, so that it takes what waited in this backup. Never remove the latch."
 )
 
 Progress = Callable[[int, int], None]
@@ -45,7 +45,7 @@ class Restored:
 
     Attributes:
         manifest: What it held.
-        aside: Where the data of before lies; None where there was none.
+        aside: Where the data of before lies, or what is to be recovered; None where there is none.
         latched: Whether the latch is there, so that the relay can go on with this log.
     """
 
@@ -54,13 +54,17 @@ class Restored:
     latched: bool
 
 
-def restore(config: Config, file: Path, *, digest: str, now: datetime, progress: Progress) -> Restored:
+def restore(
+    config: Config, file: Path, *, digest: str, to_recover: bool, now: datetime, progress: Progress
+) -> Restored:
     """Put the data of a backup in place, unless a longer log is known here; broken off, the same call goes on.
 
     Args:
         config: Settings of the relay that is to have the data.
         file: From `make_backup`.
         digest: SHA-256 of the manifest, if it was kept elsewhere; empty for not compared.
+        to_recover: Put it beside the data instead, however old it is: the log goes on without it, and takes what
+            waited in it as from a log that was lost.
         now: The time.
         progress: Told how many bytes are done, and how many there are.
 
@@ -76,14 +80,15 @@ def restore(config: Config, file: Path, *, digest: str, now: datetime, progress:
         raise error(Reason.NOT_PERMITTED, field="store", detail="the log is in a database", next_step=step)
     with _opened(file) as tar, locked(config):
         manifest = _manifest(tar, file, config, digest)
-        check_newest(config, manifest)
+        if not to_recover:
+            check_newest(config, manifest)
         staged = config.data / _STAGED
         shutil.rmtree(staged, ignore_errors=True)
         try:
             _unpack(tar, manifest, staged, progress)
-            _prove(config, manifest, staged)
-            check_newest(config, manifest)
-            aside = _put_in_place(config, staged, now)
+            note = b"" if to_recover else FileLatch(config.latch).read()
+            _prove(config, manifest, staged, Checkpoint.parse(note) if note else manifest.signed)
+            aside = _put_beside(config, staged, now) if to_recover else _put_in_place(config, staged, now)
         finally:
             shutil.rmtree(staged, ignore_errors=True)
     return Restored(manifest, aside, bool(FileLatch(config.latch).read()))
@@ -184,10 +189,8 @@ def _unpack(tar: tarfile.TarFile, manifest: Manifest, staged: Path, progress: Pr
         sync_folder(folder)
 
 
-def _prove(config: Config, manifest: Manifest, staged: Path) -> None:
+def _prove(config: Config, manifest: Manifest, staged: Path, signed: Checkpoint | None) -> None:
     """Hash the whole log in the staged store, against what the latch holds or else against what was signed before."""
-    note = FileLatch(config.latch).read()
-    signed = Checkpoint.parse(note) if note else manifest.signed
     with in_file(config.directory):
         raw = read_file(config.directory, next_step="Put a signed directory there; every relay has one.")
         roots = Roots.parse(read_file(config.roots, next_step="Put the trust anchor there."))
@@ -210,7 +213,7 @@ def _put_in_place(config: Config, staged: Path, now: datetime) -> Path | None:
     aside = config.data / f"{ASIDE}{now:%Y%m%dT%H%M%SZ}"
     store = Path(config.place).name
     for path in sorted(config.data.iterdir(), key=lambda path: path.name.startswith(store)):
-        if path.name.startswith(store) or not (is_transient(path.name) or path.name.startswith("lost-")):
+        if path.name.startswith(store) or not (is_transient(path.name) or path.name.startswith(LOST)):
             aside.mkdir(mode=0o700, exist_ok=True)
             path.rename(aside / path.name)
     _move_attachments(staged / "attachments", config.attachments)
@@ -219,6 +222,18 @@ def _put_in_place(config: Config, staged: Path, now: datetime) -> Path | None:
             path.rename(config.data / path.name)
     sync_folder(config.data)
     return aside if aside.exists() else None
+
+
+def _put_beside(config: Config, staged: Path, now: datetime) -> Path:
+    """Put the staged store where a log that follows a lost one looks for what waited in that."""
+    aside = config.data / f"{LOST}{now:%Y%m%dT%H%M%SZ}"
+    _move_attachments(staged / "attachments", config.attachments)
+    store = staged / Path(config.place).name
+    (staged / aside.name).mkdir(mode=0o700)
+    store.rename(staged / aside.name / store.name)
+    (staged / aside.name).rename(aside)  # whole, or not there
+    sync_folder(config.data)
+    return aside
 
 
 def _move_attachments(source: Path, target: Path) -> None:

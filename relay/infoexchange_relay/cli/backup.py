@@ -26,6 +26,9 @@ def register(commands: Any, load: Load) -> None:
     )
     back.add_argument("file", metavar="FILE", type=Path, help="from `backup`")
     back.add_argument("--digest", metavar="HEX", default="", help="what `backup` printed, if it was kept elsewhere")
+    back.add_argument(
+        "--to-recover", action="store_true", help="beside the data, for `recover`, which takes what waited in it"
+    )
     for command in (backup, back):
         command.add_argument("--config", metavar="FILE", type=Path, required=True, help="relay.toml")
         command.set_defaults(load=load)
@@ -53,19 +56,21 @@ def _backup(args: argparse.Namespace, out: Output) -> int:
 def _restore(args: argparse.Namespace, out: Output) -> int:
     config: Config = args.load(args)
     with out.progress("Restoring") as progress:
-        restored = restore(config, args.file, digest=args.digest, now=datetime.now(UTC), progress=progress)
-    manifest = restored.manifest
+        restored = restore(
+            config, args.file, digest=args.digest, to_recover=args.to_recover, now=datetime.now(UTC), progress=progress
+        )
+    manifest, where = restored.manifest, restored.aside if args.to_recover else config.data
     steps = (
         [f"infoexchange-relay check --config {args.config}", f"infoexchange-relay serve --config {args.config}"]
-        if restored.latched
+        if restored.latched and not args.to_recover
         else [f"infoexchange-relay recover --config {args.config}"]
     )
     out.show(
         {"entries": manifest.end, "made_at": manifest.made_at.isoformat(), "latched": restored.latched}
         | {"aside": str(restored.aside) if restored.aside else None, "next": steps},
-        f"{config.data}: {manifest.end} log entries as of {manifest.made_at:%Y-%m-%d %H:%M:%S}Z.",
-        *([f"What was there before lies in {restored.aside}."] if restored.aside else []),
-        *([] if restored.latched else [_NO_LATCH]),
+        f"{manifest.end} log entries as of {manifest.made_at:%Y-%m-%d %H:%M:%S}Z are in {where}.",
+        *([f"What was there before lies in {restored.aside}."] if restored.aside and not args.to_recover else []),
+        *([_TO_RECOVER] if args.to_recover else [] if restored.latched else [_NO_LATCH]),
         *([] if manifest.settings == config.digest.hex() else ["The settings were others when it was made."]),
         "Next:",
         *(f"  {number}. {step}" for number, step in enumerate(steps, 1)),
@@ -73,6 +78,7 @@ def _restore(args: argparse.Namespace, out: Output) -> int:
     return PASSED
 
 
+_TO_RECOVER = "The log goes on without it; when the relay starts, it takes what waited in it and is not known yet."
 _NO_LATCH = (
     "The latch is lost, so nobody can tell whether this is all that was signed: the relay goes on with a new log, "
     "which takes what waits in this data."

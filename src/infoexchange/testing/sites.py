@@ -179,19 +179,19 @@ class Sites:
         process.kill()
         process.wait()
 
-    def stop(self) -> dict[str, int]:
-        """Ask every relay to finish; return their exit codes."""
-        for process in self._processes.values():
+    def stop(self, *relays: str) -> dict[str, int]:
+        """Ask relays, all of them if none is named, to finish; return their exit codes, -9 for one that did not."""
+        processes = {name: self._processes.pop(name) for name in relays or tuple(self._processes)}
+        for process in processes.values():
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
         codes: dict[str, int] = {}
-        for name, process in self._processes.items():
+        for name, process in processes.items():
             try:
                 codes[name] = process.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
                 codes[name] = process.wait()
-        self._processes.clear()
         return codes
 
     @contextlib.contextmanager

@@ -16,7 +16,7 @@ from infoexchange.tlog.cosignature import verify_cosignatures
 from infoexchange_relay.cli.doctor.finding import Finding, attention, well, wrong
 from infoexchange_relay.config import Config
 from infoexchange_relay.lock import is_locked
-from infoexchange_relay.stores import FileLatch, LookedAt, is_there, look
+from infoexchange_relay.stores import FileLatch, LookedAt, is_there, latch_of, look
 
 # Implementation constants
 _QUORUM_LATE = timedelta(minutes=15)  # as in the relay's own alarm
@@ -42,9 +42,9 @@ def log(config: Config, directory: Directory | None, now: datetime) -> Iterator[
         else:
             yield well("log", "new, nothing logged yet")
         return
-    # The latch first: a relay at work may sign more meanwhile, and then the data is ahead, never behind.
-    note = FileLatch(config.latch).read()
     with look(config.place) as store:
+        # The latch first: a relay at work may sign more meanwhile, and then the data is ahead, never behind.
+        note = latch_of(store, config.latch).read()
         yield from _fit(config, directory, note, store)
         if directory:
             yield from _quorum(config, directory, store, now)
