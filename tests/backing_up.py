@@ -11,11 +11,17 @@ from infoexchange.errors import Reason
 from infoexchange.ledger import Ledger
 from infoexchange.log import LogKeys
 from infoexchange.states import Event
+from infoexchange.testing.sites import Sites
 from infoexchange.transport import utc_now
 from infoexchange_relay.backup import Manifest, make_backup, restore
 from infoexchange_relay.config import Config, load
 from infoexchange_relay.stores import FileLatch, RowStore, open_store
 from relays import raised
+
+
+def make_folders(folder: Path) -> Path:
+    """Make the folders of two relays, each called as its relay."""
+    return Sites.make(folder / "sites", {"th": ["desk.oncb"], "sg": ["desk.cnb"]}, now=utc_now()).folder
 
 
 class Writer:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from backing_up import Writer, backed_up, elsewhere, held, put_back, refused
+from backing_up import Writer, backed_up, elsewhere, held, make_folders, put_back, refused
 from changes import change
-from command_setup import infoexchange_relay, make_exchange
+from command_setup import infoexchange_relay
 from community import Community
 from infoexchange.errors import Reason
 from infoexchange.log import LogKeys
@@ -28,13 +28,14 @@ NAME = "relay.th.example"
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_exchange(tmp_path_factory.mktemp("exchange"))
+    """The folders of two relays."""
+    return make_folders(tmp_path_factory.mktemp("exchange"))
 
 
 @pytest.fixture
 def config(made: Path, tmp_path: Path) -> Config:
     """A relay of its own for each test, with nothing in it."""
-    return load(Path(shutil.copytree(made / "relay-th", tmp_path / "relay")) / "relay.toml", {})
+    return load(Path(shutil.copytree(made / NAME, tmp_path / "relay")) / "relay.toml", {})
 
 
 @pytest.fixture
@@ -96,7 +97,7 @@ def test_while_the_relay_runs(config, old):
 
 
 def test_another_relays_backup(config, old, made, tmp_path):
-    other = load(Path(shutil.copytree(made / "relay-sg", tmp_path / "sg")) / "relay.toml", {})
+    other = load(Path(shutil.copytree(made / "relay.sg.example", tmp_path / "sg")) / "relay.toml", {})
     assert "the data of relay.th.example" in refused(other, old)
 
 
