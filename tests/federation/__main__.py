@@ -38,6 +38,7 @@ def federation(folder: Path, plan: Plan, out: Output) -> tuple[Found, World]:
         "seconds with kills": round(disturbed - started, 1),
         "seconds until all had drained": round(drained - disturbed, 1),
         **found.figures,
+        "recalled after they had been fetched": found.late,
         **{f"ways that ended {state}": count for state, count in sorted(found.ends.items())},
     }
     if found.figures["messages acknowledged"] < plan.messages:

@@ -43,11 +43,13 @@ class Found:
         faults: Whatever must not be, in words.
         figures: Counts and times.
         ends: How many ways ended in which state.
+        late: How many messages were recalled when their recipients had fetched them already.
     """
 
     faults: list[str] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
     ends: Counter[str] = field(default_factory=Counter)
+    late: int = 0
 
     def fault(self, what: str) -> None:
         """Note a fault."""
@@ -171,13 +173,17 @@ def _check_handed(journals: dict[str, list[dict[str, Any]]], meant: dict[str, An
 def _check_end(world: World, recipient: str, told: Sequence[Entry], happened: str, found: Found) -> None:
     """The way to a recipient has one signed end in the logs, and it is what happened."""
     about = [entry for entry in told if entry[2].recipients == (recipient,) or _ends_way_to(world, entry, recipient)]
-    ends = {record.event for _, record, _, _ in about if record.event.final}
+    # As section Evidence says: what the recipient signed, else its relay's word, else that of the relay before it.
+    here = {record.event for _, record, routing, _ in about if record.event.final and not routing.next_relay}
+    before = {record.event for _, record, routing, _ in about if record.event.final and routing.next_relay}
+    ends = here & set(_SIGNED) or here or before
     name = f"{told[0][3].envelope_digest.hex()[:16]} for {recipient}"
     if len(ends) != 1:
         found.fault(f"{name}: ended {sorted(end.name for end in ends) or 'nowhere'}")
         return
     [end] = ends
     found.ends[end.name] += 1
+    found.late += end in _SIGNED and Event.RECALLED in here | before
     expected = {HANDED: Event.OPENED, REFUSED: Event.REFUSED}.get(happened)
     if expected is not None and end is not expected:
         found.fault(f"{name}: {end.name} is logged, and its application was handed it")
