@@ -233,14 +233,15 @@ def test_holds_are_passed_over_until_they_are_due(monkeypatch) -> None:
     now = [0.0]
     holds = Holds(lambda: now[0])
     monkeypatch.setattr(backoff, "jittered", lambda seconds: seconds)
-    assert (holds.wait(), holds.active(), holds.knows(1)) == (None, (), False)
+    assert (holds.active(), holds.wait(), holds.knows(1)) == ((), None, False)
     holds.put_off(1)
     holds.put_off(2, Reason.UNAVAILABLE)
     holds.put_off(2, Reason.MALFORMED)
     assert (set(holds.active()), holds.wait()) == ({1, 2}, pytest.approx(0.01))
     assert (list(holds.faults(1)), list(holds.faults(2))) == ([], [Reason.UNAVAILABLE, Reason.MALFORMED])
     now[0] = 0.015
-    assert holds.active() == (2,)
+    assert holds.wait() == 0  # due since they were asked for: whoever waits now would wait for ever
+    assert (holds.active(), holds.wait()) == ((2,), pytest.approx(0.005))
     holds.release(2)
     assert (holds.active(), holds.wait(), len(holds.faults(2))) == ((), None, 2)
     holds.forget(2)

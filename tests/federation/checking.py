@@ -10,7 +10,7 @@ import itertools
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,11 @@ from infoexchange import suites
 from infoexchange.acknowledgement import Acknowledgement
 from infoexchange.audit import Routing, Subject
 from infoexchange.cli.anchor import Anchor
-from infoexchange.cli.audit.comparing import compare
 from infoexchange.cli.audit.folders import JudgedLog
 from infoexchange.cli.output import Output
 from infoexchange.exported import export_log
 from infoexchange.ports import Record
+from infoexchange.reconciling import Side, reconcile
 from infoexchange.states import Event, Precedence
 from infoexchange.tlog import Checkpoint
 from infoexchange.verdict import Verdict
@@ -64,16 +64,20 @@ class Logs:
         self._found = found
         self.of: dict[bytes, list[Entry]] = defaultdict(list)
         anchor = Anchor(world.sites.community.roots, world.sites.community.directory)
-        self._judged: list[JudgedLog] = []
+        self._sides: list[Side] = []  # each read once: two are compared at a time
         for relay in world.relays:
             log = JudgedLog(_exported(world, relay), anchor, out)
-            self._judged.append(log)
             for check in log.checks:
                 if check.verdict is Verdict.TOTAL_FAILED:
                     found.fault(f"{relay}: {check.name}: {check.reason} {check.detail}")
+            kept = []
             for record in log.records():
-                self._take(relay, record)
-        found.figures["log entries"] = sum(log.checkpoint.size for log in self._judged)
+                # Of the documents only what recipients signed is looked at again; the others would fill the memory.
+                slim = record if record is None or record.event in _SIGNED else replace(record, exhibit=b"")
+                self._take(relay, slim)
+                kept.append(slim)
+            self._sides.append(Side(relay, log.checkpoint.origin, kept))
+            found.figures["log entries"] = found.figures.get("log entries", 0) + log.checkpoint.size
 
     def _take(self, relay: str, record: Record | None) -> None:
         if record is None:
@@ -84,11 +88,11 @@ class Logs:
 
     def reconcile(self, out: Output) -> None:
         """Compare each two logs: every hand-over stands in both, linked and once."""
-        pairs = list(itertools.combinations(self._judged, 2))
+        pairs = list(itertools.combinations(self._sides, 2))
         matched = 0
         with out.progress("Comparing the logs") as progress:
             for done, (a, b) in enumerate(pairs, 1):
-                result = compare(a, b)
+                result = reconcile(a, b)
                 matched += sum(result.matched.values())
                 for finding in result.findings:
                     if finding.verdict is not Verdict.TOTAL_PASSED:
