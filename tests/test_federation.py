@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from federation.__main__ import federation
 from federation.checking import check
 from federation.journal import ACKNOWLEDGED, HANDED
@@ -15,10 +17,11 @@ from federation.world import Plan, World
 from infoexchange.cli.output import Output
 
 
+@pytest.mark.timeout(400)  # a dozen programs start, some of them several times, and all of it must drain
 def test_a_federation_that_is_killed_at_random(tmp_path: Path) -> None:
     seed = random.randrange(2**32)
     print("seed", seed)
-    plan = Plan(3, 6, 2, messages=100, seconds=6, calm=1.5, killers=1, witness_seconds=1, seed=seed, patience=80)
+    plan = Plan(3, 6, 2, messages=100, seconds=6, calm=1.5, killers=1, witness_seconds=1, seed=seed, patience=300)
     out = Output("federation", as_json=True)
     found, world = federation(tmp_path, plan, out)
     assert found.faults == []
