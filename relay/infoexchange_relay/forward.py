@@ -301,7 +301,7 @@ class Forwarder:
             again = await called(self._pool, partial(self._peer.relay.submit, [loads[i].raw for i in stale]))
             for i, result in zip(stale, again, strict=True):
                 results[i] = result
-        told = [(load.waiting.digest, _reason(result)) for load, result in zip(loads, results, strict=True)]
+        told = [(load.waiting.digest, reason_of(result)) for load, result in zip(loads, results, strict=True)]
         self._writer.traces.forwarded(self._peer.name, began, told)
         return results
 
