@@ -12,6 +12,7 @@
 #   make mutants   faults put into the code that verifies: does a test notice? MODULE=wire for one
 #   make histories campaigns of lying relays, and COUNT=10000 honest histories: is anybody accused wrongly?
 #   make large     an attachment of 10 GiB, or of SIZE=1GiB, between processes that are killed five times
+#   make federation  12 relays and 24 agencies killed at random; MINUTES=10 MESSAGES=10000 RELAYS= AGENCIES= SEED= JSON=1
 #   make long-log  an audit log of 1 000 000 entries, or of ENTRIES=..., exported and verified; GROUPS=routing,message
 #   make clean     remove the environments and build output
 PY    ?= python3
@@ -27,8 +28,8 @@ PYTEST := -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 ON_POSTGRES := $(addprefix tests/test_,$(addsuffix .py,relay_server relay_recalls relay_faults relay_attachments \
 	renewal turning recovery uncosigned publishing continuity processes))
 
-.PHONY: attacks baseline demo test check lint generate fresh image floors bench pages fuzz histories large long-log \
-        postgres mutants python clean
+.PHONY: attacks baseline demo test check lint generate fresh image floors bench federation pages fuzz histories \
+        large long-log postgres mutants python clean
 .DEFAULT_GOAL := test
 
 # Environments. VENV/.ok runs the demo, VENV/.dev adds what tests and checks need, PROTO holds the code generator alone,
@@ -154,6 +155,16 @@ histories: $(VENV)/.dev
 SIZE ?= 10GiB
 large: $(VENV)/.dev
 	PYTHONPATH=src:relay $(BIN)/python tests/large.py --size $(SIZE) $(if $(FOLDER),--folder $(FOLDER))
+
+MINUTES  ?= 10
+RELAYS   ?= 12
+AGENCIES ?= 24
+MESSAGES ?= 10000
+ENGINE   ?= sqlite
+federation: $(VENV)/.dev
+	PYTHONPATH=src:relay:tests $(BIN)/python -m federation --minutes $(MINUTES) --relays $(RELAYS) \
+	  --agencies $(AGENCIES) --messages $(MESSAGES) --engine $(ENGINE) \
+	  $(if $(SEED),--seed $(SEED)) $(if $(JSON),--json) $(if $(FOLDER),--folder $(FOLDER))
 
 ENTRIES ?= 1000000
 long-log: $(VENV)/.dev

@@ -17,7 +17,14 @@ suites.register(EXAMPLE)
 EVERY_SUITE = (*suites.SUITES.values(), EXAMPLE)
 
 # They take longest and mostly wait: begun last, they would be waited for by everybody.
-LONGEST = ("test_processes.py", "test_demo.py", "test_large.py", "test_mutants.py", "test_attacks.py")
+LONGEST = (
+    "test_federation.py",
+    "test_processes.py",
+    "test_demo.py",
+    "test_large.py",
+    "test_mutants.py",
+    "test_attacks.py",
+)
 
 SENDER, RECIPIENT, SECOND = "desk.oncb.th.example", "intel.c04.vn.example", "duty.guard.vn.example"
 AGENCIES = {"th": ["desk.oncb", "desk.navy"], "vn": ["intel.c04", "duty.guard"]}

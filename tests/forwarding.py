@@ -110,6 +110,11 @@ class Way:
         results = await self.group.settle(decisions, 0)
         assert all(isinstance(result, Receipt) for result in results), results
 
+    def take(self, digests: Sequence[bytes]) -> list[Result]:
+        """Let the other relay take messages, and return what it answers."""
+        us = self.node.directory.party(HERE, at=self.exchange.clock())
+        return self.peer.commit([self.peer.decide(us, self._box.raws[digest]) for digest in digests])
+
     def queued(self) -> list[bytes]:
         """Return what is ready for the recipient."""
         return [item.digest for item in self.peer.store.waiting(RECIPIENT, limit=999)]
@@ -121,8 +126,7 @@ class Way:
 
     def ring(self, queue: str) -> None:
         """Tell whoever carries a queue that something waits, as group commit does of what went through it."""
-        for bell in self.group._bells[queue]:
-            bell.ring()
+        self.group.bells.ring([(queue, b"")])
 
     def gauge(self) -> float | None:
         """Return the state of the circuit."""

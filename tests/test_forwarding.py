@@ -12,8 +12,9 @@ import pytest
 from conftest import AGENCIES
 from forwarding import THERE, Way, run, said, until
 from infoexchange import catalogue
-from infoexchange.errors import ExchangeError, Reason
+from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.ports import Waiting
+from infoexchange.states import Event
 from infoexchange.testing import Community, Exchange
 from infoexchange.testing.clock import START
 from infoexchange_relay import backoff, forward, pace, quarantine
@@ -115,6 +116,48 @@ def test_the_circuit_opens_is_told_once_and_closes(exchange: Exchange, tmp_path:
     assert not said(told, "forward_failed")
 
 
+@pytest.mark.parametrize("reason", [Reason.UNAVAILABLE, Reason.OVERLOADED, Reason.DIRECTORY_EXPIRED])
+def test_a_peer_that_takes_nothing_is_as_good_as_away(exchange: Exchange, tmp_path: Path, reason: Reason) -> None:
+    """Whatever it says of each envelope: nothing is given up, and all of it goes once the peer takes one."""
+
+    async def work(way: Way) -> None:
+        way.line.fault = lambda digests: [error(reason, field="elsewhere") for _ in digests]
+        digests = way.seal(4)
+        await way.accept(digests)
+        await until(way.gauge)
+        way.line.fault = lambda _digests: None
+        await until(lambda: len(way.queued()) == 4)
+        await until(lambda: way.gauge() == 0)
+        assert all(Event.UNDELIVERABLE not in way.events(digest) for digest in digests)
+
+    told = run(exchange, tmp_path, work)
+    assert said(told, "peer_lost")[0]["reason"] == reason.word
+
+
+def test_what_must_wait_holds_up_nothing_behind_it(exchange: Exchange, tmp_path: Path, monkeypatch) -> None:
+    """The first frame is put off for an hour; what lies behind it goes at once."""
+    monkeypatch.setattr(pace, "FRAME_FIRST", 20_000)
+    monkeypatch.setattr(backoff, "BACKOFF_FIRST", 3600.0)
+    monkeypatch.setattr(backoff, "BACKOFF_MAX", 3600.0)
+
+    async def work(way: Way) -> None:
+        digests = way.seal(12)
+        first = set(digests[:3])
+
+        def some(asked: Any) -> Any:
+            if not first & set(asked):
+                return None
+            rest = iter(way.take([digest for digest in asked if digest not in first]))
+            later = error(Reason.UNAVAILABLE, field="elsewhere")
+            return [later if digest in first else next(rest) for digest in asked]
+
+        way.line.fault = some
+        await way.accept(digests)
+        await until(lambda: set(way.queued()) == set(digests) - first)
+
+    run(exchange, tmp_path, work)
+
+
 def test_a_peer_with_nothing_waiting_is_found_again(exchange: Exchange, tmp_path: Path) -> None:
     """Recall orders open the circuit too, and whoever has nothing to send finds out when the peer is back."""
 
@@ -190,14 +233,15 @@ def test_holds_are_passed_over_until_they_are_due(monkeypatch) -> None:
     now = [0.0]
     holds = Holds(lambda: now[0])
     monkeypatch.setattr(backoff, "jittered", lambda seconds: seconds)
-    assert (holds.wait(), holds.active(), holds.knows(1)) == (None, (), False)
+    assert (holds.active(), holds.wait(), holds.knows(1)) == ((), None, False)
     holds.put_off(1)
     holds.put_off(2, Reason.UNAVAILABLE)
     holds.put_off(2, Reason.MALFORMED)
     assert (set(holds.active()), holds.wait()) == ({1, 2}, pytest.approx(0.01))
     assert (list(holds.faults(1)), list(holds.faults(2))) == ([], [Reason.UNAVAILABLE, Reason.MALFORMED])
     now[0] = 0.015
-    assert holds.active() == (2,)
+    assert holds.wait() == 0  # due since they were asked for: whoever waits now would wait for ever
+    assert (holds.active(), holds.wait()) == ((2,), pytest.approx(0.005))
     holds.release(2)
     assert (holds.active(), holds.wait(), len(holds.faults(2))) == ((), None, 2)
     holds.forget(2)

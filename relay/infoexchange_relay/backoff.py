@@ -39,16 +39,21 @@ class Holds:
         """Begin with none; `clock` gives seconds."""
         self._clock = clock
         self._holds: dict[int, _Hold] = {}
+        self._next: float | None = None
 
     def active(self) -> tuple[int, ...]:
         """Return the places that are passed over now."""
         now = self._clock()
-        return tuple(position for position, hold in self._holds.items() if hold.due > now)
+        found = {position: hold.due for position, hold in self._holds.items() if hold.due > now}
+        self._next = min(found.values(), default=None)
+        return tuple(found)
 
     def wait(self) -> float | None:
-        """Return the seconds until the first of them is due; nothing when none is passed over."""
-        now = self._clock()
-        return min((hold.due - now for hold in self._holds.values() if hold.due > now), default=None)
+        """Return the seconds until the first of those is due that `active` gave last; nothing if it gave none.
+
+        One that has become due since counts: nobody has looked at it yet.
+        """
+        return None if self._next is None else max(0.0, self._next - self._clock())
 
     def put_off(self, position: int, fault: Reason | None = None) -> None:
         """Pass a place over, each time for longer; `fault` says that the reason lies in what stands there."""

@@ -79,6 +79,13 @@ class Circuit:
             self.on_open()
         return backoff.pause_after(self.failures)
 
+    def left(self) -> None:
+        """Close the circuit, since nobody here looks after the peer any more: perhaps another node does."""
+        self.on_open = _nothing
+        self.failures = 0
+        self.closed.set()
+        self._metrics.circuit(self.peer, is_open=False)
+
     def succeeded(self) -> None:
         """Close the circuit."""
         if self.is_open:

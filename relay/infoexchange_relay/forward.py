@@ -8,6 +8,7 @@ it fails on again and again, or what cannot even be read here, is given up.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,7 @@ from infoexchange.ports import HomeRelay, Result, Waiting
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event, Precedence
 from infoexchange.transport.forms import next_limit
+from infoexchange_relay.answers import is_fault, is_of_the_peer, reason_of
 from infoexchange_relay.backoff import Holds, pause_after
 from infoexchange_relay.carrying import Carrier
 from infoexchange_relay.circuit import Circuit, PeerError, called
@@ -41,10 +43,8 @@ from infoexchange_relay.traces import Traces
 _HELD_MAX = 1024  # envelopes passed over at one time
 _RUSHED_MAX = 1024  # FLASH messages for which a pause was broken off; beyond that they wait like all others
 _RUSH_PAUSE = 1.0  # seconds between two tries for them: however many come, a peer that is away is asked once a second
+_LOOK_PAUSE = 0.05  # seconds between two looks for them, so that a flood of others costs little
 _PUBLISHED_MAX = 4096  # bundles a peer is known to have
-
-# A peer that says this speaks of itself, not of the envelope.
-OF_THE_PEER = frozenset({Reason.DIRECTORY_EXPIRED})
 
 Decision = Callable[[], Job]
 T = TypeVar("T")
@@ -147,8 +147,11 @@ class Forwarder:
         """Forward until the relay stops."""
         with self._writer.bell(self._peer.name) as bell:
             self._circuit.on_open = bell.ring
-            async with self._carrier.running(self._holds.release, bell.ring):
-                await self._forward(bell)
+            try:
+                async with self._carrier.running(self._holds.release, bell.ring):
+                    await self._forward(bell)
+            finally:
+                self._circuit.left()
 
     async def _forward(self, bell: Bell) -> None:
         while not bell.ended:
@@ -175,9 +178,11 @@ class Forwarder:
         while not bell.ended and (left := started + seconds - now()) > 0:
             if not await bell.heard(left):
                 return
-            if await self._writer.read(self._rushes):
-                await asyncio.sleep(min(left, max(0.0, started + _RUSH_PAUSE - now())))
-                return
+            with contextlib.suppress(ExchangeError):  # a store that cannot be read now is told of by what comes next
+                if await self._writer.read(self._rushes):
+                    await asyncio.sleep(min(left, max(0.0, started + _RUSH_PAUSE - now())))
+                    return
+            await asyncio.sleep(min(left, _LOOK_PAUSE))
 
     def _rushes(self) -> bool:
         """Whether a FLASH message is first in the queue for which no pause was broken off yet; in a thread."""
@@ -189,7 +194,7 @@ class Forwarder:
         return False
 
     async def _once(self) -> bool:
-        """Forward one frame; return whether anything left the queue."""
+        """Forward one frame; return whether there was any, so that there may be another."""
         probing = self._circuit.is_open
         if probing:
             await called(self._pool, self._peer.asking.checkpoint)
@@ -205,22 +210,20 @@ class Forwarder:
         # Whatever is still in the queue after this is passed over for a while.
         for fate in fates:
             self._holds.put_off(fate.waiting.position, fate.fault)
-        return await self._settle([fate for fate in fates if fate.decision])
+        await self._settle([fate for fate in fates if fate.decision])
+        return True
 
-    async def _settle(self, fates: Sequence[_Fate]) -> bool:
-        """Log what was decided; return whether anything left the queue."""
+    async def _settle(self, fates: Sequence[_Fate]) -> None:
+        """Log what was decided."""
         settled = await self._writer.settle([fate.decision for fate in fates if fate.decision], size=0)
-        gone = 0
         for fate, result in zip(fates, settled, strict=True):
             position = fate.waiting.position
             if isinstance(result, Receipt):
-                gone += 1
                 if not fate.waiting.damaged:  # else it may be damaged so that it stands there still
                     self._holds.forget(position)
-            elif _is_fault(result):
+            elif is_fault(result):
                 self._holds.put_off(position, Reason.MALFORMED)
         self._log_settled(settled)
-        return bool(gone)
 
     def _waiting(self, skip: Sequence[int]) -> Sequence[Waiting]:
         limit = 1 if self._circuit.is_open or self._singly else self._limit
@@ -262,19 +265,26 @@ class Forwarder:
         try:
             results = await self._submit(loads)
         except PeerError as failed:
-            if _is_fault(failed.problem):
+            if is_fault(failed.problem):
                 if len(loads) > 1:
                     self._singly = len(loads)
                 else:
                     self._holds.put_off(loads[0].waiting.position, Reason.UNAVAILABLE if works else None)
             raise
+        works = works or any(isinstance(result, Receipt) for result in results)
+        problem = results[0]
+        to_blame = works and any(map(is_fault, results))
+        if isinstance(problem, ExchangeError) and not to_blame and all(map(is_of_the_peer, results)):
+            # As good as away; only one that went alone may be the reason.
+            if len(loads) == 1:
+                self._holds.put_off(loads[0].waiting.position)
+            raise PeerError(problem)
         self._circuit.succeeded()
         self._rushed.clear()
         self._singly = max(0, self._singly - 1)
-        works = works or any(isinstance(result, Receipt) for result in results)
         fates = []
         for load, result in zip(loads, results, strict=True):
-            fault = Reason.UNAVAILABLE if works and _is_fault(result) else None
+            fault = Reason.UNAVAILABLE if works and is_fault(result) else None
             fates.append(_Fate(load.waiting, self._decision(load, result), fault))
         return fates
 
@@ -283,7 +293,7 @@ class Forwarder:
         raws, started, began = [load.raw for load in loads], time.monotonic(), time.time_ns()
         results = list(await called(self._pool, partial(self._peer.relay.submit, raws)))
         self._pace.took(sum(map(len, raws)), time.monotonic() - started)
-        stale = [i for i, result in enumerate(results) if _reason(result) is Reason.STALE_BUNDLE]
+        stale = [i for i, result in enumerate(results) if reason_of(result) is Reason.STALE_BUNDLE]
         if stale:
             bundles = {bundle for i in stale for bundle in loads[i].bundles}
             self._published -= bundles
@@ -291,7 +301,7 @@ class Forwarder:
             again = await called(self._pool, partial(self._peer.relay.submit, [loads[i].raw for i in stale]))
             for i, result in zip(stale, again, strict=True):
                 results[i] = result
-        told = [(load.waiting.digest, _reason(result)) for load, result in zip(loads, results, strict=True)]
+        told = [(load.waiting.digest, reason_of(result)) for load, result in zip(loads, results, strict=True)]
         self._writer.traces.forwarded(self._peer.name, began, told)
         return results
 
@@ -340,9 +350,8 @@ class Forwarder:
             if reason is not None:
                 return self._refused(item, reason)
             self._carrier.take(item.position, load.raw)
-        if isinstance(result, UnavailableError) or result.reason in OF_THE_PEER:
             return None
-        return self._refused(item, result.reason)
+        return None if is_of_the_peer(result) else self._refused(item, result.reason)
 
     def _forwarded(self, item: Waiting, receipt: Receipt) -> Job:
         try:
@@ -361,15 +370,6 @@ class Forwarder:
         count = sum(isinstance(r, Receipt) and r.routing.event is Event.FORWARDED for r in settled)
         if count:
             _log.info("forwarded", peer=self._peer.name, count=count)
-
-
-def _reason(result: Result) -> Reason | None:
-    return result.reason if isinstance(result, ExchangeError) else None
-
-
-def _is_fault(result: object) -> bool:
-    """Whether a relay says that it failed inside on this very item, or call; whoever is merely away says nothing."""
-    return isinstance(result, ExchangeError) and (result.reason, result.field) == (Reason.UNAVAILABLE, "relay")
 
 
 def _is_flash(item: Waiting) -> bool:

@@ -12,16 +12,17 @@ from functools import partial
 
 import structlog
 
-from infoexchange.errors import ExchangeError, UnavailableError
+from infoexchange.errors import ExchangeError
 from infoexchange.node import Job
 from infoexchange.node.recalls import orders_for
 from infoexchange.ports import BATCH_MAX, Notice, Result
 from infoexchange.recall import RecallOrder
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event
+from infoexchange_relay.answers import is_of_the_peer
 from infoexchange_relay.backoff import pause_after
 from infoexchange_relay.circuit import Circuit, PeerError, called
-from infoexchange_relay.forward import OF_THE_PEER, Decision, Peer, Writer
+from infoexchange_relay.forward import Decision, Peer, Writer
 
 _log = structlog.get_logger()
 
@@ -79,7 +80,7 @@ class OrderForwarder:
         digest = order.statement.envelope_digest.hex()
         if isinstance(result, Receipt):
             return partial(self._forwarded, order, result)
-        if isinstance(result, UnavailableError) or result.reason in OF_THE_PEER:
+        if is_of_the_peer(result):
             return None
         _log.warning("recall_refused", peer=self._peer.name, digest=digest, reason=result.reason.word)
         return partial(self._node.recall_failed, self._peer.name, order, result.reason)
