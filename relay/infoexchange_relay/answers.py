@@ -7,14 +7,14 @@ from infoexchange.errors import ExchangeError, Reason, UnavailableError
 from infoexchange.ports import Result
 
 # A peer that says this speaks of itself, not of the envelope.
-_OF_THE_PEER = frozenset({Reason.DIRECTORY_EXPIRED})
+OF_THE_PEER = frozenset({Reason.DIRECTORY_EXPIRED})
 
 
 def is_of_the_peer(result: Result) -> bool:
     """Whether a peer could not take something, for a reason that is not known to be that thing's own."""
     if is_missing(result) or not isinstance(result, ExchangeError):
         return False
-    return isinstance(result, UnavailableError) or result.reason in _OF_THE_PEER
+    return isinstance(result, UnavailableError) or result.reason in OF_THE_PEER
 
 
 def is_fault(result: object) -> bool:

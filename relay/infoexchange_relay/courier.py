@@ -25,7 +25,8 @@ from infoexchange.ports import History
 from infoexchange.pouch import Item, Kind, Pouch, Seal, write
 from infoexchange.pruning import KEPT_MIN
 from infoexchange.states import Event
-from infoexchange_relay.forward import OF_THE_PEER, Writer
+from infoexchange_relay.answers import OF_THE_PEER
+from infoexchange_relay.forward import Writer
 from infoexchange_relay.pouches import Shelf
 from infoexchange_relay.unpacking import TakeDirectory, Unpacking
 

@@ -26,7 +26,8 @@ from infoexchange.pouch import Contents, Item, Kind, Part, Refusal, Told, bundle
 from infoexchange.recall import RecallOrder
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event
-from infoexchange_relay.forward import OF_THE_PEER, Decision, Writer
+from infoexchange_relay.answers import OF_THE_PEER
+from infoexchange_relay.forward import Decision, Writer
 from infoexchange_relay.pouches import Memory, Shelf
 
 TakeDirectory = Callable[[bytes, str], Awaitable[Result]]
