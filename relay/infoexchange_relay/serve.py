@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from functools import partial
 from pathlib import Path
 
 import structlog
 
 from infoexchange.errors import Reason, error
+from infoexchange.log import LogKeys
 from infoexchange.node import Node
 from infoexchange.ports import Latch
 from infoexchange.transport.http_witness import HttpEndpoint
@@ -28,6 +29,7 @@ from infoexchange_relay.metrics import Metrics
 from infoexchange_relay.neighbours import Neighbours
 from infoexchange_relay.nodes import nodes_of
 from infoexchange_relay.opening import CHECK, Identity, opened
+from infoexchange_relay.peers import Peers
 from infoexchange_relay.probes import Probes
 from infoexchange_relay.quarantine import Quarantine
 from infoexchange_relay.readiness import Readiness, measure
@@ -129,8 +131,6 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         stack.push_async_callback(neighbours.peers.close)
         renewal = Renewal(batching, neighbours, config.directory, config.data)
         renewal.check = identity.check
-        courier = Courier(batching, renewal.take, identity.keys, config.courier, config.pouches, reserve=config.reserve)
-        neighbours.peers.told = courier.told
         # (4) the port, when all behind it works
         credentials = server_credentials(lambda: node.directory, *tls)
         latch = partial(_witness_latch, data.store)
@@ -154,7 +154,7 @@ async def running(config: Config) -> AsyncIterator[Relay]:
             expiry.watch(config, node),
             sightings.watch(batching, cosigning),
             disclosures.watch(batching, config.requests),
-            errands.watch(courier, config.errands),
+            _errands(config, identity.keys, renewal, batching, neighbours.peers),
         ):
             stack.push_async_callback(_ended, asyncio.create_task(watch))
         neighbours.witnessing.start()
@@ -180,6 +180,15 @@ def _neighbours(config: Config, batching: Batching, tls: tuple[bytes, bytes], co
         witness_seconds=config.witness_seconds,
         by_courier=config.courier,
     )
+
+
+def _errands(
+    config: Config, keys: LogKeys, renewal: Renewal, batching: Batching, peers: Peers
+) -> Coroutine[None, None, None]:
+    """Return what makes and takes pouches; what they tell of messages is answered from now on."""
+    courier = Courier(batching, renewal.take, keys, config.courier, config.pouches, reserve=config.reserve)
+    peers.told = courier.told
+    return errands.watch(courier, config.errands)
 
 
 @contextlib.asynccontextmanager

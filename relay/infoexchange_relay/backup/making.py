@@ -107,7 +107,7 @@ def last_backup(config: Config) -> tuple[datetime, str] | None:
 
 def is_transient(name: str) -> bool:
     """Whether a file or folder of the data is made anew by whoever needs it, or stands for this moment only."""
-    return name.startswith((".", "relay.sqlite3", ASIDE)) or name in ("requests", "attachments", _RECORD)
+    return name.startswith((".", "relay.sqlite3", ASIDE)) or name in ("requests", "errands", "attachments", _RECORD)
 
 
 class _Meter:
