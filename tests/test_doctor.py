@@ -310,3 +310,8 @@ def test_looking_changes_nothing(stopped):
     before = files()
     assert found(stopped)
     assert files() == before
+
+
+def test_a_peer_to_which_no_network_leads_is_not_visited(stopped):
+    findings = found(dataclasses.replace(stopped, courier=(THERE,)))
+    assert not [name for name in findings if name.startswith(THERE)]

@@ -77,7 +77,7 @@ class Load:
                     results = [*mailbox.flush(), *mailbox.send_all(drafts)]
             except Exception as problem:  # noqa: BLE001  each is looked at afterwards
                 self.problems.append(problem)
-                time.sleep(0.05)
+                time.sleep(0.3)
                 continue
             self.acknowledged.update(r.subject.envelope_digest for r in results if isinstance(r, Receipt))
             self.problems += [result for result in results if isinstance(result, ExchangeError)]
