@@ -14,6 +14,7 @@
 #   make large     an attachment of 10 GiB, or of SIZE=1GiB, between processes that are killed five times
 #   make federation  12 relays and 24 agencies killed at random; MINUTES=10 MESSAGES=10000 RELAYS= AGENCIES= SEED= JSON=1
 #   make long-log  an audit log of 1 000 000 entries, or of ENTRIES=..., exported and verified; GROUPS=routing,message
+#   make bench-limits  a relay under attack, with slow readers and long queues; ONLY=slow MINUTES=10 QUEUED=1000000
 #   make clean     remove the environments and build output
 PY    ?= python3
 UV    := $(shell command -v uv 2>/dev/null)
@@ -28,8 +29,8 @@ PYTEST := -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 ON_POSTGRES := $(addprefix tests/test_,$(addsuffix .py,relay_server relay_recalls relay_faults relay_attachments \
 	renewal turning recovery uncosigned publishing continuity processes))
 
-.PHONY: attacks baseline demo test check lint generate fresh image floors bench federation pages fuzz histories \
-        large long-log postgres mutants python clean
+.PHONY: attacks baseline bench-limits demo test check lint generate fresh image floors bench federation pages fuzz \
+        histories large long-log postgres mutants python clean
 .DEFAULT_GOAL := test
 
 # Environments. VENV/.ok runs the demo, VENV/.dev adds what tests and checks need, PROTO holds the code generator alone,
@@ -169,6 +170,12 @@ federation: $(VENV)/.dev
 ENTRIES ?= 1000000
 long-log: $(VENV)/.dev
 	PYTHONPATH=src:relay $(BIN)/python -m bench.logs --entries $(ENTRIES) $(if $(GROUPS),--groups $(GROUPS))
+
+MINUTES ?= 1
+QUEUED  ?= 1000000
+bench-limits: $(VENV)/.dev
+	PYTHONPATH=src:relay:tests $(BIN)/python -m bench.limits --minutes $(MINUTES) --queued $(QUEUED) \
+	  $(if $(ONLY),--only $(ONLY))
 
 clean:
 	rm -rf $(VENV) $(PROTO) $(FLOOR) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

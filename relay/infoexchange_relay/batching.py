@@ -25,6 +25,7 @@ from infoexchange.states import Event
 from infoexchange_relay.bells import Bell, Bells
 from infoexchange_relay.metrics import Metrics
 from infoexchange_relay.nodes import Nodes, OneNode, Ring
+from infoexchange_relay.standing import NEWS, Standing
 from infoexchange_relay.traces import Traces
 
 # Specification constants
@@ -61,6 +62,7 @@ class Batching:
         bells: Of those who wait at this node.
         traces: Are told what was committed; nobody, unless others are put in their place before `start`.
         stopped: Set when the log takes nothing more; the program has to end then.
+        standing: What the bundles tell that were published here of revoked certificates.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Batching:
         self.nodes: Nodes = nodes or OneNode()
         self.traces = Traces()
         self.metrics = metrics or Metrics()
+        self.standing = Standing(node)
         self.stopped = asyncio.Event()
         self._checkers = ThreadPoolExecutor(threads or os.cpu_count() or 1, "check")
         self._readers = ThreadPoolExecutor(_READERS, "read")
@@ -331,7 +334,8 @@ class Batching:
             return False
 
     def _count(self, change: Change) -> list[Ring]:
-        """Count a committed change; return those for whom something started or stopped waiting."""
+        """Count a committed change; return those for whom something started or stopped waiting, or was revoked."""
+        rings = [*((party, change.digest) for party in change.stops), *((party, b"") for party in change.starts)]
         if change.event is Event.ACCEPTED:
             self.metrics.accepted()
         elif change.event is Event.FORWARDED:
@@ -340,7 +344,11 @@ class Batching:
             self.metrics.delivered()
         if change.event.final:
             self.metrics.ended(change.event)
-        return [*((party, change.digest) for party in change.stops), *((party, b"") for party in change.starts)]
+        if change.bundle:
+            self.standing.learn([change.bundle])
+            self.node.forget_chain(change.bundle.owner)
+            rings += [(change.bundle.owner, b""), (NEWS, b"")]  # it may be revoked with that
+        return rings
 
 
 def _decide(decisions: Sequence[Decision]) -> list[Job | ExchangeError]:

@@ -14,27 +14,31 @@ from infoexchange import certificates
 from infoexchange.directory import Directory
 from infoexchange.errors import Reason, error
 from infoexchange.listing import Party
+from infoexchange_relay.standing import Standing
 
 # Implementation constants
 _PROVEN_MAX = 4096  # (certificate, minute) pairs remembered; every party of a full directory
 
 # A check costs a third of a millisecond; its result stands for the minute it was found in, so that an expired
 # certificate is of no use for longer than that.
-_proven: dict[tuple[bytes, bytes, datetime], str] = {}
+_proven: dict[tuple[bytes, bytes, datetime, int | None], str] = {}
 
 
-def caller(auth_context: Mapping[str, Iterable[bytes]], directory: Directory, now: datetime) -> Party:
+def caller(
+    auth_context: Mapping[str, Iterable[bytes]], directory: Directory, now: datetime, standing: Standing | None = None
+) -> Party:
     """Return the party whose certificate the connection was made with.
 
     Args:
         auth_context: What gRPC says about the connection.
         directory: Who is who.
         now: The time the checks use.
+        standing: What was revoked.
 
     Raises:
         UntrustedError: `BAD_CERTIFICATE` when there is no certificate, or it has not exactly one dNSName, or was not
             issued by a TLS CA of that party's nation, or is not valid now, or the connection is older than TLS 1.3;
-            `UNKNOWN_PARTY` when the directory does not list the name.
+            `UNKNOWN_PARTY` when the directory does not list the name; `REVOKED`.
     """
     # gRPC cannot be told to refuse TLS 1.2, so that nothing is answered over it; a grpcio older than 1.85 does not
     # say the version and cannot run a relay.
@@ -49,21 +53,25 @@ def caller(auth_context: Mapping[str, Iterable[bytes]], directory: Directory, no
     pem = _only(auth_context, "x509_pem_cert")
     if not pem:
         raise error(Reason.BAD_CERTIFICATE, field="certificate", detail="the connection has none")
-    key = (hashlib.sha256(pem).digest(), directory.digest, now.replace(second=0, microsecond=0))
+    edition = standing.edition if standing else None
+    key = (hashlib.sha256(pem).digest(), directory.digest, now.replace(second=0, microsecond=0), edition)
     name = _proven.get(key)
     if name is None:
-        name = _prove(pem, directory, now)
+        name = _prove(pem, directory, now, standing)
         if len(_proven) >= _PROVEN_MAX:
             _proven.clear()
         _proven[key] = name
     return directory.party(name, at=now)
 
 
-def _prove(pem: bytes, directory: Directory, now: datetime) -> str:
+def _prove(pem: bytes, directory: Directory, now: datetime, standing: Standing | None) -> str:
     """Return the one name of a certificate that its nation vouches for."""
     (leaf, *_) = certificates.from_pem(pem) or [b""]
     party = directory.party(certificates.name_of(certificates.load(leaf)), at=now)
-    return certificates.verify_leaf(leaf, directory.nation(party.nation).tls_cas, now).name
+    proven = certificates.verify_leaf(leaf, directory.nation(party.nation).tls_cas, now)
+    if standing:
+        standing.check(proven, party.nation, directory)
+    return proven.name
 
 
 def _only(auth_context: Mapping[str, Iterable[bytes]], key: str) -> bytes:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from infoexchange import certificates
@@ -29,6 +29,7 @@ class _Link:
 
     party: Party
     cas: tuple[bytes, ...]
+    pair: tuple[bytes, bytes] = field(repr=False)
     peer: Peer
     witness: RemoteWitness
 
@@ -44,7 +45,7 @@ class Neighbours:
     def __init__(
         self,
         batching: Batching,
-        tls: tuple[bytes, bytes],
+        pair: Callable[[], tuple[bytes, bytes]],
         cosigned: Cosigned,
         *,
         quarantine: Quarantine,
@@ -55,7 +56,7 @@ class Neighbours:
 
         Args:
             batching: The way to the log.
-            tls: PEM private key and certificate of this relay.
+            pair: Gives this relay's PEM private key and certificate.
             cosigned: Keeps what witnesses say.
             quarantine: Ends the way of what cannot go on.
             witness_seconds: Seconds between two rounds of asking for cosignatures.
@@ -63,7 +64,7 @@ class Neighbours:
         """
         self._by_courier = frozenset(by_courier)
         self._node = batching.node
-        self._key, self._certificate = tls
+        self._pair = pair
         self._metrics = batching.metrics
         self._links: dict[str, _Link] = {}
         self._links = self._linked(self._node.directory)
@@ -72,7 +73,11 @@ class Neighbours:
         self.witnessing = Witnessing(self._node, witnesses, cosigned, seconds=witness_seconds, nodes=batching.nodes)
 
     async def renew(self, directory: Directory) -> None:
-        """Go on with the relays of another directory; those whose entries are as before are not disturbed."""
+        """Go on with the relays of another directory, or under another certificate of this relay.
+
+        Those for whom nothing has changed are not disturbed. What is under way to the others is handed over again,
+        which is the same as once.
+        """
         self._links = self._linked(directory)
         self._metrics.know(self._links)
         self.witnessing.renew(self._witnesses(directory))
@@ -81,26 +86,27 @@ class Neighbours:
     def _linked(self, directory: Directory) -> dict[str, _Link]:
         """Return a connection to every other relay, the old one where nothing about it has changed."""
         links: dict[str, _Link] = {}
+        pair = self._pair()
         for party in directory.relays():
             if party.name == self._node.name or not party.address or party.name in self._by_courier:
                 continue
             cas = directory.nation(party.nation).tls_cas
             old = self._links.get(party.name)
-            links[party.name] = old if old and (old.party, old.cas) == (party, cas) else self._link(party, cas)
+            same = old and (old.party, old.cas, old.pair) == (party, cas, pair)
+            links[party.name] = old if old and same else self._link(party, cas, pair)
         return links
 
-    def _link(self, party: Party, cas: tuple[bytes, ...]) -> _Link:
+    def _link(self, party: Party, cas: tuple[bytes, ...], pair: tuple[bytes, bytes]) -> _Link:
         roots = b"".join(certificates.to_pem(ca) for ca in cas)
-        channel = open_channel(
-            party.address, name=party.name, roots=roots, certificate=self._certificate, key=self._key
-        )
+        key, certificate = pair
+        channel = open_channel(party.address, name=party.name, roots=roots, certificate=certificate, key=key)
         peer = Peer(
             party,
             RemoteRelay(channel, timeout=_CARRY_TIMEOUT, address=party.address),
             RemoteRelay(channel, timeout=_ASK_TIMEOUT, address=party.address, wait_for_ready=True),
             channel.close,
         )
-        return _Link(party, cas, peer, RemoteWitness(channel, timeout=_ASK_TIMEOUT, address=party.address))
+        return _Link(party, cas, pair, peer, RemoteWitness(channel, timeout=_ASK_TIMEOUT, address=party.address))
 
     def _witnesses(self, directory: Directory) -> dict[str, RemoteWitness]:
         """Return the witnesses of other nations: one of the own nation never counts."""

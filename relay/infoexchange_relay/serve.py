@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from functools import partial
 from pathlib import Path
@@ -32,12 +33,15 @@ from infoexchange_relay.opening import CHECK, Identity, opened
 from infoexchange_relay.peers import Peers
 from infoexchange_relay.probes import Probes
 from infoexchange_relay.quarantine import Quarantine
+from infoexchange_relay.quotas import Quotas, Share
 from infoexchange_relay.readiness import Readiness, measure
 from infoexchange_relay.readings import Readings
 from infoexchange_relay.renewal import Renewal
 from infoexchange_relay.server import Office, Server, server_credentials
+from infoexchange_relay.standing import NEWS
 from infoexchange_relay.stores import LOG_LATCH, FileLatch, RowStore, SharedLatch, latch_of, notes_of
 from infoexchange_relay.timestamps import Timestamps, authorities
+from infoexchange_relay.tls import Tls
 from infoexchange_relay.traces import Traces
 from infoexchange_relay.transfers import Transfers
 from infoexchange_relay.witnessing import CosigningDesk
@@ -81,7 +85,7 @@ class Relay:
         node: Its rules.
         address: Where it listens.
         stopped: Set when its log takes nothing more.
-        look_now: Looks for a newer directory in its file.
+        look_now: Looks for a newer directory and certificate in their files.
         witness_address: Where its witness answers over HTTP; empty for nowhere.
     """
 
@@ -105,7 +109,7 @@ async def running(config: Config) -> AsyncIterator[Relay]:
     """
     keychain = config.keychain()
     identity = Identity.load(config)
-    tls = keychain.read(config.tls_key, next_step=CHECK), identity.certificate
+    tls = Tls(config, keychain, identity)
     witness_keys = WitnessKeys.parse(keychain.read(config.witness_keys, next_step=CHECK))
     believed = authorities(config) if config.tsa_url else None
     async with contextlib.AsyncExitStack() as stack:
@@ -120,11 +124,8 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         # (2) the writer
         batching = Batching(node, metrics=metrics, nodes=nodes)
         batching.traces = await stack.enter_async_context(_traced(config, metrics))
-        batching.start()
-        stack.push_async_callback(batching.close)
-        transfers = Transfers(node)
-        transfers.start()
-        stack.push_async_callback(transfers.close)
+        await stack.enter_async_context(_writing(batching))
+        transfers = await stack.enter_async_context(_transfers(node))
         # (3) the peers, and newer versions of the directory
         neighbours = _neighbours(config, batching, tls, cosigned)
         neighbours.peers.start()
@@ -132,15 +133,13 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         renewal = Renewal(batching, neighbours, config.directory, config.data)
         renewal.check = identity.check
         # (4) the port, when all behind it works
-        credentials = server_credentials(lambda: node.directory, *tls)
         latch = partial(_witness_latch, data.store)
         cosigning = CosigningDesk(witness_keys, node, config.witnessed, latch=latch, shows=bool(config.witness_listen))
-        office = Office(batching, neighbours.peers, renewal, transfers, cosigning)
-        server = Server(office, credentials, reflect=config.reflection)
+        office = Office(batching, neighbours.peers, renewal, transfers, cosigning, quotas=_quotas(config))
+        server = Server(office, server_credentials(lambda: node.directory, tls.shown), reflect=config.reflection)
         readiness = Readiness(batching, server.ready)
         await stack.enter_async_context(_probed(config, batching, readiness))
-        port = await server.start(config.listen)
-        stack.push_async_callback(server.stop)
+        port = await stack.enter_async_context(_listening(server, config.listen))
         witness_address = await stack.enter_async_context(_witness_over_http(config, cosigning))
         # (5) what changes or ends while it runs, all who cosign, and a time authority
         renewal.start()
@@ -148,6 +147,8 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         await readiness.look()
         for watch in (
             readiness.run(),
+            _learn_of_revocations(batching),
+            tls.run(lambda: node.directory, neighbours.renew),
             measure(metrics.gauges.lagged),
             notify.keep_telling(),
             Readings(config, batching).run(),
@@ -166,15 +167,64 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         stack.callback(batching.bells.end)
         stack.push_async_callback(server.refuse)
         stack.callback(readiness.end)
-        yield Relay(node, _address(config.listen, port), batching.stopped, renewal.look_now, witness_address)
+        look = partial(_each, renewal.look_now, tls.look_now)
+        yield Relay(node, _address(config.listen, port), batching.stopped, look, witness_address)
 
 
-def _neighbours(config: Config, batching: Batching, tls: tuple[bytes, bytes], cosigned: Cosigned) -> Neighbours:
+@contextlib.asynccontextmanager
+async def _transfers(node: Node) -> AsyncIterator[Transfers]:
+    transfers = Transfers(node)
+    transfers.start()
+    try:
+        yield transfers
+    finally:
+        await transfers.close()
+
+
+@contextlib.asynccontextmanager
+async def _listening(server: Server, listen: str) -> AsyncIterator[int]:
+    port = await server.start(listen)
+    try:
+        yield port
+    finally:
+        await server.stop()
+
+
+@contextlib.asynccontextmanager
+async def _writing(batching: Batching) -> AsyncIterator[None]:
+    """Commit for as long as the block lasts, once it is known what was revoked."""
+    batching.start()
+    try:
+        batching.standing.learn(await batching.read(batching.standing.read))
+        yield
+    finally:
+        await batching.close()
+
+
+def _each(*calls: Callable[[], None]) -> None:
+    for call in calls:
+        call()
+
+
+def _quotas(config: Config) -> Quotas:
+    size = config.party_mib * 1024 * 1024
+    return Quotas(Share(config.party_messages, size, config.party_calls, config.party_connections), time.monotonic)
+
+
+async def _learn_of_revocations(batching: Batching) -> None:
+    """Learn what bundles say that were published at other nodes; of its own the writer tells."""
+    with batching.bells.lend(NEWS) as bell:
+        while await bell.heard():
+            if batching.nodes.several:
+                batching.standing.learn(await batching.read(batching.standing.read))
+
+
+def _neighbours(config: Config, batching: Batching, tls: Tls, cosigned: Cosigned) -> Neighbours:
     """Return the other relays, less those to which no network leads."""
     quarantine = Quarantine(batching, config.data / "undeliverable")
     return Neighbours(
         batching,
-        tls,
+        tls.shown,
         cosigned,
         quarantine=quarantine,
         witness_seconds=config.witness_seconds,
@@ -298,7 +348,7 @@ def _not_listening(listen: str, problem: OSError, next_step: str) -> Exception:
 
 @contextlib.contextmanager
 def _signals(told: asyncio.Event, look_now: Callable[[], None]) -> Iterator[None]:
-    """Set `told` at SIGTERM and SIGINT, and look for a newer directory at SIGHUP."""
+    """Set `told` at SIGTERM and SIGINT, and look for a newer directory and certificate at SIGHUP."""
     loop = asyncio.get_running_loop()
     actions = {signal.SIGTERM: told.set, signal.SIGINT: told.set, signal.SIGHUP: look_now}
     for number, action in actions.items():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import grpc.aio
 import structlog
@@ -17,17 +19,20 @@ from infoexchange.directory import Directory
 from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.listing import Party
 from infoexchange.node import Job
-from infoexchange.ports import History, Notice, Result, Waiting
+from infoexchange.ports import History, Notice, Result
 from infoexchange.transport.attachments import add_attachments
 from infoexchange.transport.channel import HARDENED
-from infoexchange.transport.forms import frames, next_limit
+from infoexchange.transport.forms import next_limit
 from infoexchange.transport.servicers import Context, add_servicers
 from infoexchange.transport.witness import WitnessServicer, add_witness
 from infoexchange.witness import Answer
 from infoexchange_relay import edge
 from infoexchange_relay.batching import Batching
 from infoexchange_relay.bells import Bell
+from infoexchange_relay.gate import Gate
+from infoexchange_relay.outgoing import Handing, Outgoing
 from infoexchange_relay.peers import Peers
+from infoexchange_relay.quotas import Quotas, Share
 from infoexchange_relay.renewal import Renewal
 from infoexchange_relay.stores.claims import hurried, is_unasked
 from infoexchange_relay.transfers import TransferDesk, Transfers
@@ -38,6 +43,8 @@ CREDIT = 1024  # envelopes handed out on one stream that the caller has not ackn
 
 # Implementation constants
 _PATIENCE = 10.0  # seconds without an acknowledgement after which a spent stream that does not follow ends
+_FIRST = 4  # envelopes in the first frame, of whose size nothing is known yet
+_LOOK = 2.0  # seconds between two looks at who follows a quiet mailbox: a revoked party is gone within five
 _GRACE = 5.0  # seconds that calls under way may take when the relay stops
 
 _log = structlog.get_logger()
@@ -52,25 +59,30 @@ class Office:
     renewal: Renewal
     transfers: Transfers
     cosigning: CosigningDesk | None = None
+    outgoing: Outgoing = field(default_factory=Outgoing)
+    quotas: Quotas = field(default_factory=lambda: Quotas(Share(), time.monotonic))
 
     def desk_for(self, context: Context) -> PartyDesk:
         """Return the desk of a call's caller, or raise as `edge.caller`."""
         connection = context.auth_context()
-        node = self.batching.node
-        desk = PartyDesk(self, lambda: edge.caller(connection, node.directory, node.clock()))
-        self._count(context)
-        try:
-            desk.caller()
-        except ExchangeError as problem:
-            self.batching.metrics.call_refused(problem.reason)
-            raise
+        desk = PartyDesk(self, lambda: self._caller(connection))
+        desk.caller()
         return desk
 
-    def _count(self, context: Context) -> None:
-        """Count a call for as long as it is under way."""
+    def let_in(self, context: Context) -> Party:
+        """Return whose call it is, or raise as `edge.caller`; for every call once, which is counted."""
         metrics, connection = self.batching.metrics, context.peer()
         metrics.call_began(connection)
         context.add_done_callback(lambda _: metrics.call_ended(connection))  # type: ignore[arg-type]  # the stubs' own
+        try:
+            return self._caller(context.auth_context())
+        except ExchangeError as problem:
+            metrics.call_refused(problem.reason)
+            raise
+
+    def _caller(self, connection: Mapping[str, Iterable[bytes]]) -> Party:
+        node = self.batching.node
+        return edge.caller(connection, node.directory, node.clock(), self.batching.standing)
 
     def transfers_for(self, context: Context) -> TransferDesk:
         """Return the desk for attachments of a call's caller, or raise as `edge.caller`."""
@@ -78,20 +90,39 @@ class Office:
 
     async def add_checkpoint(self, context: Context, old_size: int, proof: Sequence[bytes], raw: bytes) -> Answer:
         """Cosign another relay's checkpoint."""
-        node = self.batching.node
-        caller = edge.caller(context.auth_context(), node.directory, node.clock())
-        return await self._witness().add_checkpoint(caller, old_size, proof, raw)
+        return await self._witness().add_checkpoint(self._caller(context.auth_context()), old_size, proof, raw)
 
     async def remembered(self, context: Context, origin: str) -> bytes:
         """Tell what a log last had cosigned here."""
-        node = self.batching.node
-        edge.caller(context.auth_context(), node.directory, node.clock())
+        self._caller(context.auth_context())
         return await self._witness().remembered(origin)
 
     def _witness(self) -> CosigningDesk:
         if self.cosigning is None:
             raise error(Reason.UNAVAILABLE, field="witness", detail=f"{self.batching.node.name} has no witness")
         return self.cosigning
+
+
+@dataclass
+class _Taken:
+    """One frame for a reader.
+
+    Attributes:
+        frame: Envelopes as the reader may see them.
+        places: What went into it, or can never go into any: positions by digest.
+        ended: Decisions about what can never go out.
+        larger: Bytes of the next envelope, if it is larger than a frame and so not in it.
+    """
+
+    frame: list[bytes] = field(default_factory=list)
+    places: dict[bytes, int] = field(default_factory=dict)
+    ended: list[Callable[[], Job]] = field(default_factory=list)
+    larger: int = 0
+
+    def give(self) -> list[bytes]:
+        """Return the frame and keep none of it: a stream that nobody reads holds it long enough."""
+        frame, self.frame = self.frame, []
+        return frame
 
 
 class PartyDesk:
@@ -104,11 +135,14 @@ class PartyDesk:
         self._peers = office.peers
         self._renewal = office.renewal
         self._transfers = office.transfers
+        self._outgoing = office.outgoing
+        self._quotas = office.quotas
         self._node = office.batching.node
 
     async def submit(self, envelopes: Sequence[bytes]) -> Sequence[Result]:
         """Take one frame of envelopes."""
         caller = self.caller()
+        self._quotas.take(caller, len(envelopes), sum(len(raw) for raw in envelopes))
         results = await self._settle(caller, envelopes)
         unasked = [place for place, result in enumerate(results) if is_unasked(result)]
         if unasked:
@@ -129,45 +163,78 @@ class PartyDesk:
 
     async def fetch(self, *, follow: bool) -> AsyncIterator[Sequence[bytes]]:
         """Yield frames of what waits, looking anew for each, so that a FLASH message overtakes what is not out yet."""
-        limit = next_limit([])
-        with self._batching.bell(self.caller().name) as bell:
+        name = self.caller().name
+        with self._batching.bell(name) as bell, self._outgoing.stream():
+            limit = _FIRST
             while not bell.ended:
                 room = CREDIT - len(bell.sent)
-                taken = await self._take(bell, min(limit, room)) if room > 0 else []
-                if taken:
-                    limit = next_limit(taken)
-                    for frame in frames(taken):
-                        yield frame
+                taken = await self._take(bell, min(limit, room), self._outgoing.frame) if room > 0 else _Taken()
+                if taken.frame:
+                    limit = next_limit(taken.frame, self._outgoing.frame)
+                    with Handing(self.caller):
+                        yield taken.give()
+                    continue
+                if taken.larger:
+                    async with self._outgoing.large.hold(name, taken.larger):
+                        taken = await self._take(bell, 1, taken.larger)
+                        if taken.frame:  # unless a still larger one has overtaken
+                            with Handing(self.caller):
+                                yield taken.give()
                     continue
                 everything_is_out = room > 0
                 if everything_is_out and not follow:
                     return
-                if not await bell.heard(None if follow else _PATIENCE):
+                if not await self._heard(bell, None if follow else _PATIENCE):
                     return
 
-    async def _take(self, bell: Bell, limit: int) -> list[bytes]:
+    async def _heard(self, bell: Bell, seconds: float | None) -> bool:
+        """Wait for a ring as `Bell.heard`; who may not be served any more is told so meanwhile."""
+        loop = asyncio.get_running_loop()
+        end = None if seconds is None else loop.time() + seconds
+        while end is None or loop.time() < end:
+            if await bell.heard(_LOOK if end is None else min(_LOOK, end - loop.time())):
+                return True
+            self.caller()
+        return False
+
+    async def _take(self, bell: Bell, limit: int, size: int) -> _Taken:
         """Return the next envelopes as the caller may see them, and remember that they are out."""
         caller = self.caller()
         skip = tuple(bell.sent.values())
-        waiting, raws, ended = await self._batching.read(lambda: self._served(caller, limit, skip))
-        bell.sent |= {item.digest or b"%d" % item.position: item.position for item in waiting}
-        if ended:
-            await self._peers.quarantine.end(ended)
-        if waiting and not raws:  # nothing of it can be shown to anybody; the next may be all right
-            return await self._take(bell, limit) if len(bell.sent) < CREDIT else []
-        return raws
+        taken = await self._batching.read(lambda: self._served(caller, limit, skip, size))
+        bell.sent |= taken.places
+        if taken.ended:
+            await self._peers.quarantine.end(taken.ended)
+        if taken.places and not taken.frame and not taken.larger:
+            # Nothing of it can be shown to anybody; the next may be all right.
+            return await self._take(bell, limit, size) if len(bell.sent) < CREDIT else _Taken()
+        return taken
 
-    def _served(
-        self, caller: Party, limit: int, skip: Sequence[int]
-    ) -> tuple[Sequence[Waiting], list[bytes], list[Callable[[], Job]]]:
-        waiting = self._node.store.waiting(caller.name, limit=limit, skip=skip)
-        return waiting, *self._peers.quarantine.serve(caller, waiting)
+    def _served(self, caller: Party, limit: int, skip: Sequence[int], size: int) -> _Taken:
+        """Return what goes out now; in a thread."""
+        self._node.check_standing(caller)
+        taken, length = _Taken(), 0
+        for item in self._node.store.waiting(caller.name, limit=limit, skip=skip):
+            raws, ended = self._peers.quarantine.serve(caller, [item])
+            length += sum(map(len, raws))
+            if raws and length > size:
+                taken.larger = 0 if taken.frame else length
+                break
+            taken.frame += raws
+            taken.ended += ended
+            taken.places[item.digest or b"%d" % item.position] = item.position
+        return taken
 
     async def acknowledge(self, notices: Sequence[Notice]) -> Sequence[Result]:
         """Take what became of fetched envelopes."""
         caller = self.caller()
+        self._quotas.check(caller)
         decisions = [functools.partial(self._node.decide_notice, caller, notice) for notice in notices]
-        return await self._batching.settle(decisions, sum(len(notice.statement) for notice in notices), caller.name)
+        size = sum(len(notice.statement) for notice in notices)
+        results = await self._batching.settle(decisions, size, caller.name)
+        # Others decide how many messages there are to acknowledge; what is none is the caller's own doing.
+        self._quotas.charge(caller, sum(isinstance(result, ExchangeError) for result in results))
+        return results
 
     async def directories(self, after: int) -> Sequence[bytes]:
         """Return directory versions after `after`."""
@@ -184,8 +251,10 @@ class PartyDesk:
     async def publish(self, bundles: Sequence[KeyBundle]) -> Sequence[Result]:
         """Publish bundles."""
         caller = self.caller()
+        size = sum(len(bundle.raw) for bundle in bundles)
+        self._quotas.take(caller, len(bundles), size)
         decisions = [functools.partial(self._node.decide_bundle, caller, bundle) for bundle in bundles]
-        return await self._batching.settle(decisions, sum(len(bundle.raw) for bundle in bundles), caller.name)
+        return await self._batching.settle(decisions, size, caller.name)
 
     async def checkpoint(self, origin: str) -> bytes:
         """Return the newest signed checkpoint, cosigned once it is, or the last one of a closed log."""
@@ -223,7 +292,8 @@ class Server:
             reflect: Whether reflection answers; for tools that have no .proto files.
         """
         self._credentials = credentials
-        self._server = grpc.aio.server(options=HARDENED)
+        gate = Gate(office.let_in, office.quotas, _on_bug)
+        self._server = grpc.aio.server(options=HARDENED, interceptors=[gate])
         self._health = health.aio.HealthServicer()
         witness = add_witness(self._server, WitnessServicer(office.add_checkpoint, office.remembered, _on_bug))
         attachments = add_attachments(self._server, office.transfers_for, _on_bug)
@@ -269,35 +339,36 @@ class Server:
         await self._server.stop(_GRACE)
 
 
-def server_credentials(current: Callable[[], Directory], key: bytes, certificate: bytes) -> grpc.ServerCredentials:
+def server_credentials(
+    current: Callable[[], Directory], pair: Callable[[], tuple[bytes, bytes]]
+) -> grpc.ServerCredentials:
     """Return credentials that demand a client certificate of any nation's TLS CA, of the directory in force.
 
     TLS cannot know which CA belongs to which name; `edge.caller` does, for every call.
 
     Args:
         current: Gives the directory in force; asked for every new connection.
-        key: PEM private key of the relay.
-        certificate: PEM certificate of the relay.
+        pair: Gives the relay's PEM private key and certificate, another object when they are others; so is this.
 
     Raises:
         UntrustedError: `BAD_CERTIFICATE` when the directory lists no TLS CA.
     """
 
-    def configuration(directory: Directory) -> grpc.ServerCertificateConfiguration:
-        return grpc.ssl_server_certificate_configuration([(key, certificate)], _tls_roots(directory))
+    def configuration(directory: Directory, shown: tuple[bytes, bytes]) -> grpc.ServerCertificateConfiguration:
+        return grpc.ssl_server_certificate_configuration([shown], _tls_roots(directory))
 
-    used = [current()]
+    used = [(current(), pair())]
 
     def changed() -> grpc.ServerCertificateConfiguration | None:
-        directory = current()
-        if directory is used[0]:
+        directory, shown = current(), pair()
+        if directory is used[0][0] and shown is used[0][1]:
             return None
-        made = configuration(directory)
-        used[0] = directory
+        made = configuration(directory, shown)
+        used[0] = directory, shown
         return made
 
     # The stubs leave out None, which says that nothing has changed.
-    return grpc.dynamic_ssl_server_credentials(configuration(used[0]), changed, True)  # type: ignore[arg-type]
+    return grpc.dynamic_ssl_server_credentials(configuration(*used[0]), changed, True)  # type: ignore[arg-type]
 
 
 def _tls_roots(directory: Directory) -> bytes:

@@ -34,6 +34,7 @@ from infoexchange_relay.config.witnesses import ForeignWitness, ForeignWitnesses
 _GIB = 2**30
 _GIB_MAX = 2**20  # a pebibyte: more is a typing error
 _WITNESS_SECONDS_MAX = 3600  # an hour without a witness is an outage, not a setting
+_SHARE_MAX = 10**9  # no limit at all
 _MONTH_MINUTES = 30 * 24 * 60  # a month without a time is none, and a month without a witness is never
 
 
@@ -202,6 +203,37 @@ class Config:
     )
     attachments_region: str = field(
         default="", metadata=_of(Region(), "Region that requests to that store are signed for.")
+    )
+    party_messages: int = field(
+        default=30_000,  # 500 a second
+        metadata=_of(
+            Number(1, _SHARE_MAX, "messages"),
+            "Messages that one agency may hand over in a minute; another relay sixteen times as many.",
+            more="More is refused as overloaded, and its sender tries again; nobody uses up what others may send.",
+        ),
+    )
+    party_mib: int = field(
+        default=512,
+        metadata=_of(
+            Number(1, _SHARE_MAX, "MiB"),
+            "MiB of messages that one agency may hand over in a minute, without their attachments; another relay "
+            "sixteen times as many.",
+        ),
+    )
+    party_calls: int = field(
+        default=64,
+        metadata=_of(
+            Number(1, _SHARE_MAX, "calls"),
+            "Calls that one agency may have under way at once, open streams among them; another relay sixteen times "
+            "as many.",
+        ),
+    )
+    party_connections: int = field(
+        default=16,
+        metadata=_of(
+            Number(1, _SHARE_MAX, "connections"),
+            "Connections on which one agency may have calls under way at once; another relay sixteen times as many.",
+        ),
     )
     reflection: bool = field(
         default=False, metadata=_of(Flag(), "Whether gRPC reflection answers, for tests with grpcurl.")

@@ -206,6 +206,16 @@ class Node(Desk):
         """Return a waiting envelope as the caller is to see it: with the wraps it serves and no others."""
         return intake.served(self, caller, waiting)
 
+    def check_standing(self, party: Party) -> None:
+        """Return unless its national CA has revoked the identity that a party's newest bundle names.
+
+        Such a party gets no envelopes until it has published keys under another identity.
+
+        Raises:
+            UntrustedError: `REVOKED`.
+        """
+        bulletin.check_standing(self, party)
+
     def chunks(self, caller: Party) -> PartyChunks:
         """Return the attachment bytes that a party may write and read here."""
         return PartyChunks(self, caller)

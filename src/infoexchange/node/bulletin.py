@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -10,7 +11,7 @@ from hashlib import sha256
 from infoexchange import certificates, chain
 from infoexchange.audit import Routing, Subject
 from infoexchange.bundle import PUBLISHED_LISTS_MAX, KeyBundle
-from infoexchange.certificates import CLOCK_SKEW
+from infoexchange.certificates import CLOCK_SKEW, Leaf
 from infoexchange.directory import Directory
 from infoexchange.errors import Reason, UntrustedError, error
 from infoexchange.listing import Party, Role
@@ -78,6 +79,19 @@ def _check_time(caller: Party, bundle: KeyBundle, now: datetime) -> None:
     if bundle.not_before > now + chain.PUBLISHED_AHEAD_MAX:
         detail = f"epoch {bundle.epoch} of {bundle.owner} begins in more than {chain.PUBLISHED_AHEAD_MAX.days} days"
         raise error(Reason.NOT_YET_VALID, field="bundle.not_before_ms", detail=detail)
+
+
+def check_standing(desk: Desk, party: Party) -> None:
+    """Return unless a party's newest bundle is of a revoked identity; what `Node.check_standing` promises."""
+    now, cas = desk.clock(), desk.directory.nation(party.nation).identity_cas
+    for newest in desk.chain_of(party.name)[:1]:
+        leaves: list[Leaf] = []
+        for der in newest.certificates:
+            with contextlib.suppress(UntrustedError):  # what has expired is not revoked by that
+                # Within a minute the same question has the same answer, and costs nothing.
+                leaves.append(certificates.verify_leaf(der, cas, now.replace(second=0, microsecond=0)))
+        for leaf in leaves:
+            certificates.check_not_revoked(leaf, newest.crls, cas, now)
 
 
 def decide_directory(desk: Desk, raw: bytes) -> Job:

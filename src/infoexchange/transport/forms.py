@@ -42,12 +42,12 @@ def check_count(items: Sequence[object], *, field: str) -> None:
         raise error(Reason.TOO_LARGE, field=field, detail=f"{len(items)}, at most {BATCH_MAX}")
 
 
-def next_limit(taken: Sequence[bytes]) -> int:
-    """Return how many items to take next, so that a read of unknown sizes stays near one frame."""
+def next_limit(taken: Sequence[bytes], size: int = BATCH_BYTES_MAX) -> int:
+    """Return how many items to take next, so that a read of unknown sizes stays near one frame of `size` bytes."""
     if not taken:
         return BATCH_MAX // 8
     average = sum(len(item) for item in taken) // len(taken)
-    return max(1, min(BATCH_MAX, BATCH_BYTES_MAX // max(1, average)))
+    return max(1, min(BATCH_MAX, size // max(1, average)))
 
 
 def result_to_wire(result: Result) -> relay_pb2.Result:

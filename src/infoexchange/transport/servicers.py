@@ -115,7 +115,9 @@ class RelayServicer(_Servicer, relay_pb2_grpc.RelayServiceServicer):
         async with Answering(context, self._on_bug):
             desk = self._desk(context, endless=request.follow)
             async for frame in desk.fetch(follow=request.follow):
-                yield relay_pb2.FetchResponse(envelopes=frame)
+                once = [frame]
+                del frame  # the caller may never read the answer, and thousands may do so: it is held once
+                yield relay_pb2.FetchResponse(envelopes=once.pop())
 
     async def Acknowledge(
         self, request: relay_pb2.AcknowledgeRequest, context: Context
