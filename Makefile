@@ -7,6 +7,7 @@
 #   make floors    the tests on the lowest allowed versions of the dependencies
 #   make bench     measurements, when there are any
 #   make pages     the pages of reports in this machine's Chromium: requests, accessibility, print
+#   make manual    the scripts of the operator's manual, on relays that are upgraded, restored, recovered; a few minutes
 #   make attacks   every attack of docs/attacks.md in every suite; `make test` tries each in two
 #   make fuzz      every reader of outside bytes, SECONDS=60 each; TARGET=Envelope for one
 #   make mutants   faults put into the code that verifies: does a test notice? MODULE=wire for one
@@ -30,7 +31,7 @@ ON_POSTGRES := $(addprefix tests/test_,$(addsuffix .py,relay_server relay_recall
 	renewal turning recovery uncosigned publishing continuity processes))
 
 .PHONY: attacks baseline bench-limits demo test check lint generate fresh image floors bench federation pages fuzz \
-        histories large long-log postgres mutants python clean
+        histories large long-log manual postgres mutants python clean
 .DEFAULT_GOAL := test
 
 # Environments. VENV/.ok runs the demo, VENV/.dev adds what tests and checks need, PROTO holds the code generator alone,
@@ -92,6 +93,10 @@ pages: $(VENV)/.browser
 # The tests of whole relays once more, with their stores in a PostgreSQL server of the tests' own.
 postgres: $(VENV)/.dev
 	INFOEXCHANGE_TEST_ENGINE=postgres $(BIN)/python -m pytest -q -n 2 --dist loadfile $(ON_POSTGRES)
+
+# Scripts of relay/scripts against relays as processes.
+manual: $(VENV)/.dev
+	$(BIN)/python -m pytest -q -n 2 -rs tests/manual
 
 attacks: $(VENV)/.dev
 	INFOEXCHANGE_ATTACKS_IN_EVERY_SUITE=1 $(BIN)/python -m pytest -q -n 2 tests/test_attacks.py

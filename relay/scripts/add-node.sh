@@ -28,11 +28,12 @@ for name in log_keys witness_keys tls_key tls_certificate directory roots; do
     { as_relay mkdir -p "${copy%/*}" && put "$path" "$copy"; } || undo "$path cannot be copied"
 done
 path=$(named log_keys)
-if [ -e "$path.next" ]; then put "$path.next" "$folder/${path#"$RELAY_FOLDER"/}.next" || undo "$path.next cannot be copied"; fi
+following=$folder/${path#"$RELAY_FOLDER"/}.next
+[ ! -e "$path.next" ] || put "$path.next" "$following" || undo "$path.next cannot be copied"
 sed "s/^listen *=.*/listen = \"$2\"/" "$config" | as_relay sh -c 'cat > "$1"' put "$folder/relay.toml"
 config=$folder/relay.toml
 # The new folder has to hold up by itself: its keys, its certificate, the directory and the database.
 is_well "log keys in the directory" "witness keys in the directory" "TLS certificate" || undo "$(why)"
 is_whole || undo "the new node cannot read the log in the database: see check"
-grep -q '^attachments_bucket *= *"s3:' "$config" || say "attachments lie in each node's own data: set attachments_bucket"
+grep -q '^attachments_bucket *= *"s3:' "$config" || say "attachments lie in each node's data: set attachments_bucket"
 say "made $folder; move it to its machine, and start it with: infoexchange-relay serve --config relay.toml"

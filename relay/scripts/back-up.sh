@@ -3,8 +3,8 @@
 #
 #   back-up.sh [DAYS]
 #
-# Writes RELAY_BACKUPS/relay-TIME.tar; see relay.sh for all settings. Nothing is deleted unless the new one is whole, and
-# only files of that name. Keep the digest that it prints elsewhere, and copy the file to another machine.
+# Writes RELAY_BACKUPS/relay-TIME.tar; see relay.sh for all settings. Nothing is deleted unless the new one is whole,
+# and only files of that name. Keep the digest that it prints elsewhere, and copy the file to another machine.
 set -eu
 . "$(dirname "$0")/relay.sh"
 

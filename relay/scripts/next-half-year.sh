@@ -4,12 +4,10 @@
 #   next-half-year.sh keys               makes the keys of the next log, and registration.json; the relay goes on
 #   next-half-year.sh turn DIRECTORY     puts the version that lists them in place, and starts the relay anew under it
 #
-# Between both, the holders of the root keys sign that version. A version that the relay does not take is put away again.
-# With several nodes, put log.key.next into the folder of each one first. See relay.sh for all settings.
+# Between both, the holders of the root keys sign that version. A version that the relay does not take is put away
+# again. With several nodes, put log.key.next into the folder of each one first. See relay.sh for all settings.
 set -eu
 . "$(dirname "$0")/relay.sh"
-directory=$(named directory)
-next=$(named log_keys).next
 
 undo() {
     trap '' INT TERM HUP
@@ -20,6 +18,8 @@ undo() {
 case "${1-} $#" in
 "keys 1") relay next-log || fail "the keys of the next log were not made" ;;
 "turn 2")
+    directory=$(named directory)
+    next=$(named log_keys).next
     [ -s "$2" ] || fail "$2: there is no such file"
     [ -s "$next" ] || fail "no keys wait at $next: $script keys"
     is_well service || fail "the relay does not take messages now: see doctor"

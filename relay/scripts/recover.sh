@@ -8,7 +8,6 @@
 # is lost, the relay is started again as it was. See relay.sh for all settings.
 set -eu
 . "$(dirname "$0")/relay.sh"
-directory=$(named directory)
 
 case "${1-} $#" in
 "begin 1" | "begin 2")
@@ -23,6 +22,7 @@ case "${1-} $#" in
     fi
     ;;
 "finish 2")
+    directory=$(named directory)
     [ -s "$2" ] || fail "$2: there is no such file"
     ! runs || fail "the relay runs; a new log begins when it starts"
     put "$directory" "$directory.before"

@@ -9,8 +9,11 @@
 set -eu
 . "$(dirname "$0")/relay.sh"
 next=$RELAY_FOLDER/next-tls
-key=$(named tls_key)
-certificate=$(named tls_certificate)
+
+look() {
+    key=$(named tls_key)
+    certificate=$(named tls_certificate)
+}
 
 restart() { stop && start; }
 
@@ -37,6 +40,7 @@ case "${1-} $#" in
     say "have the national CA issue a certificate for $next/request.pem, then: $script install CERTIFICATE"
     ;;
 "install 2")
+    look
     [ -s "$next/tls.key" ] || fail "there is no new key: $script request"
     [ -s "$2" ] || fail "$2: there is no such file"
     put "$key" "$key.before"
@@ -54,6 +58,7 @@ case "${1-} $#" in
     say "the relay uses the new certificate; delete $key.before once the other relays and agencies are well"
     ;;
 "back 1")
+    look
     [ -s "$key.before" ] && [ -s "$certificate.before" ] || fail "there is no key of before"
     put "$key.before" "$key"
     put "$certificate.before" "$certificate"

@@ -4,8 +4,8 @@
 #   upgrade.sh [--backed-up] NAME PACKAGE...
 #   upgrade.sh 0.2.0 'infoexchange[relay]==0.2.0'
 #
-# RELAY_PROGRAMS is a link; the new version is installed beside it, as RELAY_PROGRAMS-NAME, with `pip install PACKAGE...`
-# by RELAY_PYTHON (python3). --backed-up: the store is in PostgreSQL, and its own tools have backed it up. See relay.sh
+# RELAY_PROGRAMS is a link; the new version is installed beside it, as RELAY_PROGRAMS-NAME, with `pip install
+# PACKAGE...` by RELAY_PYTHON (python3). --backed-up: the store is in PostgreSQL, and its own tools have backed it up. See relay.sh
 # for all settings.
 set -eu
 . "$(dirname "$0")/relay.sh"
@@ -21,7 +21,7 @@ shift
 [ -L "$RELAY_PROGRAMS" ] || fail "$RELAY_PROGRAMS is no link to a version; see Upgrade on the operator's page"
 old=$(readlink "$RELAY_PROGRAMS")
 [ ! -e "$new" ] || fail "$new is there already: delete it if it is not in use, or take another name"
-is_well service || fail "the relay does not take messages now, so nobody could tell whether the new one does: see doctor"
+is_well service || fail "the relay does not take messages now, so nobody can tell whether the new one will: see doctor"
 
 # (1) Install beside the old version; the relay goes on.
 forget() {

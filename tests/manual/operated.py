@@ -58,7 +58,9 @@ class Machine:
         self.sites = Sites.make(folder / "exchange", AGENCIES, now=datetime.now(UTC), store=store)
         self.folder, self.relay = folder, self.sites.folder / RELAY
         self.backups, self.programs = folder / "backups", folder / "programs"
-        self._write("programs-1/bin/infoexchange-relay", f'#!/bin/sh\nexec {sys.executable} -m infoexchange_relay "$@"\n')
+        self._write(
+            "programs-1/bin/infoexchange-relay", f'#!/bin/sh\nexec {sys.executable} -m infoexchange_relay "$@"\n'
+        )
         self.programs.symlink_to(folder / "programs-1")
         self.environment = environment() | {
             "RELAY_FOLDER": str(self.relay),
