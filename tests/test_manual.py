@@ -1,4 +1,4 @@
-"""The operator's manual names commands, options, settings and scripts that there are; `make manual` runs the scripts."""
+"""The operator's manual names commands, options and scripts that there are; `make manual` runs the scripts."""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@
 #   restore.sh BACKUP [DIGEST]
 #
 # DIGEST is what `backup` printed. Where the latch is there, the relay goes on with its log, unless anything here knows
-# a longer one: then nothing is changed. Where the latch is lost, recover.sh has to follow. See relay.sh for all settings.
+# a longer one: then nothing is changed. Where the latch is lost, recover.sh has to follow. See relay.sh for all
+# settings.
 set -eu
 . "$(dirname "$0")/relay.sh"
 [ $# -eq 1 ] || [ $# -eq 2 ] || usage

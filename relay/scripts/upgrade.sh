@@ -5,8 +5,8 @@
 #   upgrade.sh 0.2.0 'infoexchange[relay]==0.2.0'
 #
 # RELAY_PROGRAMS is a link; the new version is installed beside it, as RELAY_PROGRAMS-NAME, with `pip install
-# PACKAGE...` by RELAY_PYTHON (python3). --backed-up: the store is in PostgreSQL, and its own tools have backed it up. See relay.sh
-# for all settings.
+# PACKAGE...` by RELAY_PYTHON (python3). --backed-up: the store is in PostgreSQL, and its own tools have backed it up.
+# See relay.sh for all settings.
 set -eu
 . "$(dirname "$0")/relay.sh"
 : "${RELAY_PYTHON:=python3}"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from operated import PATIENCE, Machine
 from infoexchange_relay.stores import open_store
+from operated import PATIENCE, Machine
 
 pytestmark = pytest.mark.timeout(PATIENCE)
 LONG_AGO = 1_700_000_000  # in 2023

@@ -1,4 +1,4 @@
-"""A machine with a relay whose operator runs the scripts of the manual; starting and stopping stand in for systemd's."""
+"""A machine with a relay whose operator runs the scripts of the manual; two commands stand in for systemd's."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from infoexchange.transport import connect
 from messages import handling
 from patience import LIMIT, attempts
 
-SCRIPTS = Path(__file__).resolve().parent.parent.parent / "relay" / "scripts"
+SCRIPTS = Path(__file__).resolve().parent.parent / "relay" / "scripts"
 RELAY = "relay.xa.example"
 SENDER, RECIPIENT = "desk.narcotics.xa.example", "duty.cert.xa.example"
 AGENCIES = {"xa": ["desk.narcotics", "duty.cert"]}
@@ -167,7 +167,7 @@ class Machine:
         return found
 
     def directory(self, name: str, *, signers: int = 2, log_keys: tuple[str, ...] = ()) -> Path:
-        """Return a file with the next directory version, which lists the keys in registration.json unless told others."""
+        """Return a file with the next directory version, with the keys of registration.json unless others are given."""
         now = Directory.held((self.relay / "directory.pb").read_bytes())
         keys = log_keys or tuple(json.loads((self.relay / "registration.json").read_bytes())["log_keys"])
         parties = tuple(replace(p, log_keys=keys) if p.name == RELAY else p for p in now.listing.parties)
