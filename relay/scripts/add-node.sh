@@ -30,6 +30,10 @@ done
 path=$(named log_keys)
 following=$folder/${path#"$RELAY_FOLDER"/}.next
 [ ! -e "$path.next" ] || put "$path.next" "$following" || undo "$path.next cannot be copied"
+# Nobody makes the folder of a latch by itself: that it is missing tells of a disk that is not mounted.
+path=$(named latch)
+path=$folder/${path#"$RELAY_FOLDER"/}
+as_relay mkdir -p "${path%/*}" || undo "${path%/*} cannot be made"
 sed "s/^listen *=.*/listen = \"$2\"/" "$config" | as_relay sh -c 'cat > "$1"' put "$folder/relay.toml"
 config=$folder/relay.toml
 # The new folder has to hold up by itself: its keys, its certificate, the directory and the database.

@@ -25,7 +25,7 @@ def test_a_second_node_goes_on_when_the_first_one_dies(tmp_path: Path) -> None:
             machine.does("add-node.sh", second, f"127.0.0.1:{port}")
             assert "cannot be made" in machine.refuses("add-node.sh", second, f"127.0.0.1:{port}")
             assert {file.name for file in second.iterdir()} == {
-                *("relay.toml", "log.key", "witness.key", "tls.key", "tls.pem", "directory.pb", "roots.pb"),
+                *("relay.toml", "log.key", "witness.key", "tls.key", "tls.pem", "directory.pb", "roots.pb", "latch"),
             }
             assert all(file.stat().st_mode & 0o077 == 0 for file in second.iterdir())
             machine.kill()
