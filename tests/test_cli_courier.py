@@ -146,7 +146,7 @@ def test_without_a_running_relay_nothing_is_begun(
         assert "does not run" in failing(capsys, 1, "export", "--config", two.files["vn"], "--to", TH, tmp_path / "new")
     finally:
         two.nodes["vn"] = two.start("vn").node
-    run(capsys, "import", "--config", two.files["vn"], pouch)
+    until(lambda: not main(["courier", "import", "--config", str(two.files["vn"]), str(pouch)]))  # it may be starting
     assert list(tmp_path.iterdir()) == [pouch]
 
 

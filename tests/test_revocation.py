@@ -119,13 +119,14 @@ def test_a_revoked_identity_gets_no_envelopes_until_it_has_another(th):
     navy, member = th.remote(A2), th.community.members[A2]
     own = Stream(navy)
     assert carries(th, own)
-    assert isinstance(publish_with(th, navy, A2, revoking(th, *member.certificates)), Receipt)
+    revoked = revoking(th, *member.certificates)
+    assert isinstance(publish_with(th, navy, A2, revoked), Receipt)
     assert own.ended.get(timeout=LIMIT).reason is Reason.REVOKED
     assert raised(lambda: fetched(navy)).reason is Reason.REVOKED
     # Its connection is another key's: with it the party publishes what it has got in the place of the stolen keys.
     ca, now = th.community.cas["th"], utc_now()
     again = enrol(A2, ca, now)
-    bundle = again.bundle
+    bundle = KeyBundle.parse(again.bundle.raw, again.bundle.certificates, (revoked,))  # what the CA has said last
     assert navy.checkpoint()
     result = navy.publish([bundle])[0]
     assert isinstance(result, Receipt), result

@@ -78,7 +78,7 @@ def test_every_step_is_passed_by_one_and_refused_by_another() -> None:
 # What is read from a folder, compares several logs or messages, is posted to a witness, or is judged with keys that are
 # no part of it needs more than a file; its own tests pass and refuse every step.
 TESTED_ELSEWHERE = {"Closing a log", "Continuity", "Log folder", "Misbehaviour", "Reconciliation", "Submission"}
-TESTED_ELSEWHERE |= {"Timestamps"}
+TESTED_ELSEWHERE |= {"Pouch", "Timestamps"}
 # Steps that refuse nothing that comes from outside.
 NOT_REFUSING = {
     ("Log before act", 2),  # says what is signed and when

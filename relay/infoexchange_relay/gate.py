@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -56,6 +57,8 @@ class Gate(grpc.aio.ServerInterceptor):
     def _guard(self, handler: Any, *, anybody: bool) -> Any:
         behave = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
         one = not handler.request_streaming
+        if handler.unary_stream and inspect.iscoroutinefunction(behave):
+            return self._guard_writer(handler)
 
         async def answer(requests: AsyncIterator[Any], context: Context) -> Any:
             async with Answering(context, self._on_bug):
@@ -79,6 +82,17 @@ class Gate(grpc.aio.ServerInterceptor):
             return make(stream, handler.request_deserializer)
         make = grpc.stream_unary_rpc_method_handler
         return make(answer, handler.request_deserializer, handler.response_serializer)
+
+    def _guard_writer(self, handler: Any) -> Any:
+        """Return the handler of a method that writes its answers itself, as that of the health service does."""
+
+        async def write(request: Any, context: Context) -> None:
+            async with Answering(context, self._on_bug):
+                with self._let_in(context, anybody=True):
+                    await handler.unary_stream(request, context)
+
+        make: Any = grpc.unary_stream_rpc_method_handler
+        return make(write, handler.request_deserializer, handler.response_serializer)
 
     def _let_in(self, context: Context, *, anybody: bool) -> contextlib.AbstractContextManager[str]:
         """Return what counts the call of a known party, or raise."""

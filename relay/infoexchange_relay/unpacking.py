@@ -115,7 +115,7 @@ class Unpacking:
             elif _comes_again(result):
                 raise result  # without it envelopes would be refused that are in order
             else:
-                self._refuse_quietly("bundle_refused", result)
+                _log.warning("bundle_refused", peer=self._peer.name, reason=result.reason.word)
 
     def _bundle(self, body: bytes) -> Job:
         return self._node.decide_bundle(self._peer, bundle_of(body))
@@ -170,7 +170,7 @@ class Unpacking:
                 self.left[result.reason] += 1
             else:
                 self._refused[digest, order] = Refusal(digest, order, result.reason)
-                self._refuse_quietly("envelope_refused" if kind is Kind.ENVELOPE else "recall_refused", result)
+                _log.warning("item_refused", peer=self._peer.name, what=kind.name.lower(), reason=result.reason.word)
 
     async def _parts(self, bodies: Sequence[bytes]) -> None:
         for body in bodies:
@@ -211,12 +211,12 @@ class Unpacking:
             except UnavailableError:
                 raise
             except ExchangeError as problem:
-                self._refuse_quietly("history_not_learnt", problem)
+                _log.warning("history_not_learnt", peer=self._peer.name, reason=problem.reason.word)
         for result in await self._settle(decisions, bodies):
             if isinstance(result, UnavailableError):
                 raise result
             if isinstance(result, ExchangeError):
-                self._refuse_quietly("receipt_refused", result)
+                _log.warning("receipt_refused", peer=self._peer.name, reason=result.reason.word)
             else:
                 self.forwarded += 1
 
@@ -252,13 +252,10 @@ class Unpacking:
             yield
         except ExchangeError as problem:
             self.left[problem.reason] += 1
-            self._refuse_quietly("item_not_taken", problem)
+            _log.warning("item_not_taken", peer=self._peer.name, reason=problem.reason.word)
         else:
             if kind is not None:
                 self.taken[kind] += 1
-
-    def _refuse_quietly(self, event: str, problem: ExchangeError) -> None:
-        _log.warning(event, peer=self._peer.name, reason=problem.reason.word)
 
 
 def _batches(items: Iterator[Item]) -> Iterator[tuple[Kind, list[bytes]]]:

@@ -30,6 +30,8 @@ from infoexchange.grant import GRANT_SIZE_MAX, Grant, Terms
 from infoexchange.keys import KeyUsage
 from infoexchange.listing import DIRECTORY_SIZE_MAX
 from infoexchange.manifest import MANIFEST_SIZE_MAX, Manifest
+from infoexchange.pouch import Seal
+from infoexchange.pouch.seal import SEAL_SIZE_MAX, Sealed
 from infoexchange.recall import ORDER_SIZE_MAX, RecallOrder
 
 Sign = Callable[[str, bytes], list[tuple[bytes, str]]]
@@ -43,6 +45,7 @@ LIMITS = {
     dsse.TYPE_GRANT: GRANT_SIZE_MAX,
     dsse.TYPE_ATTESTATION: ATTESTATION_SIZE_MAX,
     dsse.TYPE_DISCLOSURE: STATEMENT_SIZE_MAX,
+    dsse.TYPE_POUCH: SEAL_SIZE_MAX,
 }
 
 
@@ -132,7 +135,26 @@ def every(scene: Scene, letter: Letter) -> Mapping[str, Signed]:
         dsse.TYPE_GRANT: Signed(
             consent.dsse.payload, manifests, lambda d: Grant.parse(d.raw).verify(directory, member.bundle)
         ),
+        dsse.TYPE_POUCH: pouch(scene),
     }
+
+
+def pouch(scene: Scene) -> Signed:
+    """The seal of a pouch, which both keys of its relay's log sign."""
+    directory, (home, other) = scene.exchange.directory, list(scene.exchange.community.log_keys)[:2]
+    keys = scene.exchange.community.log_keys[home]
+    said = Sealed(
+        sender=home, recipient=other, origin=keys.origin, made_at=scene.now, items=1, size=1, contents=bytes(32)
+    )
+
+    def sign(kind: str, payload: bytes) -> list[tuple[bytes, str]]:
+        return [(signer.sign(pae(kind, payload)), signer.key.id.hex()) for signer in keys.signers]
+
+    return Signed(
+        Seal.sign(said, keys).dsse.payload,
+        sign,
+        lambda d: Seal.parse(d.raw).verify(directory, recipient=other, now=scene.now),
+    )
 
 
 def pairs(kinds: Mapping[str, Signed]) -> Iterator[tuple[str, str]]:

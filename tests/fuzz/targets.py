@@ -57,6 +57,7 @@ from infoexchange.tsa import Authorities, TimeStamp
 from infoexchange.v1 import audit_pb2, content_pb2, directory_pb2, envelope_pb2, evidence_pb2
 from infoexchange.witness import WitnessKeys
 from infoexchange_relay import backup, config
+from infoexchange_relay.config.bucket import BucketPlace
 from kept import MANIFEST
 from messages import handling, officer_acknowledgement
 from timekeeper import FROZEN, FROZEN_AT, FROZEN_ROOT
@@ -297,6 +298,8 @@ def _files(world: World, folder: Path) -> list[Target]:
         of("relay configuration", config.load, [settings], change=changing.lines, allowed=(config.ConfigError,),
             read=_in_file(lambda file: config.load(file, {}), folder, "relay.toml", {"relay.toml": b""})),
         treed("backup manifest", backup.Manifest, [MANIFEST.raw]),
+        of("address of a bucket", BucketPlace, [b"s3://attachments/relay-th"], allowed=(ValueError,), raw=None,
+            read=lambda raw: BucketPlace.parse(_decoded(raw))),
         of("relay address", config.parse_address, [b"127.0.0.1:7443", b"[::1]:0"], allowed=(ValueError,),
             read=lambda raw: config.parse_address(_decoded(raw))),
         of("certificate", certificates.load, community.members[SENDER].certificates,
