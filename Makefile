@@ -31,7 +31,7 @@ ON_POSTGRES := $(addprefix tests/test_,$(addsuffix .py,relay_server relay_recall
 	renewal turning recovery uncosigned publishing continuity processes))
 
 .PHONY: attacks baseline bench-limits demo test check lint generate fresh image floors bench federation pages fuzz \
-        histories large long-log manual postgres mutants python clean
+        histories large long-log manual postgres trials mutants python clean
 .DEFAULT_GOAL := test
 
 # Environments. VENV/.ok runs the demo, VENV/.dev adds what tests and checks need, PROTO holds the code generator alone,
@@ -95,6 +95,10 @@ postgres: $(VENV)/.dev
 	INFOEXCHANGE_TEST_ENGINE=postgres $(BIN)/python -m pytest -q -n 2 --dist loadfile $(ON_POSTGRES)
 
 # Scripts of relay/scripts against relays as processes.
+# Whole relays that are killed, drained and started again while messages go through them.
+trials: $(VENV)/.dev
+	$(BIN)/python -m pytest -q -n 2 -rs tests/trials
+
 manual: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -n 2 -rs tests/manual
 

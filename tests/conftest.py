@@ -18,8 +18,6 @@ EVERY_SUITE = (*suites.SUITES.values(), EXAMPLE)
 
 # They take longest and mostly wait: begun last, they would be waited for by everybody.
 LONGEST = (
-    "test_federation.py",
-    "test_nodes_killed.py",
     "test_nodes.py",
     "test_processes.py",
     "test_demo.py",
