@@ -100,7 +100,7 @@ trials: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -n 2 -rs tests/trials
 
 manual: $(VENV)/.dev
-	$(BIN)/python -m pytest -q -n 2 -rs tests/manual
+	$(BIN)/python -m pytest -q -n 3 -rs tests/manual
 
 attacks: $(VENV)/.dev
 	INFOEXCHANGE_ATTACKS_IN_EVERY_SUITE=1 $(BIN)/python -m pytest -q -n 2 tests/test_attacks.py

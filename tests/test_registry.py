@@ -23,7 +23,7 @@ from infoexchange.draft import Draft
 from infoexchange.errors import Reason
 from infoexchange.keys import Identity, OpeningKey, SigningKey
 from infoexchange.receipt import Receipt
-from infoexchange.suites import CLASSICAL, HYBRID, HYBRID_KEM, NIST_HIGH, SUITES, Registry, Suite
+from infoexchange.suites import CLASSICAL, HYBRID, HYBRID_KEM, NIST_HIGH, SUITES, Registry, Suite, registry
 from infoexchange.suites.ed25519 import Ed25519
 from infoexchange.suites.kem import X25519
 from infoexchange.testing import Exchange
@@ -58,6 +58,15 @@ def test_numbers_and_names_are_for_ever() -> None:
     assert suites.OFFERED == (HYBRID, HYBRID_KEM)
     with pytest.raises(TypeError):
         SUITES[5] = HYBRID  # type: ignore[index]
+
+
+def test_there_are_four_of_the_specification() -> None:
+    assert [(number, suite.name) for number, suite in registry.SUITES.items()] == [
+        (0x0001, "CLASSICAL"),
+        (0x0002, "HYBRID"),
+        (0x0003, "HYBRID-KEM"),
+        (0x0004, "NIST-HIGH"),
+    ]
 
 
 def test_suites_are_found_by_number_and_name() -> None:

@@ -19,7 +19,7 @@ from infoexchange.suites.scheme import Sign
 # Specification constants
 POINT_SIZE = 97  # 0x04 and two coordinates of 48 bytes (SEC 1, uncompressed)
 SECRET_SIZE = 56  # 384 bits and 64 extra ones, which make every secret a good one (FIPS 186-5, A.2.1)
-_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973
+_ORDER = ec.SECP384R1().group_order
 _UNCOMPRESSED = 0x04
 _SIGNATURE_SIZES = range(8, 105)  # DER of two numbers of one to 49 bytes each
 
