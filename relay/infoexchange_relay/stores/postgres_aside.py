@@ -21,6 +21,8 @@ _TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
 def put_aside(address: str, stamp: str) -> None:
     """Move all tables of a store into a new schema, whole or not at all; the user needs the right to create one.
 
+    A store in which nothing is logged stays where it is.
+
     Raises:
         UnavailableError: `UNAVAILABLE`, naming the database and what to do.
     """
@@ -29,8 +31,9 @@ def put_aside(address: str, stamp: str) -> None:
         [here] = connection.execute("SELECT current_schema()").fetchone() or [""]
         schema = sql.Identifier(f"{_LOST}{stamp}_{here}")
         tables = [name for (name,) in connection.execute(_TABLES).fetchall()]
-        if tables:
-            connection.execute(sql.SQL("CREATE SCHEMA {}").format(schema))
+        if "entry" not in tables or not connection.execute("SELECT 1 FROM entry LIMIT 1").fetchone():
+            return  # nothing is logged there: whoever looked at it since it was put aside has made it anew
+        connection.execute(sql.SQL("CREATE SCHEMA {}").format(schema))
         for name in tables:
             connection.execute(sql.SQL("ALTER TABLE {} SET SCHEMA {}").format(sql.Identifier(name), schema))
 
