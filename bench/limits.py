@@ -206,12 +206,13 @@ def _measure(parts: list[str], options: argparse.Namespace, progress: Progress) 
         started = time.perf_counter()
         try:
             sites.start()
-            row = Row(f"ready with {wanted:,} queued")
-            row.took(time.perf_counter() - started)
-            with reach(Home.open(sites.home(_UNITS[0]))) as remote:
-                next(iter(remote.fetch()))
-            row.memory, row.note = bench.memory("VmHWM"), f"first delivery {time.perf_counter() - started:.1f} s"
-            yield row.done()
+            if filled:
+                row = Row(f"ready with {wanted:,} queued")
+                row.took(time.perf_counter() - started)
+                with reach(Home.open(sites.home(_UNITS[0]))) as remote:
+                    next(iter(remote.fetch()))
+                row.memory, row.note = bench.memory("VmHWM"), f"first delivery {time.perf_counter() - started:.1f} s"
+                yield row.done()
             if "flash" in parts and filled:
                 yield from flash(bench, filled, wanted, options.flashes)
             if "slow" in parts:
