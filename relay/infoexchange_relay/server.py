@@ -73,7 +73,8 @@ class Office:
         """Return whose call it is, or raise as `edge.caller`; for every call once, which is counted."""
         metrics, connection = self.batching.metrics, context.peer()
         metrics.call_began(connection)
-        context.add_done_callback(lambda _: metrics.call_ended(connection))  # type: ignore[arg-type]  # the stubs' own
+        # The stubs ask for a type of context of their own, which no caller has.
+        context.add_done_callback(lambda _: metrics.call_ended(connection))  # type: ignore[arg-type]  # see above
         try:
             return self._caller(context.auth_context())
         except ExchangeError as problem:
@@ -368,7 +369,7 @@ def server_credentials(
         return made
 
     # The stubs leave out None, which says that nothing has changed.
-    return grpc.dynamic_ssl_server_credentials(configuration(*used[0]), changed, True)  # type: ignore[arg-type]
+    return grpc.dynamic_ssl_server_credentials(configuration(*used[0]), changed, True)  # type: ignore[arg-type]  # see above
 
 
 def _tls_roots(directory: Directory) -> bytes:

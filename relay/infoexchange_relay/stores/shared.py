@@ -97,7 +97,12 @@ def is_newer(note: bytes, other: bytes) -> bool:
 
 @dataclass(frozen=True)
 class Shift:
-    """What became of a node's wishes: the duties that are its own for the next seconds."""
+    """What became of a node's wishes.
+
+    Attributes:
+        held: The duties that are its own until its lease ends.
+        nodes: How many nodes share them.
+    """
 
     held: frozenset[str]
     nodes: int
