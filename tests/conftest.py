@@ -19,9 +19,7 @@ EVERY_SUITE = (*suites.SUITES.values(), EXAMPLE)
 # They take longest and mostly wait: begun last, they would be waited for by everybody.
 LONGEST = (
     "test_nodes.py",
-    "test_processes.py",
     "test_demo.py",
-    "test_large.py",
     "test_mutants.py",
     "test_attacks.py",
 )

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import postgres
 from infoexchange import certificates
 from infoexchange.directory import Directory
 from infoexchange.tlog import Checkpoint
@@ -30,6 +31,7 @@ from relays import AGENCIES, Relays
 
 HERE, THERE = "relay.th.example", "relay.vn.example"
 LONG = timedelta(days=800)
+on_disk = pytest.mark.skipif(bool(os.environ.get(postgres.ENGINE)), reason="a database holds data, backup and latch")
 EARLIER = timedelta(minutes=2)  # a certificate of that age is younger than its CA
 
 
@@ -42,7 +44,10 @@ def relays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relays]:
         for code in ("th", "vn"):
             relays.start(code)
             os.chmod(relays.configs[code].latch.parent, 0o700)
-        make_backup(relays.configs["th"], folder / "b.tar", attachments=False, now=utc_now(), progress=lambda *_: None)
+        if not relays.configs["th"].store:  # a database has backups of its own
+            make_backup(
+                relays.configs["th"], folder / "b.tar", attachments=False, now=utc_now(), progress=lambda *_: None
+            )
         until(lambda: all(config.cosigned.exists() for config in relays.configs.values()))
         yield relays
     finally:
@@ -52,15 +57,19 @@ def relays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relays]:
 @pytest.fixture
 def stopped(relays: Relays, tmp_path: Path) -> Config:
     """A copy of the first relay, which nobody serves; the second one answers it."""
+    return copied(relays, tmp_path / "th")
+
+
+def copied(relays: Relays, folder: Path) -> Config:
+    """Copy the first relay into a new folder."""
     before = relays.configs["th"]
-    folder = tmp_path / "th"
     shutil.copytree(before.data.parent, folder)
     moved = {
         field.name: folder / value.relative_to(before.data.parent)
         for field in dataclasses.fields(before)
         if isinstance(value := getattr(before, field.name), Path)
     }
-    return dataclasses.replace(before, **moved)
+    return dataclasses.replace(before, **moved, store=postgres.copied(before.store))
 
 
 def found(config: Config, off: timedelta = timedelta(0)) -> dict[str, Finding]:
@@ -161,21 +170,36 @@ def test_a_peer_that_speaks_no_tls(elsewhere):
         wrong(config, f"{THERE} TLS", "no TLS 1.3")
 
 
-def test_a_peer_whose_certificate_has_expired(elsewhere, relays, tmp_path):
-    config, listening = elsewhere
+@contextlib.contextmanager
+def certified(listening: socket.socket, relays: Relays, folder: Path, begun: timedelta, lasts: timedelta):
+    """Answer one handshake with a certificate of the neighbour's, and then nobody any more."""
     key = certificates.tls_key()
     request = certificates.tls_request(THERE, key)
-    (tmp_path / "key").write_bytes(key)
-    pem = certificates.to_pem(relays.community.cas["vn"].issue(request, now=utc_now() - EARLIER, lifetime=EARLIER / 2))
-    (tmp_path / "pem").write_bytes(pem)
+    (folder / "key").write_bytes(key)
+    issued = relays.community.cas["vn"].issue(request, now=utc_now() - begun, lifetime=lasts)
+    (folder / "pem").write_bytes(certificates.to_pem(issued))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "pem", tmp_path / "key")
+    context.load_cert_chain(folder / "pem", folder / "key")
 
     def shake(connection: socket.socket) -> None:
+        listening.close()
         context.wrap_socket(connection, server_side=True).close()
 
     with answering(listening, shake):
+        yield
+
+
+def test_a_peer_whose_certificate_has_expired(elsewhere, relays, tmp_path):
+    config, listening = elsewhere
+    with certified(listening, relays, tmp_path, EARLIER, EARLIER / 2):
         wrong(config, f"{THERE} TLS", "expired", "nothing is forwarded")
+
+
+def test_a_peer_whose_certificate_ends_soon(elsewhere, relays, tmp_path):
+    config, listening = elsewhere
+    with certified(listening, relays, tmp_path, timedelta(0), timedelta(days=6)):
+        finding = found(config)[f"{THERE} TLS"]
+    assert (finding.state, finding.next_step) == (State.ATTENTION, "Tell the operator there that it ends.")
 
 
 def test_a_peer_that_does_not_take_us(stopped, relays):
@@ -193,6 +217,15 @@ def test_a_witness_that_cannot_remember(relays, stopped):
         wrong(stopped, f"{THERE} witness", "the file is empty")
     finally:
         memory.write_bytes(kept)
+
+
+def test_a_witness_for_which_we_are_in_the_future(relays, stopped):
+    note = Checkpoint.parse(stopped.latch.read_bytes())
+    ahead = utc_now() + timedelta(minutes=10)  # what a clock that was too early leaves behind
+    keys = relays.community.log_keys[HERE].signers
+    stopped.latch.write_bytes(Checkpoint.sign(note.origin, note.size, note.root, keys, now=ahead).raw)
+    stopped.cosigned.unlink()
+    wrong(stopped, f"{THERE} witness", "one of the future", "Set this machine's clock")
 
 
 # Papers
@@ -249,6 +282,7 @@ def test_data_that_is_an_old_copy(stopped, relays):
     wrong(stopped, "log", "this is an old copy", "recover")
 
 
+@on_disk
 def test_a_latch_over_another_log(stopped, relays):
     note = Checkpoint.parse(stopped.latch.read_bytes())
     other = Checkpoint.sign(note.origin, note.size, bytes(32), relays.community.log_keys[HERE].signers, now=utc_now())
@@ -256,6 +290,7 @@ def test_a_latch_over_another_log(stopped, relays):
     wrong(stopped, "log", "another log")
 
 
+@on_disk
 def test_a_latch_that_is_an_old_copy(stopped, relays):
     note = Checkpoint.parse(stopped.latch.read_bytes())
     older = Checkpoint.sign(note.origin, 1, bytes(32), relays.community.log_keys[HERE].signers, now=utc_now())
@@ -263,16 +298,19 @@ def test_a_latch_that_is_an_old_copy(stopped, relays):
     wrong(stopped, "log", "an old copy", "never one from a backup")
 
 
+@on_disk
 def test_a_latch_that_is_not_the_relays(stopped):
     stopped.latch.write_bytes(b"nothing")
     wrong(stopped, "log", str(stopped.latch))
 
 
+@on_disk
 def test_lost_data(stopped):
     stopped.place.unlink()
     wrong(stopped, "log", "no such file", "recover")
 
 
+@on_disk
 def test_a_backup_that_is_old_or_was_never_made(stopped):
     assert found(stopped, timedelta(days=9))["backup"].detail.startswith("9 days ago, ")
     (stopped.data / "backup.json").unlink()
@@ -300,6 +338,31 @@ def test_witnesses_that_have_been_silent(stopped):
     stopped.cosigned.write_bytes(note.only_signatures(note.note.signatures[:2]).raw)
     finding = found(stopped)["quorum of witnesses"]
     assert (finding.state, finding.detail) == (State.ATTENTION, "none has cosigned this log yet")
+
+
+def test_no_quorum_for_longer_than_the_relay_goes_on_without(relays, stopped, tmp_path):
+    relays.publish_of("th")
+    grown = copied(relays, tmp_path / "grown")
+    shutil.copy(stopped.cosigned, grown.cosigned)
+    wrong(grown, "quorum of witnesses", "no new message is taken", off=grown.max_uncosigned + timedelta(minutes=1))
+
+
+@on_disk
+def test_a_lost_latch(stopped):
+    stopped.latch.unlink()
+    wrong(stopped, "log", "but no latch", "recover")
+
+
+def test_a_relay_that_takes_nothing_new(tmp_path):
+    relays = Relays(tmp_path, AGENCIES)
+    try:
+        # Its only witness does not run, and it goes on without for no time at all.
+        config = relays.configs["th"] = dataclasses.replace(relays.configs["th"], uncosigned_minutes=0)
+        relays.start("th")
+        until(lambda: found(config)["service"].state is State.WRONG)
+        wrong(config, "service", "it takes nothing new")
+    finally:
+        relays.close()
 
 
 def test_looking_changes_nothing(stopped):

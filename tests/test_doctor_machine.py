@@ -9,6 +9,7 @@ import os
 import resource
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,10 +76,15 @@ def test_a_full_disk(stopped, small):
 
 
 def test_a_slow_disk(stopped, monkeypatch):
-    times = iter([0.0, 1.0] * 9)
-    monkeypatch.setattr(machine.time, "monotonic", lambda: next(times))
-    found = {finding.name: finding for finding in machine.disks(stopped)}
-    assert (found["writing to data"].state, found["writing to data"].detail) == (2 - 1, "on disk after 1000.0 ms")
+    fsync = os.fsync
+
+    def late(descriptor: int) -> None:
+        time.sleep(0.3)
+        fsync(descriptor)
+
+    monkeypatch.setattr(machine.os, "fsync", late)
+    finding = {finding.name: finding for finding in machine.disks(stopped)}["writing to data"]
+    assert (finding.state, "disk's health" in finding.next_step) == (State.ATTENTION, True)
 
 
 def test_folders_that_are_missing(stopped):

@@ -321,6 +321,7 @@ class Server:
                 detail="cannot listen there: the port is taken, or the address is not one of this machine's",
                 next_step="Stop the program that listens there, or set another `listen` in the configuration.",
             )
+        await self.ready(False)  # grpc's own answer is yes from the beginning
         await self._server.start()
         for name in self._names:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
