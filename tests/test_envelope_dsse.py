@@ -22,6 +22,7 @@ KINDS = (
     "grant",
     "attestation",
     "disclosure",
+    "pouch",
 )
 
 Change = Callable[[envelope_pb2.Dsse], object]

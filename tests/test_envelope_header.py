@@ -153,3 +153,12 @@ def test_what_is_left_out_is_empty() -> None:
 
 def test_an_envelope_is_claimed_by_sender_and_message_id() -> None:
     assert Header.parse(raw_of()).claim == sha256(b"desk.th.example\x00" + bytes(range(16))).digest()
+
+
+def test_what_is_left_out_is_not_there() -> None:
+    """Whoever makes a header without these fields says nothing of them: signed long ago, it must stay so."""
+    assert timedelta(days=14) == LIFETIME_DEFAULT
+    plain = Recipient("a.vn.example")
+    assert (plain.bundle, plain.epoch_kek) == (b"", b"")
+    fields = Header.__dataclass_fields__
+    assert (fields["blind"].default, fields["grant"].default) == (False, b"")

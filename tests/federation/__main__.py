@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import secrets
 import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import postgres
 from federation.checking import Found, check
 from federation.world import Plan, World
 from infoexchange.cli.output import Output, Table
@@ -19,7 +22,21 @@ from infoexchange.cli.output import Output, Table
 
 def federation(folder: Path, plan: Plan, out: Output) -> tuple[Found, World]:
     """Run a federation in a folder and return what was found of it."""
-    world = World(folder, plan)
+    with contextlib.ExitStack() as stack:
+        world = World(folder, plan, _store(plan, stack))
+        return _run(world, out), world
+
+
+def _store(plan: Plan, stack: contextlib.ExitStack) -> Callable[[], str]:
+    """Return what gives a relay its place in a server of databases, which runs as long as the stack; or in its file."""
+    if plan.engine == "sqlite":
+        return str
+    # Each relay holds a few connections, and one that was killed leaves them open for a moment.
+    return stack.enter_context(postgres.running(f"max_connections={20 * plan.relays}")).address
+
+
+def _run(world: World, out: Output) -> Found:
+    plan = world.plan
     started = time.monotonic()
     with world.running():
         with out.progress("Messages acknowledged while processes are killed") as progress:
@@ -43,7 +60,7 @@ def federation(folder: Path, plan: Plan, out: Output) -> tuple[Found, World]:
     }
     if found.figures["messages acknowledged"] < plan.messages:
         found.fault(f"only {found.figures['messages acknowledged']} of {plan.messages} messages were acknowledged")
-    return found, world
+    return found
 
 
 def _plan(args: argparse.Namespace) -> Plan:
@@ -72,7 +89,7 @@ def main() -> int:
     parser.add_argument("--calm", type=float, default=usual.calm, help="seconds between two kills, on average")
     parser.add_argument("--killers", type=int, default=usual.killers, help="processes that may be down at one time")
     parser.add_argument("--seed", type=int, help="of everything that is drawn; a new one unless given")
-    parser.add_argument("--engine", default=usual.engine, help=f"store of the relays, {usual.engine} unless given")
+    parser.add_argument("--engine", default=usual.engine, choices=("sqlite", "postgres"), help="store of the relays")
     parser.add_argument("--folder", type=Path, help="a new folder, which is kept; else a temporary one")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()

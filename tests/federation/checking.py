@@ -28,7 +28,7 @@ from infoexchange.reconciling import Side, reconcile
 from infoexchange.states import Event, Precedence
 from infoexchange.tlog import Checkpoint
 from infoexchange.verdict import Verdict
-from infoexchange_relay.stores import open_store
+from infoexchange_relay.stores import look
 
 Entry = tuple[str, Record, Routing, Subject]  # in whose log, and what it tells
 SHOWN = ("routing", "message")
@@ -106,7 +106,7 @@ def _exported(world: World, relay: str) -> Path:
     """Return the folder with a relay's log, as auditors are handed it."""
     folder = world.folder / "exported" / relay
     folder.parent.mkdir(exist_ok=True)
-    with open_store(world.data(relay) / "relay.sqlite3") as store:
+    with look(world.place(relay)) as store:
         export_log(store, folder, Checkpoint.parse((world.data(relay) / "cosigned").read_bytes()), shown=SHOWN)
     return folder
 

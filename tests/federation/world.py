@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -15,13 +14,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from federation.agency import QUIET
 from federation.journal import ACKNOWLEDGED, HANDED, REFUSED, Tally
 from infoexchange.errors import ExchangeError
 from infoexchange.testing.sites import Sites, environment
 from infoexchange.tlog import Checkpoint
+from infoexchange_relay.config import load
+from infoexchange_relay.stores import RowStore, look
 
+T = TypeVar("T")
 Progress = Callable[[int, int], None]
 
 
@@ -40,7 +43,7 @@ class Plan:
         witness_seconds: How often relays cosign each other.
         patience: Seconds that draining may take.
         seed: Of everything that is drawn.
-        engine: `sqlite`, or the address of a PostgreSQL server's database for each relay with `{relay}` in it.
+        engine: `sqlite`, or `postgres` for a database of each relay's own in one server.
     """
 
     relays: int = 12
@@ -59,16 +62,15 @@ class Plan:
 class World:
     """A federation that runs in a folder."""
 
-    def __init__(self, folder: Path, plan: Plan) -> None:
-        if plan.engine != "sqlite":
-            raise SystemExit("only sqlite is wired yet")
+    def __init__(self, folder: Path, plan: Plan, store: Callable[[], str] = str) -> None:
+        """Make it; `store` gives each relay's setting of that name."""
         self.plan = plan
         self.folder = folder
         codes = [f"x{chr(ord('a') + n)}" for n in range(plan.relays)]
         offices: dict[str, list[str]] = {code: [] for code in codes}
         for number in range(plan.agencies):
             offices[codes[number % plan.relays]].append(f"desk{number // plan.relays}.unit")
-        self.sites = Sites.make(folder / "sites", offices, now=datetime.now(UTC))
+        self.sites = Sites.make(folder / "sites", offices, now=datetime.now(UTC), store=store)
         self.relays = list(self.sites.community.log_keys)
         self.names = list(self.sites.community.members)
         for relay in self.relays:
@@ -189,7 +191,7 @@ class World:
 
     def waiting(self) -> int:
         """Return how many envelopes and orders wait at all relays."""
-        return sum(self._asked(relay, "SELECT count(*) FROM queue") for relay in self.relays)
+        return sum(queue.count for relay in self.relays for queue in self._looked(relay, RowStore.queues))
 
     def uncosigned(self) -> int:
         """Return how many log entries other nations have not cosigned: auditors are handed what they have."""
@@ -197,14 +199,16 @@ class World:
         for relay in self.relays:
             note = self.data(relay) / "cosigned"
             cosigned = Checkpoint.parse(note.read_bytes()).size if note.exists() else 0
-            missing += self._asked(relay, "SELECT size FROM head") - cosigned
+            missing += self._looked(relay, RowStore.head).size - cosigned
         return missing
 
-    def _asked(self, relay: str, query: str) -> int:
-        place = f"{(self.data(relay) / 'relay.sqlite3').as_uri()}?mode=ro"
-        with contextlib.closing(sqlite3.connect(place, uri=True, timeout=60)) as connection:
-            number: int = connection.execute(query).fetchone()[0]
-        return number
+    def _looked(self, relay: str, what: Callable[[RowStore], T]) -> T:
+        with look(self.place(relay)) as store:
+            return what(store)
+
+    def place(self, relay: str) -> Path | str:
+        """Return where a relay keeps its store."""
+        return load(self.sites.config(relay), {}).place
 
     def data(self, relay: str) -> Path:
         """Return the folder of a relay's data."""
