@@ -221,6 +221,18 @@ def test_a_changed_leaf_is_found(grown, capsys):
     assert (code, list(failed)) == (1, ["audit log"])
 
 
+def test_looking_changes_no_tables(grown, capsys):
+    """Only `serve` brings data up to date: after that the version before cannot read it."""
+    with sqlite3.connect(grown / "data" / "relay.sqlite3") as database:
+        database.execute("PRAGMA user_version = 1")
+    database.close()
+    before = (grown / "data" / "relay.sqlite3").read_bytes()
+    code, failed, _ = check(capsys, grown)
+    assert (code, list(failed)) == (1, ["audit log"])
+    assert "a store of schema 1" in failed["audit log"]
+    assert (grown / "data" / "relay.sqlite3").read_bytes() == before
+
+
 def test_a_latch_of_another_log_is_found(relay, capsys):
     logged(relay)
     shutil.copy(relay.parent / "relay-sg" / "log.key", relay / "other.key")

@@ -31,7 +31,7 @@ from infoexchange.witness import WitnessKeys
 from infoexchange_relay import expiry
 from infoexchange_relay.config import Config, parse_address
 from infoexchange_relay.proving import prove
-from infoexchange_relay.stores import FileLatch, is_there, latch_of, look, open_store
+from infoexchange_relay.stores import FileLatch, is_there, latch_of, look
 from infoexchange_relay.timestamps import authorities
 
 T = TypeVar("T")
@@ -203,7 +203,7 @@ class Checks:
                 detail = f"{recover} The latch says that {signed.size} entries were signed."
                 raise missing(Path(self._config.place), detail)
             return "new, nothing logged yet"
-        with open_store(self._config.place) as store:
+        with look(self._config.place) as store:
             signed = self._signed(latch_of(store, self._config.latch))
             head, size = prove(store, signed, lambda checkpoint: self._verify(checkpoint, keys), self._progress)
         before = f", {head.base} in closed logs before it" if head.base else ""
