@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -42,7 +43,7 @@ _UNITS = tuple(f"unit{n:02}.th.example" for n in range(20))
 _STREAMS = 1000
 _MIB = 2**20
 _PAUSE = 0.01  # seconds between two honest calls
-_SIZE = 6000  # bytes of what waits for slow readers, before it is sealed
+_LOST = 60.0  # seconds after which a message is not late any more
 
 
 @dataclass
@@ -173,15 +174,13 @@ def flash(bench: Bench, filled: Filled, count: int, flashes: int) -> Iterator[Ro
     task = bench.progress.add_task(row.name, total=flashes)
     with reach(Home.open(bench.sites.home(filled.sender))) as remote:
         thread.start()
+        _await(lambda: bool(taken[0]), thread)  # it has connected, and works its queue off
         for envelope in envelopes:
             (result,) = remote.submit([envelope.raw])
             accepted[envelope.digest] = time.perf_counter()
             if isinstance(result, ExchangeError):
                 raise result
-            while envelope.digest not in arrived:
-                if not thread.is_alive():
-                    raise RuntimeError("the recipient has stopped")
-                time.sleep(0.0005)
+            _await(partial(arrived.__contains__, envelope.digest), thread)
             row.took(max(0.0, arrived[envelope.digest] - accepted[envelope.digest]))
             row.memory = max(row.memory, bench.memory())
             bench.progress.advance(task)
@@ -191,6 +190,17 @@ def flash(bench: Bench, filled: Filled, count: int, flashes: int) -> Iterator[Ro
         remote.submit([filled.seal(Precedence.ROUTINE).raw])
         thread.join(30)
     yield row.done()
+
+
+def _await(is_so: Callable[[], bool], recipient: threading.Thread) -> None:
+    """Wait for something that the recipient does."""
+    end = time.monotonic() + _LOST
+    while not is_so():
+        if not recipient.is_alive():
+            raise RuntimeError("the recipient has stopped")
+        if time.monotonic() > end:
+            raise RuntimeError(f"nothing arrived for {_LOST:.0f} s: it is lost, or nobody was woken")
+        time.sleep(0.0005)
 
 
 def _measure(parts: list[str], options: argparse.Namespace, progress: Progress) -> Iterator[Row]:
