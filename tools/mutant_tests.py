@@ -103,11 +103,13 @@ class _Recorder:
 
     def __init__(self, coverage: Any) -> None:
         self._coverage = coverage
+        self._now = _LOADED
         self.seconds: dict[str, float] = {}
         self.fixtures: dict[str, list[str]] = {}
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        self._now = item.nodeid
         self._coverage.switch_context(item.nodeid)
         begin = time.process_time()  # what keeps the processor busy beside it is none of the test's
         try:
@@ -115,10 +117,11 @@ class _Recorder:
         finally:
             self.seconds[item.nodeid] = time.process_time() - begin
             self.fixtures[item.nodeid] = [f"fixture {name}" for name in getattr(item, "fixturenames", ())]
+            self._now = _LOADED
             self._coverage.switch_context(_LOADED)
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_fixture_setup(self, fixturedef: Any, request: Any) -> Iterator[object]:
+    def pytest_fixture_setup(self, fixturedef: Any) -> Iterator[object]:
         wide = fixturedef.scope != "function"
         if wide:
             self._coverage.switch_context(f"fixture {fixturedef.argname}")
@@ -126,7 +129,7 @@ class _Recorder:
             return (yield)
         finally:
             if wide:
-                self._coverage.switch_context(request.node.nodeid if "::" in request.node.nodeid else _LOADED)
+                self._coverage.switch_context(self._now)  # the test that asked for it goes on
 
 
 def tests_of(files: Sequence[Path], cache: Path, progress: Callable[[str], None]) -> list[Test]:
