@@ -29,7 +29,7 @@ PYTEST := -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 # What is tested once more with a relay's store in PostgreSQL; the store's own contract always runs on both.
 ON_POSTGRES := $(addprefix tests/test_,$(addsuffix .py,relay_server relay_recalls relay_faults relay_attachments \
 	renewal turning recovery uncosigned publishing continuity doctor status))
-ON_POSTGRES += tests/trials/test_processes.py
+ON_POSTGRES += tests/trials/test_processes.py tests/trials/test_federation.py
 
 .PHONY: attacks baseline bench-limits demo test check lint generate fresh image floors bench federation pages fuzz \
         histories large long-log manual postgres trials mutants python clean

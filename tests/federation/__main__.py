@@ -10,7 +10,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +20,9 @@ from federation.world import Plan, World
 from infoexchange.cli.output import Output, Table
 
 
-def federation(folder: Path, plan: Plan, out: Output) -> tuple[Found, World]:
-    """Run a federation in a folder and return what was found of it."""
-    with contextlib.ExitStack() as stack:
-        world = World(folder, plan, _store(plan, stack))
-        return _run(world, out), world
-
-
-def _store(plan: Plan, stack: contextlib.ExitStack) -> Callable[[], str]:
-    """Return what gives a relay its place in a server of databases, which runs as long as the stack; or in its file."""
-    if plan.engine == "sqlite":
-        return str
-    # Each relay holds a few connections, and one that was killed leaves them open for a moment.
-    return stack.enter_context(postgres.running(f"max_connections={20 * plan.relays}")).address
-
-
-def _run(world: World, out: Output) -> Found:
-    plan = world.plan
+def federation(folder: Path, plan: Plan, out: Output, store: Callable[[], str] = str) -> tuple[Found, World]:
+    """Run a federation in a folder and return what was found of it; `store` gives each relay's setting of that name."""
+    world = World(folder, plan, store)
     started = time.monotonic()
     with world.running():
         with out.progress("Messages acknowledged while processes are killed") as progress:
@@ -60,7 +46,18 @@ def _run(world: World, out: Output) -> Found:
     }
     if found.figures["messages acknowledged"] < plan.messages:
         found.fault(f"only {found.figures['messages acknowledged']} of {plan.messages} messages were acknowledged")
-    return found
+    return found, world
+
+
+@contextlib.contextmanager
+def _engine(name: str, relays: int) -> Iterator[Callable[[], str]]:
+    """Lend what gives a relay its place in a server of databases, or in its own file."""
+    if name == "sqlite":
+        yield str
+        return
+    # Each relay holds a few connections, and one that was killed leaves them open for a moment.
+    with postgres.running(f"max_connections={20 * relays}") as server:
+        yield server.address
 
 
 def _plan(args: argparse.Namespace) -> Plan:
@@ -73,7 +70,6 @@ def _plan(args: argparse.Namespace) -> Plan:
         calm=args.calm,
         killers=args.killers,
         seed=args.seed if args.seed is not None else secrets.randbelow(2**32),
-        engine=args.engine,
     )
 
 
@@ -89,7 +85,7 @@ def main() -> int:
     parser.add_argument("--calm", type=float, default=usual.calm, help="seconds between two kills, on average")
     parser.add_argument("--killers", type=int, default=usual.killers, help="processes that may be down at one time")
     parser.add_argument("--seed", type=int, help="of everything that is drawn; a new one unless given")
-    parser.add_argument("--engine", default=usual.engine, choices=("sqlite", "postgres"), help="store of the relays")
+    parser.add_argument("--engine", default="sqlite", choices=("sqlite", "postgres"), help="store of the relays")
     parser.add_argument("--folder", type=Path, help="a new folder, which is kept; else a temporary one")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
@@ -99,7 +95,8 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     try:
-        found, _ = federation(folder, plan, out)
+        with _engine(args.engine, plan.relays) as store:
+            found, _ = federation(folder, plan, out, store)
     finally:
         if args.folder is None:
             shutil.rmtree(folder, ignore_errors=True)

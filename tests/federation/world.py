@@ -43,7 +43,6 @@ class Plan:
         witness_seconds: How often relays cosign each other.
         patience: Seconds that draining may take.
         seed: Of everything that is drawn.
-        engine: `sqlite`, or `postgres` for a database of each relay's own in one server.
     """
 
     relays: int = 12
@@ -56,7 +55,6 @@ class Plan:
     witness_seconds: int = 15
     patience: float = 3600.0
     seed: int = 0
-    engine: str = "sqlite"
 
 
 class World:

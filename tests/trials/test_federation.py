@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import postgres
 from federation.__main__ import federation
 from federation.checking import check
 from federation.journal import ACKNOWLEDGED, HANDED
@@ -23,7 +24,7 @@ def test_a_federation_that_is_killed_at_random(tmp_path: Path) -> None:
     print("seed", seed)
     plan = Plan(3, 6, 2, messages=100, seconds=6, calm=1.5, killers=1, witness_seconds=1, seed=seed, patience=300)
     out = Output("federation", as_json=True)
-    found, world = federation(tmp_path, plan, out)
+    found, world = federation(tmp_path, plan, out, postgres.store)
     assert found.faults == []
     assert found.figures["messages acknowledged"] >= 100
     assert found.figures["relays killed"] + found.figures["processes of agencies killed"] > 0
