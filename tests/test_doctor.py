@@ -219,6 +219,15 @@ def test_a_witness_that_cannot_remember(relays, stopped):
         memory.write_bytes(kept)
 
 
+def test_a_witness_that_has_not_cosigned_all(relays, stopped):
+    note = Checkpoint.parse(stopped.latch.read_bytes())
+    keys = relays.community.log_keys[HERE].signers
+    stopped.latch.write_bytes(Checkpoint.sign(note.origin, note.size + 5, bytes(32), keys, now=utc_now()).raw)
+    stopped.cosigned.unlink()
+    finding = found(stopped)[f"{THERE} witness"]
+    assert (finding.state, f"of {note.size + 5} entries" in finding.detail) == (State.ATTENTION, True)
+
+
 def test_a_witness_for_which_we_are_in_the_future(relays, stopped):
     note = Checkpoint.parse(stopped.latch.read_bytes())
     ahead = utc_now() + timedelta(minutes=10)  # what a clock that was too early leaves behind
@@ -237,6 +246,7 @@ def test_a_certificate_that_has_expired(stopped, relays):
     issued = ca.issue(certificates.tls_request(HERE, key), now=utc_now() - EARLIER, lifetime=EARLIER / 2)
     stopped.tls_certificate.write_bytes(certificates.to_pem(issued))
     wrong(stopped, "TLS certificate", "not valid at")
+    wrong(stopped, "end of TLS certificate", "ended", "Have the national CA")
 
 
 def test_a_certificate_of_somebody_else(stopped, relays):

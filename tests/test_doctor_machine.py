@@ -75,6 +75,14 @@ def test_a_full_disk(stopped, small):
     assert "Read-only" in found["writing to data"].detail
 
 
+def test_a_disk_that_is_nearly_full(stopped, small, monkeypatch):
+    monkeypatch.setattr(machine, "_FREE_MIN", 4096)  # of a disk as small as that
+    (small / "large").write_bytes(bytes(480 * 1024))
+    config = dataclasses.replace(stopped, data=small, reserve_gib=0)
+    finding = {finding.name: finding for finding in machine.disks(config)}["disk of data"]
+    assert (finding.state, "before it is full" in finding.next_step) == (State.ATTENTION, True)
+
+
 def test_a_slow_disk(stopped, monkeypatch):
     fsync = os.fsync
 
@@ -118,6 +126,25 @@ def test_settings_that_others_could_change(stopped):
     file.touch()
     file.chmod(0o646)
     closed(stopped, "permissions of settings", "mode 646", f"chmod 644 {file}")
+
+
+def test_what_belongs_to_another_user(stopped):
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a file to another user")
+    child = os.fork()
+    if child == 0:
+        os.chown(stopped.data, 54321, 54321)
+        os.chown(stopped.data.parent, 54322, 54322)
+        os.chdir(stopped.data.parent)  # the folders above it are root's alone
+        os.setresuid(54322, 54322, 54322)
+        here = dataclasses.replace(stopped, **{f: Path("none") for f in ("log_keys", "witness_keys", "tls_key")})
+        here = dataclasses.replace(
+            here, data=Path("data"), latch=Path("none/latch"), directory=Path("n"), roots=Path("n")
+        )
+        found = [finding for finding in machine.permissions(here, Path("none")) if finding.state]
+        steps = [finding.next_step for finding in found]
+        os._exit(0 if steps == ["Run: chown 54322 data"] else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 @pytest.fixture
