@@ -17,7 +17,7 @@ class FakeDesk:
     """Answers with what a test puts in `answers`, by method; an exception is raised."""
 
     def __init__(self) -> None:
-        self.answers = {}
+        self.answers = {"flash": []}
         self.calls = []
 
     async def _answer(self, method, argument=None):
@@ -34,8 +34,8 @@ class FakeDesk:
     async def submit(self, envelopes):
         return await self._answer("submit", list(envelopes))
 
-    async def fetch(self, *, follow):
-        for frame in await self._answer("fetch", follow):
+    async def fetch(self, *, follow, flash):
+        for frame in await self._answer("flash" if flash else "fetch", follow):
             if isinstance(frame, Exception):
                 raise frame
             yield frame

@@ -243,3 +243,10 @@ def test_a_hint_says_which_key_is_tried_first(monkeypatch: pytest.MonkeyPatch, p
     # A wrong hint costs time and nothing else.
     wrong = container((signature(place), KEYS[place - 1].key_id))
     assert Roots(2, ROOT_KEYS).signer_of(wrong, 0) == ROOT_KEYS[place]
+
+
+def test_what_a_party_says_nothing_of_is_not_there() -> None:
+    assert [Role("agency"), Role("relay")] == [Role.AGENCY, Role.RELAY]  # as tables and commands name them
+    plain = Party(name="a.th.example", nation="th", role=Role.AGENCY, relay="relay.th.example")
+    assert (plain.title, plain.address, plain.domains, plain.log_keys, plain.witness_keys) == ("", "", (), (), ())
+    assert (plain.member_from, plain.member_to) == (None, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from datetime import timedelta
 
 import grpc
@@ -17,12 +18,13 @@ from infoexchange.certificates import NationalCa
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, UnavailableError
 from infoexchange.states import Event, Precedence
+from infoexchange.suites import HYBRID_KEM
 from infoexchange.tlog import Checkpoint, merkle
 from infoexchange.transport import RemoteRelay, status, utc_now
 from infoexchange.transport.witness import RemoteWitness
 from infoexchange.v1 import relay_pb2, relay_pb2_grpc
-from infoexchange_relay import edge, server
-from patience import PATIENT, until
+from infoexchange_relay import edge, fetching
+from patience import LIMIT, PATIENT, until
 from relays import A2, AGENCIES, A, B, Relays, delivered, events, fetched, raised
 
 
@@ -109,13 +111,50 @@ def test_a_following_stream_gets_what_arrives(two):
     stream.close()
 
 
+def test_a_stream_for_flash_alone(two):
+    """It begins with what waits of them, goes on with what arrives, and leaves the rest to the other stream."""
+    sender, recipient = two.remote(A), two.remote(A2)
+    routine, *flashes = (two.seal(A, [A2], precedence=p) for p in (Precedence.ROUTINE, *[Precedence.FLASH] * 3))
+    sender.submit([routine.raw, flashes[0].raw])
+    stream = recipient._stream(follow=True, flash=True)
+    frames = stream.frames()
+    assert [Envelope.parse(raw).digest for raw in next(frames)] == [flashes[0].digest]
+    for flash in flashes[1:]:
+        sender.submit([flash.raw])
+        assert [Envelope.parse(raw).digest for raw in next(frames)] == [flash.digest]
+    stream.cancel()
+    digests = [*(flash.digest for flash in flashes), routine.digest]
+    assert fetched(recipient) == digests
+    delivered(recipient, digests)
+
+
+def test_flash_overtakes_what_is_under_way(two):
+    sender, recipient = two.remote(A), two.remote(A2)
+    queued = [two.seal(A, [A2], suite=HYBRID_KEM) for _ in range(200)]
+    sender.submit([envelope.raw for envelope in queued])
+    frames = recipient.fetch()
+    seen = [Envelope.parse(raw).digest for _ in range(2) for raw in next(frames)]
+    flash = two.seal(A, [A2], precedence=Precedence.FLASH)
+    sender.submit([flash.raw])
+    side = next(thread for thread in threading.enumerate() if thread.name == "urgent")
+    assert side.is_alive()
+    before = len(seen)
+    for frame in frames:
+        seen += [Envelope.parse(raw).digest for raw in frame]
+    assert seen.count(flash.digest) == 1
+    assert sorted(seen) == sorted([flash.digest, *(envelope.digest for envelope in queued)])
+    assert before < len(queued)
+    side.join(LIMIT)
+    delivered(recipient, seen)
+
+
 def test_credit_bounds_what_is_out(two, monkeypatch):
-    monkeypatch.setattr(server, "CREDIT", 4)
-    monkeypatch.setattr(server, "_PATIENCE", 0.2)
+    monkeypatch.setattr(fetching, "CREDIT", 4)
+    monkeypatch.setattr(fetching, "_PATIENCE", 0.2)
     sender, recipient = two.remote(A), two.remote(A2)
     digests = [e.digest for e in (two.seal(A, [A2]) for _ in range(6)) if sender.submit([e.raw])]
     assert fetched(recipient) == digests[:4]  # none acknowledged: it ends there
-    monkeypatch.setattr(server, "_PATIENCE", PATIENT.total_seconds())
+    monkeypatch.setattr(fetching, "_PATIENCE", PATIENT.total_seconds())
     seen = []
     for frame in recipient.fetch():
         seen += [Envelope.parse(raw).digest for raw in frame]

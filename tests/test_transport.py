@@ -19,6 +19,7 @@ from infoexchange.ports import BATCH_BYTES_MAX, BATCH_MAX, History, Notice
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event
 from infoexchange.transport import HARDENED, RemoteRelay, forms, status
+from infoexchange.transport.remote import _Fetch
 from infoexchange.v1 import relay_pb2
 from patience import PATIENT
 from relays import free_ports, raised
@@ -178,8 +179,8 @@ def test_every_call_but_following_needs_a_deadline(place):
     remote._call["timeout"] = None
     for call in (remote.checkpoint, lambda: remote.submit([b"x"]), lambda: remote.leaves(0, 1)):
         assert (raised(call).reason, raised(call).field) == (Reason.BAD_FIELD, "deadline")
-    stream = remote._stream(follow=False, seconds=None)
-    assert raised(lambda: next(stream)).field == "deadline"
+    endless = _Fetch(remote._relay.Fetch(relay_pb2.FetchRequest()), "there")
+    assert raised(lambda: list(endless.frames())).field == "deadline"
     assert list(remote.follow()) == [(b"a",)]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -20,17 +19,17 @@ from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.listing import Party
 from infoexchange.node import Job
 from infoexchange.ports import History, Notice, Result
+from infoexchange.states import Precedence
 from infoexchange.transport.attachments import add_attachments
 from infoexchange.transport.channel import HARDENED
-from infoexchange.transport.forms import next_limit
 from infoexchange.transport.servicers import Context, add_servicers
 from infoexchange.transport.witness import WitnessServicer, add_witness
 from infoexchange.witness import Answer
 from infoexchange_relay import edge
 from infoexchange_relay.batching import Batching
-from infoexchange_relay.bells import Bell
+from infoexchange_relay.fetching import Fetching
 from infoexchange_relay.gate import Gate
-from infoexchange_relay.outgoing import Handing, Outgoing
+from infoexchange_relay.outgoing import Outgoing
 from infoexchange_relay.peers import Peers
 from infoexchange_relay.quotas import Quotas, Share
 from infoexchange_relay.renewal import Renewal
@@ -38,13 +37,7 @@ from infoexchange_relay.stores.claims import hurried, is_unasked
 from infoexchange_relay.transfers import TransferDesk, Transfers
 from infoexchange_relay.witnessing import CosigningDesk
 
-# Specification constants
-CREDIT = 1024  # envelopes handed out on one stream that the caller has not acknowledged yet
-
 # Implementation constants
-_PATIENCE = 10.0  # seconds without an acknowledgement after which a spent stream that does not follow ends
-_FIRST = 4  # envelopes in the first frame, of whose size nothing is known yet
-_LOOK = 2.0  # seconds between two looks at who follows a quiet mailbox: a revoked party is gone within five
 _GRACE = 5.0  # seconds that calls under way may take when the relay stops
 
 _log = structlog.get_logger()
@@ -104,28 +97,6 @@ class Office:
         return self.cosigning
 
 
-@dataclass
-class _Taken:
-    """One frame for a reader.
-
-    Attributes:
-        frame: Envelopes as the reader may see them.
-        places: What went into it, or can never go into any: positions by digest.
-        ended: Decisions about what can never go out.
-        larger: Bytes of the next envelope, if it is larger than a frame and so not in it.
-    """
-
-    frame: list[bytes] = field(default_factory=list)
-    places: dict[bytes, int] = field(default_factory=dict)
-    ended: list[Callable[[], Job]] = field(default_factory=list)
-    larger: int = 0
-
-    def give(self) -> list[bytes]:
-        """Return the frame and keep none of it: a stream that nobody reads holds it long enough."""
-        frame, self.frame = self.frame, []
-        return frame
-
-
 class PartyDesk:
     """What the relay does for one caller: the `Desk` of `infoexchange.transport.servicers`."""
 
@@ -162,69 +133,10 @@ class PartyDesk:
         with hurried():  # the threads that check serve everybody
             return self._node.decide(caller, raw)
 
-    async def fetch(self, *, follow: bool) -> AsyncIterator[Sequence[bytes]]:
-        """Yield frames of what waits, looking anew for each, so that a FLASH message overtakes what is not out yet."""
-        name = self.caller().name
-        with self._batching.bell(name) as bell, self._outgoing.stream():
-            limit = _FIRST
-            while not bell.ended:
-                room = CREDIT - len(bell.sent)
-                taken = await self._take(bell, min(limit, room), self._outgoing.frame) if room > 0 else _Taken()
-                if taken.frame:
-                    limit = next_limit(taken.frame, self._outgoing.frame)
-                    with Handing(self.caller):
-                        yield taken.give()
-                    continue
-                if taken.larger:
-                    async with self._outgoing.large.hold(name, taken.larger):
-                        taken = await self._take(bell, 1, taken.larger)
-                        if taken.frame:  # unless a still larger one has overtaken
-                            with Handing(self.caller):
-                                yield taken.give()
-                    continue
-                everything_is_out = room > 0
-                if everything_is_out and not follow:
-                    return
-                if not await self._heard(bell, None if follow else _PATIENCE):
-                    return
-
-    async def _heard(self, bell: Bell, seconds: float | None) -> bool:
-        """Wait for a ring as `Bell.heard`; who may not be served any more is told so meanwhile."""
-        loop = asyncio.get_running_loop()
-        end = None if seconds is None else loop.time() + seconds
-        while end is None or loop.time() < end:
-            if await bell.heard(_LOOK if end is None else min(_LOOK, end - loop.time())):
-                return True
-            self.caller()
-        return False
-
-    async def _take(self, bell: Bell, limit: int, size: int) -> _Taken:
-        """Return the next envelopes as the caller may see them, and remember that they are out."""
-        caller = self.caller()
-        skip = tuple(bell.sent.values())
-        taken = await self._batching.read(lambda: self._served(caller, limit, skip, size))
-        bell.sent |= taken.places
-        if taken.ended:
-            await self._peers.quarantine.end(taken.ended)
-        if taken.places and not taken.frame and not taken.larger:
-            # Nothing of it can be shown to anybody; the next may be all right.
-            return await self._take(bell, limit, size) if len(bell.sent) < CREDIT else _Taken()
-        return taken
-
-    def _served(self, caller: Party, limit: int, skip: Sequence[int], size: int) -> _Taken:
-        """Return what goes out now; in a thread."""
-        self._node.check_standing(caller)
-        taken, length = _Taken(), 0
-        for item in self._node.store.waiting(caller.name, limit=limit, skip=skip):
-            raws, ended = self._peers.quarantine.serve(caller, [item])
-            length += sum(map(len, raws))
-            if raws and length > size:
-                taken.larger = 0 if taken.frame else length
-                break
-            taken.frame += raws
-            taken.ended += ended
-            taken.places[item.digest or b"%d" % item.position] = item.position
-        return taken
+    def fetch(self, *, follow: bool, flash: bool) -> AsyncIterator[Sequence[bytes]]:
+        """Return frames of what waits, as `Fetching.frames` does."""
+        fetching = Fetching(self._batching, self._peers.quarantine, self._outgoing, self.caller)
+        return fetching.frames(follow=follow, least=Precedence.FLASH if flash else Precedence.ROUTINE)
 
     async def acknowledge(self, notices: Sequence[Notice]) -> Sequence[Result]:
         """Take what became of fetched envelopes."""

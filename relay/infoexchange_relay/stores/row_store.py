@@ -177,13 +177,19 @@ class RowStore:
         with self.engine.reading("entry") as db:
             return [idx for (idx,) in db.execute("SELECT idx FROM entry WHERE digest = ? ORDER BY idx", (digest,))]
 
-    def waiting(self, party: str, *, limit: int, skip: Collection[int] = ()) -> Sequence[Waiting]:
-        """Return what waits for a party: precedence first, then arrival; positions in `skip` left out."""
+    def waiting(
+        self, party: str, *, limit: int, skip: Collection[int] = (), least: Precedence = Precedence.ROUTINE
+    ) -> Sequence[Waiting]:
+        """Return what waits for a party: precedence first, then arrival.
+
+        Positions in `skip` are left out, and what has a lower precedence than `least`.
+        """
         with self.engine.reading("queue") as db:
             unskipped = self.engine.none_of.format(column="q.position")
             rows = db.execute(
-                f"{WAITING} WHERE q.party = ? AND {unskipped} ORDER BY q.precedence DESC, q.position LIMIT ?",
-                (party, self.engine.several(skip), limit),
+                f"{WAITING} WHERE q.party = ? AND q.precedence >= ? AND {unskipped}"
+                " ORDER BY q.precedence DESC, q.position LIMIT ?",
+                (party, int(least), self.engine.several(skip), limit),
             )
             return within_batch(as_waiting(db, row) for row in rows)
 

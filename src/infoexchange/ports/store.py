@@ -215,7 +215,9 @@ class Store(Protocol):
     def history(self, digest: bytes) -> Sequence[int]:
         """Return the indices of all events of an envelope or document, ascending."""
 
-    def waiting(self, party: str, *, limit: int, skip: Collection[int] = ()) -> Sequence[Waiting]:
+    def waiting(
+        self, party: str, *, limit: int, skip: Collection[int] = (), least: Precedence = Precedence.ROUTINE
+    ) -> Sequence[Waiting]:
         """Return what waits for a party: precedence first, then arrival; positions in `skip` left out.
 
         At most `limit` envelopes, and no more once they hold 4 MiB together, so that memory is bounded whatever waits.

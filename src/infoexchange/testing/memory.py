@@ -135,10 +135,16 @@ class MemoryStore:
         """Return the indices of all events of an envelope or document, ascending."""
         return [index for (about, _, _), index in self._now.keys.items() if about == digest]
 
-    def waiting(self, party: str, *, limit: int, skip: Collection[int] = ()) -> Sequence[Waiting]:
-        """Return what waits for a party: precedence first, then arrival; positions in `skip` left out."""
+    def waiting(
+        self, party: str, *, limit: int, skip: Collection[int] = (), least: Precedence = Precedence.ROUTINE
+    ) -> Sequence[Waiting]:
+        """Return what waits for a party: precedence first, then arrival.
+
+        Positions in `skip` are left out, and what has a lower precedence than `least`.
+        """
         now = self._now
         keys = [key for key, position in now.queue.items() if key[1] == party and position not in skip]
+        keys = [key for key in keys if now.envelopes[key[0]].precedence >= least]
         keys.sort(key=lambda key: (-now.envelopes[key[0]].precedence, now.queue[key]))
         return within_batch(now.waiting(key) for key in keys[:limit])
 

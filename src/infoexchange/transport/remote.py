@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
-from typing import TypedDict
+from functools import partial
+from typing import Any, TypedDict
 
 import grpc
 
@@ -20,6 +21,7 @@ from infoexchange.listing import DIRECTORY_SIZE_MAX, Listing
 from infoexchange.ports import BATCH_MAX, History, Notice, Result
 from infoexchange.transport import forms
 from infoexchange.transport.attachments import RemoteChunks
+from infoexchange.transport.overtaking import overtaken
 from infoexchange.transport.status import calling
 from infoexchange.v1 import relay_pb2, relay_pb2_grpc
 
@@ -39,6 +41,22 @@ class _Call(TypedDict):
 
     timeout: float
     wait_for_ready: bool
+
+
+class _Fetch:
+    """A call of Fetch: an `overtaking.Stream`."""
+
+    def __init__(self, call: Any, address: str) -> None:
+        self._call = call
+        self._address = address
+
+    def frames(self) -> Iterator[Sequence[bytes]]:
+        with calling(self._address):
+            for response in self._call:
+                yield tuple(response.envelopes)
+
+    def cancel(self) -> None:
+        self._call.cancel()
 
 
 class RemoteRelay:
@@ -94,20 +112,16 @@ class RemoteRelay:
         After 1,024 envelopes of which none was acknowledged the relay ends the stream; the rest comes with the next
         call.
         """
-        return self._stream(follow=False, seconds=_FETCH_TIMEOUT.total_seconds())
+        return overtaken(self._stream(follow=False), partial(self._stream, follow=True, flash=True))
 
     def follow(self) -> Iterator[Sequence[bytes]]:
         """Yield batches of what waits and of what arrives, for as long as the connection and the caller last."""
-        return self._stream(follow=True, seconds=None)
+        return overtaken(self._stream(follow=True), partial(self._stream, follow=True, flash=True))
 
-    def _stream(self, *, follow: bool, seconds: float | None) -> Iterator[Sequence[bytes]]:
-        call = self._relay.Fetch(relay_pb2.FetchRequest(follow=follow), timeout=seconds)
-        try:
-            with calling(self._address):
-                for response in call:
-                    yield tuple(response.envelopes)
-        finally:
-            call.cancel()
+    def _stream(self, *, follow: bool, flash: bool = False) -> _Fetch:
+        timeout = None if follow else _FETCH_TIMEOUT.total_seconds()
+        call = self._relay.Fetch(relay_pb2.FetchRequest(follow=follow, flash=flash), timeout=timeout)
+        return _Fetch(call, self._address)
 
     def acknowledge(self, notices: Sequence[Notice]) -> Sequence[Result]:
         """Say what became of fetched envelopes, 256 at a time."""

@@ -38,8 +38,8 @@ class Desk(Protocol):
     async def submit(self, envelopes: Sequence[bytes]) -> Sequence[Result]:
         """Take one frame of envelopes; one result each."""
 
-    def fetch(self, *, follow: bool) -> AsyncIterator[Sequence[bytes]]:
-        """Yield frames of what waits, and with `follow` of what arrives."""
+    def fetch(self, *, follow: bool, flash: bool) -> AsyncIterator[Sequence[bytes]]:
+        """Yield frames of what waits, and with `follow` of what arrives; with `flash` only those of that precedence."""
 
     async def acknowledge(self, notices: Sequence[Notice]) -> Sequence[Result]:
         """Take what became of fetched envelopes."""
@@ -114,7 +114,7 @@ class RelayServicer(_Servicer, relay_pb2_grpc.RelayServiceServicer):
         """Send frames of what waits."""
         async with Answering(context, self._on_bug):
             desk = self._desk(context, endless=request.follow)
-            async for frame in desk.fetch(follow=request.follow):
+            async for frame in desk.fetch(follow=request.follow, flash=request.flash):
                 once = [frame]
                 del frame  # the caller may never read the answer, and thousands may do so: it is held once
                 yield relay_pb2.FetchResponse(envelopes=once.pop())

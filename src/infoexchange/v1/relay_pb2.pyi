@@ -135,16 +135,20 @@ class FetchRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     FOLLOW_FIELD_NUMBER: _builtins.int
+    FLASH_FIELD_NUMBER: _builtins.int
     follow: _builtins.bool
     """Keep the stream open and send what arrives."""
+    flash: _builtins.bool
+    """Only FLASH messages: on a second stream they need not queue behind what is under way on the first."""
     def __init__(
         self,
         *,
         follow: _builtins.bool = ...,
+        flash: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["flash", b"flash", "follow", b"follow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
