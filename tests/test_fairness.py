@@ -8,12 +8,14 @@ from dataclasses import replace
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from infoexchange.errors import Reason
 from infoexchange.ports import Notice
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event
 from infoexchange.v1 import relay_pb2, relay_pb2_grpc
+from infoexchange_relay import outgoing
 from patience import LIMIT, until
 from relays import A2, A, Relays, delivered, fetched, raised
 
@@ -112,3 +114,52 @@ def refused(call):
     except grpc.RpcError as problem:
         return problem.details() if problem.code() is grpc.StatusCode.RESOURCE_EXHAUSTED else ""
     return ""
+
+
+@pytest.mark.parametrize("ask", ["fetch", "watch"])
+def test_what_asks_for_a_stream_is_small(th, ask):
+    """It is held for as long as the stream lasts, and a thousand of them may be open."""
+    channel = th.channel("th", A2)
+    if ask == "fetch":
+        request = relay_pb2.FetchRequest.FromString(b"\xfa\x01\x80\x10" + b"x" * 2048)  # a field of a newer version
+        stream = relay_pb2_grpc.RelayServiceStub(channel).Fetch(request, timeout=LIMIT)
+    else:
+        stream = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service="x" * 2048))
+    with pytest.raises(grpc.RpcError) as caught, contextlib.closing(Ended(stream)):
+        next(stream)
+    assert "bytes to ask for a stream" in caught.value.details()
+
+
+class Ended:
+    """A stream that is cancelled at the end."""
+
+    def __init__(self, stream):
+        self.close = stream.cancel
+
+
+def test_health_can_be_watched(th):
+    stream = health_pb2_grpc.HealthStub(th.channel("th", A2)).Watch(health_pb2.HealthCheckRequest())
+    with contextlib.closing(Ended(stream)):
+        assert next(stream).status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_a_reader_that_is_cut_off_is_told(tmp_path, monkeypatch):
+    """A stream without a word would look open for ever, and nothing urgent would come on it."""
+    cut, cut_off = threading.Event(), outgoing.cut_off
+    monkeypatch.setattr(outgoing, "_SECONDS", 0.2)
+    monkeypatch.setattr(outgoing, "_LOOK", 0.1)
+    monkeypatch.setattr(outgoing, "cut_off", lambda task, problem: (cut.set(), cut_off(task, problem)))
+    with contextlib.closing(Relays(tmp_path, {"th": ["desk.oncb", "desk.navy"]})) as relays:
+        relays.start("th")
+        relays.publish()
+        for _ in range(4):  # more than gRPC reads ahead
+            sent = [relays.seal(A, [A2]).raw for _ in range(100)]
+            assert all(isinstance(result, Receipt) for result in relays.remote(A).submit(sent))
+        stub = relay_pb2_grpc.RelayServiceStub(relays.channel("th", A2))
+        stream = stub.Fetch(relay_pb2.FetchRequest(follow=True))
+        with contextlib.closing(Ended(stream)):
+            next(stream)
+            assert cut.wait(LIMIT)
+            with pytest.raises(grpc.RpcError) as caught:
+                list(stream)
+    assert "was not read in time" in caught.value.details()

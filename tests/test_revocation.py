@@ -18,14 +18,14 @@ from infoexchange.errors import ExchangeError, Reason
 from infoexchange.receipt import Receipt
 from infoexchange.testing.community import enrol
 from infoexchange.transport import RemoteRelay, utc_now
-from infoexchange_relay import server
+from infoexchange_relay import fetching
 from patience import LIMIT, PATIENT, until
 from relays import A2, A, Relays, fetched, raised
 
 
 @pytest.fixture
 def th(tmp_path, monkeypatch):
-    monkeypatch.setattr(server, "_LOOK", 0.1)
+    monkeypatch.setattr(fetching, "_LOOK", 0.1)
     with contextlib.closing(Relays(tmp_path, {"th": ["desk.oncb", "desk.navy"]})) as relays:
         relays.start("th")
         relays.publish()

@@ -20,7 +20,7 @@ from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.listing import Party, Role
 from infoexchange.transport.servicers import Context
 from infoexchange.transport.status import Answering
-from infoexchange_relay.places import Places
+from infoexchange_relay.places import Places, told
 from infoexchange_relay.quotas import PEER, Quotas
 
 # Implementation constants
@@ -28,6 +28,7 @@ _READ = 32  # messages read at once, for everybody together: each may hold 8 MiB
 _READ_PARTY = 8
 _READ_SECONDS = 20.0  # a message that takes longer gives way to others that wait
 _FIRST_SECONDS = 60.0  # the one message of a call that has no deadline, as a following Fetch
+_STREAM_REQUEST_MAX = 1024  # bytes; the longest names an attachment, or a service
 _OPEN = "/grpc."  # health and reflection answer whoever has a certificate of the community
 
 
@@ -57,42 +58,41 @@ class Gate(grpc.aio.ServerInterceptor):
     def _guard(self, handler: Any, *, anybody: bool) -> Any:
         behave = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
         one = not handler.request_streaming
-        if handler.unary_stream and inspect.iscoroutinefunction(behave):
-            return self._guard_writer(handler)
 
         async def answer(requests: AsyncIterator[Any], context: Context) -> Any:
-            async with Answering(context, self._on_bug):
+            async with self._answering(context):
                 with self._let_in(context, anybody=anybody) as name:
                     read = self._read(name, requests)
                     return await behave(await _only(read, context) if one else read, context)
 
-        async def stream(requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
-            async with Answering(context, self._on_bug):
+        async def stream(requests: AsyncIterator[Any], context: Context) -> None:
+            async with self._answering(context):
                 with self._let_in(context, anybody=anybody) as name:
                     read = self._read(name, requests)
-                    answers = behave(await _only(read, context) if one else read, context)
-                    async with contextlib.aclosing(answers):
+                    asked = _small(await _only(read, context)) if one else read
+                    if inspect.iscoroutinefunction(behave):  # it writes its answers itself
+                        await behave(asked, context)
+                        return
+                    async with contextlib.aclosing(behave(asked, context)) as answers:
                         async for message in answers:
                             raw = handler.response_serializer(message)
                             del message  # the bytes are enough to wait with for a slow reader
-                            yield raw
+                            await context.write(raw)
 
         if handler.response_streaming:
             make: Any = grpc.stream_stream_rpc_method_handler
-            return make(stream, handler.request_deserializer)
+            # What writes its answers itself writes messages.
+            writes = handler.response_serializer if inspect.iscoroutinefunction(behave) else None
+            return make(stream, handler.request_deserializer, writes)
         make = grpc.stream_unary_rpc_method_handler
         return make(answer, handler.request_deserializer, handler.response_serializer)
 
-    def _guard_writer(self, handler: Any) -> Any:
-        """Return the handler of a method that writes its answers itself, as that of the health service does."""
-
-        async def write(request: Any, context: Context) -> None:
-            async with Answering(context, self._on_bug):
-                with self._let_in(context, anybody=True):
-                    await handler.unary_stream(request, context)
-
-        make: Any = grpc.unary_stream_rpc_method_handler
-        return make(write, handler.request_deserializer, handler.response_serializer)
+    @contextlib.asynccontextmanager
+    async def _answering(self, context: Context) -> AsyncIterator[None]:
+        """Tell the caller how its call ended, also when it was cut off."""
+        async with Answering(context, self._on_bug):
+            with told():
+                yield
 
     def _let_in(self, context: Context, *, anybody: bool) -> contextlib.AbstractContextManager[str]:
         """Return what counts the call of a known party, or raise."""
@@ -118,6 +118,13 @@ class Gate(grpc.aio.ServerInterceptor):
                 except StopAsyncIteration:
                     return
             yield message
+
+
+def _small(request: Any) -> Any:
+    """Return a request that lives as long as the stream it asks for; what it asks fits into a line or two."""
+    if request.ByteSize() > _STREAM_REQUEST_MAX:
+        raise error(Reason.TOO_LARGE, field="request", detail=f"{request.ByteSize()} bytes to ask for a stream")
+    return request
 
 
 async def _only(read: AsyncIterator[Any], context: Context) -> Any:

@@ -11,18 +11,19 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
 
-from infoexchange.errors import ExchangeError
-from infoexchange_relay.places import Places
+from infoexchange.errors import ExchangeError, Reason, error
+from infoexchange_relay.places import Places, cut_off
 
 # Implementation constants
 FRAMES = 16 * 1024 * 1024  # bytes of all frames together; Python and gRPC hold each about three times
-FRAME_MAX = 64 * 1024  # what one stream is handed ahead; a hundred such frames a second are more than most lines carry
+FRAME_MAX = 32 * 1024  # what one stream is handed ahead: a reader works it off before it sees what is more urgent
 FRAME_MIN = 8 * 1024  # about one envelope of the usual size
 _LARGE = 8 * 1024 * 1024  # bytes of envelopes that are larger than a frame
 _LARGE_PARTY = 4 * 1024 * 1024
 _LARGE_SECONDS = 10.0  # what a megabyte takes on a line of 1 Mbit/s
 _LOOK = 2.0  # seconds between two looks at a reader that does not take its frame: a revoked one ends within five
 _SECONDS = 60.0  # a frame that was not taken in this time never will be
+_UNTAKEN = error(Reason.UNAVAILABLE, field="relay", detail="what was sent was not read in time; nothing was lost")
 
 
 class Outgoing:
@@ -74,10 +75,14 @@ class Handing:
             self._timer.cancel()
 
     def _look(self) -> None:
+        problem = _UNTAKEN
         if self._loop.time() < self._end:
-            with contextlib.suppress(ExchangeError):
+            try:
                 self._check()
+            except ExchangeError as refusal:
+                problem = refusal
+            else:
                 self._timer = self._loop.call_later(_LOOK, self._look)
                 return
         if self._task:
-            self._task.cancel()
+            cut_off(self._task, problem)
