@@ -123,6 +123,11 @@ def test_ranges(depot):
     assert [b.index for b in depot.read(BLOB, SIZE, 1)] == []
 
 
+def test_what_is_refused_at_its_beginning_is_not_kept(depot):
+    assert refusal(lambda: write(depot, DATA[-5:], offset=5)) is Reason.BAD_FIELD
+    assert depot.kept(OWNER) == []
+
+
 def test_it_grows_from_its_beginning_and_repeats_change_nothing(depot):
     assert write(depot, DATA[: BLOCK_SIZE + 500]) == BLOCK_SIZE  # a block counts when it is whole
     assert depot.length(BLOB, SIZE) == BLOCK_SIZE
@@ -350,6 +355,8 @@ def test_a_full_disk_takes_nothing_and_breaks_nothing(tmp_path, clock):
     assert refusal(lambda: write(depot)) is Reason.OVERLOADED
     assert depot.length(BLOB, SIZE) == 0
     assert at(tmp_path, clock).size == 0
+    assert depot.kept(OWNER) == []  # nor does it count against the quota
+    assert depot.untouched(NOW + timedelta(days=1)) == []
 
 
 def test_files_are_for_the_relay_only(tmp_path, clock):

@@ -13,7 +13,7 @@ from infoexchange.attachment.blocks import block_hash, verify_root
 from infoexchange.chunks import Blob
 from infoexchange.errors import Reason, error
 from infoexchange.ports import Clock
-from infoexchange_relay.stores.shelf import FileWriting, Shelf, damaged_block
+from infoexchange_relay.stores.shelf import FileWriting, Shelf, damaged_block, free_bytes
 from infoexchange_relay.stores.tree import TreeFile
 
 
@@ -38,6 +38,7 @@ class FileDepot:
         self._clock = clock
         self._folder = folder
         self._lock = threading.Lock()
+        self._beginning = threading.Lock()  # taken before the others
         self._shelves: dict[str, dict[bytes, Shelf]] = {}
         folder.mkdir(mode=0o700, exist_ok=True)
         for path in sorted({file.with_suffix("") for file in folder.glob("*/*")}):
@@ -69,23 +70,30 @@ class FileDepot:
     def begin(self, blob: Blob, ct_length: int, offset: int) -> FileWriting:
         """Go on writing a blob; whoever wrote it until now is cut off."""
         ref = AttachmentRef(b"", ct_length, blob.root)
-        with self._lock:
-            shelves = self._shelves.setdefault(blob.owner, {})
-            shelf = shelves.get(blob.root)
+        with self._beginning:  # one at a time: each leaves room for what those before it have still to write
+            self._check_room(blob, ct_length)
+            shelf = self._shelf(blob)
             if shelf is None or (shelf.ref != ref and not shelf.whole):
                 if shelf:
                     shelf.delete()
-                shelf = shelves[blob.root] = Shelf(self._folder / blob.owner / blob.root.hex(), ref, self._clock())
-        with shelf.lock:
-            verify_root(ref, shelf.ref.ct_length, blob.root)
-            if offset > shelf.length:
-                raise error(Reason.BAD_FIELD, field="offset", detail=f"{offset}, but {shelf.length} bytes are here")
-            disk = os.statvfs(self._folder)
-            if disk.f_bavail * disk.f_frsize - (ct_length - shelf.length) < self._reserve:
-                raise error(Reason.OVERLOADED, field="attachment", detail="the relay's disk is full")
-            shelf.writing = FileWriting(shelf, offset, self._clock)
-            shelf.touched = self._clock()
-            return shelf.writing
+                shelf = Shelf(self._folder / blob.owner / blob.root.hex(), ref, self._clock())
+            with shelf.lock:
+                verify_root(ref, shelf.ref.ct_length, blob.root)
+                if offset > shelf.length:
+                    raise error(Reason.BAD_FIELD, field="offset", detail=f"{offset}, but {shelf.length} bytes are here")
+                writing = shelf.writing = FileWriting(shelf, offset, self._clock, self._reserve)
+                shelf.touched = self._clock()
+            with self._lock:  # only now: what was refused must not count against the quota
+                self._shelves.setdefault(blob.owner, {})[blob.root] = shelf
+            return writing
+
+    def _check_room(self, blob: Blob, ct_length: int) -> None:
+        """Return if a blob fits on the disk with all that is being written to it, or raise `OVERLOADED`."""
+        needed = ct_length - self.length(blob, ct_length)
+        others = [shelf for other, shelf in self._all() if other != blob and shelf.writing]
+        coming = sum(shelf.ref.ct_length - shelf.length for shelf in others)
+        if needed and free_bytes(self._folder) - coming - needed < self._reserve:
+            raise error(Reason.OVERLOADED, field="attachment", detail="the relay's disk is full")
 
     def read(self, blob: Blob, offset: int, size: int) -> Iterator[Block]:
         """Yield blocks of a whole blob, each compared with the hash that was kept of it."""

@@ -103,10 +103,18 @@ class Shelf:
 class FileWriting:
     """One blob that is being written. Its methods may be called from any thread, one at a time."""
 
-    def __init__(self, shelf: Shelf, offset: int, clock: Clock) -> None:
-        """Go on after the last block that counts; `offset` is where the bytes to come begin. The shelf is locked."""
+    def __init__(self, shelf: Shelf, offset: int, clock: Clock, reserve: int) -> None:
+        """Go on after the last block that counts. The shelf is locked.
+
+        Args:
+            shelf: What is written.
+            offset: Where the bytes to come begin.
+            clock: Gives the time now.
+            reserve: Bytes that stay free on the disk.
+        """
         self._shelf = shelf
         self._clock = clock
+        self._reserve = reserve
         self._cutting = Cutting(shelf.ref, shelf.blocks, offset)
         self._hashes: list[bytes] = []  # of blocks written that do not count yet
         self._descriptors: list[int] = []
@@ -164,6 +172,9 @@ class FileWriting:
     def _sync(self) -> None:
         """Let the blocks written count: first the bytes must be durable, then their hashes."""
         if self._hashes:
+            # There was room when it began; since then the log has grown, or somebody else has filled the disk.
+            if free_bytes(self._shelf.path.parent) < self._reserve:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(self._descriptors[0])
             self._tree_file.write_leaves(self._shelf.blocks, self._hashes)
             os.fsync(self._descriptors[1])
@@ -221,6 +232,12 @@ def disk_error(root: bytes, problem: OSError) -> ExchangeError:
     why = "the relay's disk is full" if full else "the relay's disk failed"
     _log.error("attachment_not_written", digest=root.hex(), reason=problem.strerror)
     return error(Reason.OVERLOADED if full else Reason.UNAVAILABLE, field="attachment", detail=why)
+
+
+def free_bytes(folder: Path) -> int:
+    """Return how many bytes may still be written to the disk of a folder."""
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize
 
 
 def damaged_block(blob: Blob, index: int) -> ExchangeError:
