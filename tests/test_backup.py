@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import random
 import shutil
+import signal
 import sqlite3
 import subprocess
+import sys
 import tarfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +28,7 @@ from infoexchange.chunks import Blob
 from infoexchange.errors import ExchangeError, Reason
 from infoexchange.states import Event
 from infoexchange.testing.clock import FakeClock
+from infoexchange.testing.sites import environment
 from infoexchange_relay.backup import Manifest, last_backup, making
 from infoexchange_relay.config import Config, load
 from infoexchange_relay.stores import FileDepot
@@ -267,6 +272,50 @@ def test_a_manifest_comes_back_as_it_was():
     for other in ({"form": "other"}, {"more": 1}, {"end": "x"}, {"files": []}, {"files": {"a": [1]}}, {"root": "z"}):
         with pytest.raises(ExchangeError, match="not a manifest"):
             Manifest.parse(json.dumps(json.loads(MANIFEST.raw) | other).encode())
+
+
+# A command that is ended
+
+# Ends itself as soon as the store is copied.
+ENDED = """
+import os, sys
+from infoexchange_relay.__main__ import main
+from infoexchange_relay.backup import making
+copy = making._copy
+def ended(*args):
+    copy(*args)
+    os.kill(os.getpid(), int(sys.argv[1]))
+making._copy = ended
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def ended(number: int, file: Path, config: Config) -> int:
+    words = [str(int(number)), "backup", str(file), "--config", str(config.data.parent / "relay.toml")]
+    done = subprocess.run([sys.executable, "-c", ENDED, *words], env=environment(), capture_output=True, check=False)
+    return done.returncode
+
+
+def test_a_backup_that_is_told_to_stop_leaves_nothing(config, writer, tmp_path):
+    (tmp_path / "backups").mkdir()
+    assert ended(signal.SIGTERM, tmp_path / "backups" / "b.tar", config) == 143
+    assert list((tmp_path / "backups").iterdir()) == []
+
+
+def test_what_a_killed_backup_left_goes_with_a_later_one(config, writer, tmp_path):
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    assert ended(signal.SIGKILL, folder / "b-1.tar", config) == -signal.SIGKILL
+    [left] = folder.iterdir()
+    notes = folder / ".notes.tar.store"
+    notes.touch()
+    # Another backup may be writing this.
+    backed_up(config, folder / "b-2.tar")
+    assert left.exists()
+    for path in (left, notes):
+        os.utime(path, (time.time() - 86_400,) * 2)
+    backed_up(config, folder / "b-3.tar")
+    assert sorted(folder.iterdir()) == [notes, folder / "b-2.tar", folder / "b-3.tar"]
 
 
 # The commands

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shlex
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -126,6 +128,18 @@ def test_bad_input_leaves_one_line(two: Relays, capsys: pytest.CaptureFixture[st
     run(capsys, "export", "--config", th, "--to", VN, newer)
     run(capsys, "import", "--config", vn, newer)
     assert "replayed" in failing(capsys, 1, "import", "--config", vn, pouch)
+
+
+def test_what_killed_commands_left_goes_after_an_hour(two: Relays) -> None:
+    folder = two.configs["th"].errands
+    until(folder.is_dir)
+    left = [folder / f"{name * 32}{kind}" for name in "ab" for kind in (".pouch", ".answer")]
+    for path in (*left, folder / "new.pouch"):
+        path.touch()
+    for path in left:
+        os.utime(path, (time.time() - 3601,) * 2)
+    until(lambda: list(folder.iterdir()) == [folder / "new.pouch"])
+    (folder / "new.pouch").unlink()
 
 
 def test_words_that_are_missing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,6 +28,7 @@ from infoexchange_relay.lock import is_locked
 _LOOK_SECONDS = 0.5  # between two looks of the relay into the folder
 _PAUSE_SECONDS = 0.1  # between two looks of the command for the answer
 _GONE_SECONDS = 10.0  # without folder or answer before a relay that starts counts as none
+_OVER_SECONDS = 3600.0  # untouched for so long, a pouch that nobody asks about is nobody's
 _SIZE_MAX = 64 * 1024
 _ASKED, _ANSWERED, _POUCH = ".request", ".answer", ".pouch"
 
@@ -38,6 +39,7 @@ async def watch(courier: Courier, folder: Path) -> None:
     """Do what commands ask, one after the other, for ever."""
     await asyncio.to_thread(_clear, folder)
     while True:
+        await asyncio.to_thread(_clear_old, folder)
         for file in await asyncio.to_thread(_waiting, folder):
             try:
                 await _do(courier, file)
@@ -95,6 +97,16 @@ def _clear(folder: Path) -> None:
     for pattern in (f"*{_ASKED}", f"*{_ANSWERED}", f"*{_POUCH}"):
         for file in folder.glob(pattern):
             file.unlink(missing_ok=True)
+
+
+def _clear_old(folder: Path) -> None:
+    """Remove what commands that were killed left; whoever still copies a pouch has it open, and goes on."""
+    for pattern in (f"*{_ANSWERED}", f"*{_POUCH}"):
+        for file in folder.glob(pattern):
+            with contextlib.suppress(FileNotFoundError):  # whoever asked has just fetched it
+                old = time.time() - file.stat().st_mtime > _OVER_SECONDS
+                if old and not file.with_suffix(_ASKED).exists():
+                    file.unlink()
 
 
 def fetch_pouch(config: Config, to: str, file: Path) -> Report:

@@ -11,7 +11,7 @@ set -eu
 
 undo() {
     trap '' INT TERM HUP
-    put "$directory.before" "$directory"
+    return_directory || fail "$1, and the version of before cannot be put back: it is $directory.before"
     fail "$1: $directory is the version of before"
 }
 
@@ -20,12 +20,12 @@ case "${1-} $#" in
 "turn 2")
     directory=$(named directory)
     next=$(named log_keys).next
-    [ -s "$2" ] || fail "$2: there is no such file"
+    check_file "$2"
     [ -s "$next" ] || fail "no keys wait at $next: $script keys"
     is_well service || fail "the relay does not take messages now: see doctor"
-    put "$directory" "$directory.before"
+    keep_directory
     trap 'undo interrupted' INT TERM HUP
-    put "$2" "$directory"
+    put "$2" "$directory" || undo "$directory cannot be written"
     is_well directory "log keys in the directory" || undo "$(why)"
     # The relay takes it within ten seconds, and all others have it a minute later.
     end=$(($(date +%s) + RELAY_SECONDS))
@@ -34,6 +34,7 @@ case "${1-} $#" in
         sleep 1
     done
     trap - INT TERM HUP
+    as_relay rm -f "$directory.before"
     stop || fail "the relay could not be stopped"
     start || fail "the relay did not get ready: see doctor"
     [ ! -e "$next" ] || fail "$2 does not list the keys of the next log first; the relay goes on with the log of before"

@@ -9,6 +9,12 @@
 set -eu
 . "$(dirname "$0")/relay.sh"
 
+undo() {
+    trap '' INT TERM HUP
+    return_directory || fail "$1, and the version of before cannot be put back: it is $directory.before"
+    fail "$1: $directory is the version of before"
+}
+
 case "${1-} $#" in
 "begin 1" | "begin 2")
     [ $# -eq 1 ] || [ "$2" = --yes ] || usage
@@ -23,14 +29,14 @@ case "${1-} $#" in
     ;;
 "finish 2")
     directory=$(named directory)
-    [ -s "$2" ] || fail "$2: there is no such file"
+    check_file "$2"
     ! runs || fail "the relay runs; a new log begins when it starts"
-    put "$directory" "$directory.before"
-    put "$2" "$directory"
-    if ! is_well directory "log keys in the directory"; then
-        put "$directory.before" "$directory"
-        fail "$(why): $directory is the version of before"
-    fi
+    keep_directory
+    trap 'undo interrupted' INT TERM HUP
+    put "$2" "$directory" || undo "$directory cannot be written"
+    is_well directory "log keys in the directory" || undo "$(why)"
+    trap - INT TERM HUP
+    as_relay rm -f "$directory.before"
     start || fail "the relay does not get ready: see doctor"
     say "the new log grows; what waited in the old one goes on"
     ;;

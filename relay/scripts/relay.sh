@@ -73,6 +73,21 @@ named() {
     case $path in /*) echo "$path" ;; *) echo "$RELAY_FOLDER/$path" ;; esac
 }
 
+# Fail unless this is a file that can be read, before anything is changed for it.
+check_file() {
+    { [ -f "$1" ] && [ -s "$1" ] && [ -r "$1" ]; } || fail "$1: there is no such file, or it cannot be read"
+}
+
+# Keep the directory as DIRECTORY.before until another has held up. One that does not hold up while there is one of
+# before was left by a run that was cut off.
+keep_directory() {
+    { [ -e "$directory.before" ] && ! is_well directory; } || put "$directory" "$directory.before" ||
+        fail "$directory.before cannot be written; nothing was changed"
+}
+
+# Put the directory of before in place again. Moving needs no room on the disk.
+return_directory() { as_relay mv -f "$directory.before" "$directory"; }
+
 # Put a file in place of another: there is always the whole old one or the whole new one.
 put() {
     as_relay sh -c 'cat > "$1.put" && { sync "$1.put" 2>/dev/null || sync; } && mv -f "$1.put" "$1"' put "$2" < "$1"

@@ -19,8 +19,8 @@ restart() { stop && start; }
 
 undo() {
     trap '' INT TERM HUP
-    put "$key.before" "$key"
-    put "$certificate.before" "$certificate"
+    { put "$certificate.before" "$certificate" && put "$key.before" "$key"; } ||
+        fail "$1, and these cannot be put back: put $certificate.before and $key.before in place before a restart"
     if [ -n "$stopped" ]; then
         sh -c "$RELAY_STOP" || :
         start || fail "$1, and the relay does not get ready with the key of before either: see doctor"
@@ -42,13 +42,15 @@ case "${1-} $#" in
 "install 2")
     look
     [ -s "$next/tls.key" ] || fail "there is no new key: $script request"
-    [ -s "$2" ] || fail "$2: there is no such file"
-    put "$key" "$key.before"
-    put "$certificate" "$certificate.before"
+    check_file "$2"
+    # Where the new key is in place, a run was cut off, and has kept the ones of before already.
+    as_relay cmp -s "$key" "$next/tls.key" ||
+        { put "$key" "$key.before" && put "$certificate" "$certificate.before"; } ||
+        fail "those of before cannot be kept; nothing was changed"
     stopped=
     trap 'undo interrupted' INT TERM HUP
-    put "$next/tls.key" "$key"
-    put "$2" "$certificate"
+    put "$next/tls.key" "$key" || undo "$key cannot be written"
+    put "$2" "$certificate" || undo "$certificate cannot be written"
     # The relay goes on with the old ones until here.
     is_well "TLS certificate" || undo "$(why)"
     stopped=yes
@@ -60,8 +62,8 @@ case "${1-} $#" in
 "back 1")
     look
     [ -s "$key.before" ] && [ -s "$certificate.before" ] || fail "there is no key of before"
-    put "$key.before" "$key"
-    put "$certificate.before" "$certificate"
+    { put "$key.before" "$key" && put "$certificate.before" "$certificate"; } ||
+        fail "key and certificate cannot be written; run this again before the relay is restarted"
     restart || fail "the relay does not get ready: see doctor"
     say "the relay uses the certificate of before"
     ;;

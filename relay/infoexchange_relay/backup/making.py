@@ -7,9 +7,11 @@ import hashlib
 import io
 import json
 import os
+import re
 import secrets
 import sqlite3
 import tarfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,7 +33,9 @@ _PAGES = 4096  # copied at a time: 16 MiB
 _PIECE = 1024 * 1024
 LOST = "lost-"  # as in `recovery`: what begins so are stores in which messages may wait
 ASIDE = "replaced-"  # folders in the data with what a backup has taken the place of
+_BESIDE = ("-wal", "-shm", "-journal")  # what SQLite puts beside a file
 _RECORD = "backup.json"  # in the data: what the last backup was
+_OVER_SECONDS = 12 * 3600  # untouched for so long, a working file is nobody's; back-up.sh comes once a day
 _KEYS_APART = "keep it apart and safe, once and after changes"
 _LEFT_OUT = {
     "latch": "NEVER: it tells old data from new",
@@ -73,6 +77,7 @@ def make_backup(config: Config, file: Path, *, attachments: bool, now: datetime,
     """
     check_new(file)
     _check_store(config)
+    _clear(file)
     copy = file.with_name(f".{file.name}.{secrets.token_hex(4)}.store")
     part = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
     try:
@@ -89,7 +94,7 @@ def make_backup(config: Config, file: Path, *, attachments: bool, now: datetime,
             raise
         sync_folder(file.absolute().parent)
     finally:
-        for leftover in (copy, part, *(copy.with_name(f"{copy.name}{ending}") for ending in ("-wal", "-shm"))):
+        for leftover in (copy, part, *(copy.with_name(f"{copy.name}{ending}") for ending in _BESIDE)):
             leftover.unlink(missing_ok=True)
     made = Made(file, manifest, file.stat().st_size)
     _remember(config, made)
@@ -139,6 +144,15 @@ def _check_store(config: Config) -> None:
     if not is_there(config.place):
         step = "Start the relay first: there is nothing to back up."
         raise error(Reason.UNAVAILABLE, field=str(config.place), detail="there is no such file", next_step=step)
+
+
+def _clear(file: Path) -> None:
+    """Delete what backups that were killed left beside this one: each holds a copy of the whole store."""
+    working = re.compile(rf"\..+{re.escape(file.suffix)}\.[0-9a-f]{{8}}\.(store|part)({'|'.join(_BESIDE)})?")
+    for path in file.absolute().parent.iterdir():
+        with contextlib.suppress(OSError):  # another one has, or it is somebody else's
+            if working.fullmatch(path.name) and time.time() - path.stat().st_mtime > _OVER_SECONDS:
+                path.unlink()
 
 
 def _copy(store: Path, copy: Path, meter: _Meter) -> None:

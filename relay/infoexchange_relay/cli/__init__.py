@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
-from collections.abc import Sequence
+import signal
+import sys
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +25,8 @@ from infoexchange_relay.config import Config, ConfigError, load
 from infoexchange_relay.lock import locked
 from infoexchange_relay.recovery import assess, begin_anew
 
+_TOLD = 128 + signal.SIGTERM  # what a shell says of a program that SIGTERM ended
+
 
 class _Parser(Parser):
     exit_codes = """\
@@ -31,6 +36,7 @@ exit codes:
   3  the command line or the configuration is wrong; nothing was begun
   4  the audit log stopped while the relay ran; what was acknowledged is safe
   130  interrupted from the keyboard
+  143  told to stop by SIGTERM; `serve` stops in order and gives 0
 """
 
 
@@ -69,11 +75,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         return args
     out = Output(parser.prog, as_json=args.json)
     try:
-        return out.run(lambda: args.run(args, out))
+        with contextlib.nullcontext() if args.run is _serve else _stopping():
+            return out.run(lambda: args.run(args, out))
     except ConfigError as problem:
         for each in problem.problems:
             out.problem(each)
         return USAGE
+
+
+@contextlib.contextmanager
+def _stopping() -> Iterator[None]:
+    """End at SIGTERM as at an error: what a command has only begun is cleared away, however often it is told."""
+
+    def stop(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        sys.exit(_TOLD)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _config(args: argparse.Namespace) -> Config:
