@@ -279,7 +279,7 @@ def elements(raw: bytes, others: Sequence[bytes], rng: random.Random) -> bytes:
     """Return XML with one or a few elements emptied, doubled, moved, renamed or given another text."""
     try:
         root = ET.fromstring(raw)
-    except ET.ParseError:
+    except (ET.ParseError, LookupError, ValueError):  # it may name an encoding that there is not
         root = ET.fromstring(rng.choice(others))
     for _ in range(rng.choice((1, 1, 2, 3))):
         found = list(root.iter())
