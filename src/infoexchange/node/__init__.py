@@ -116,8 +116,9 @@ class Node(Desk):
         """
         routing = Routing(event=Event.LOG_CLOSE, logged_at=self.clock(), this_relay=self.name)
         subject = Subject(directory_digest=self.directory.digest)
-        self.ledger.commit([self.change(routing, subject, sha256(self.ledger.origin.encode()).digest())])
-        return self.ledger.close()
+        with self.ledger.alone():  # no other node's entries come in between
+            self.ledger.commit([self.change(routing, subject, sha256(self.ledger.origin.encode()).digest())])
+            return self.ledger.close()
 
     def _recovery(self, predecessor: bytes, now: datetime) -> Change:
         """Return the change that names the log before this one."""
