@@ -1,4 +1,4 @@
-"""Turning with several nodes: the one that turns closes the log; no other one writes behind the close or signs again."""
+"""Turning with several nodes: one closes the log, and no other one writes behind that or signs the same log again."""
 
 from __future__ import annotations
 
