@@ -15,13 +15,15 @@ from infoexchange.errors import ExchangeError, Reason, UnavailableError
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event
 from infoexchange.testing.sites import free_ports
-from infoexchange.transport import RemoteRelay
-from infoexchange_relay import following
+from infoexchange.transport import RemoteRelay, utc_now
+from infoexchange_relay import following, turning
 from infoexchange_relay.stores import FileLatch, SharedLatch, notes_of, open_store
 from infoexchange_relay.stores.postgres import PostgresEngine
 from infoexchange_relay.stores.shared import LEASE_SECONDS, Duties
 from patience import PATIENT, attempts, until
 from relays import A2, AGENCIES, A, B, Relays, delivered, events, fetched
+from test_renewal import put
+from test_turning import listing_both
 
 pytest.importorskip("psycopg", reason="the extra `postgres` is not installed")
 
@@ -228,3 +230,37 @@ def test_a_latch_moves_one_way_for_all(server, tmp_path, relays) -> None:
         notes.put("log", first)  # as if the database had been put back
         assert two.read() == second
         assert one.read() == first
+
+
+def test_one_node_turns_the_log_while_the_other_runs(relays) -> None:
+    """The other one stops in order, says what to do, and goes on in the next log when it is started anew."""
+    config, old = relays.configs["th"], relays.community.log_keys["relay.th.example"]
+    copy = config.log_keys.with_name("other.key")
+    copy.write_bytes(old.raw)
+    copy.chmod(0o600)
+    relays.configs["th2"] = replace(relays.configs["th2"], log_keys=copy)
+    running = {code: relays.start(code) for code in ("th", "th2")}
+    relays.publish_of("th")
+    first = relays.seal(A, [A2])
+    [before] = at(relays, "th2", A).submit([first.raw])
+    following = turning.prepare(config, old, now=utc_now())
+    turning.next_file(relays.configs["th2"]).write_bytes(following.raw)
+    turning.next_file(relays.configs["th2"]).chmod(0o600)
+    put(relays, "th", listing_both(relays, following).raw)  # both nodes read this file
+    relays.stop("th")
+    node = relays.start("th").node
+    assert node.ledger.origin == following.origin
+    until(running["th2"].stopped.is_set)
+    assert running["th2"].refusal.reason is Reason.LOG_STOPPED
+    assert running["th2"].refusal.detail == f"{old.origin} is closed, and the next log goes on"
+    relays.stop("th2")
+    other = relays.start("th2").node
+    assert other.ledger.origin == following.origin
+    assert fetched(at(relays, "th2", A2)) == [first.digest]
+    [again] = at(relays, "th", A).submit([first.raw])
+    assert (again.leaf, again.proof.checkpoint.origin) == (before.leaf, old.origin)
+    [receipt] = at(relays, "th2", A).submit([relays.seal(A, [A2]).raw])
+    assert receipt.proof.checkpoint.origin == following.origin
+    logged = [record.event for record in node.store.records(range(node.ledger.end))]
+    assert logged.index(Event.LOG_GENESIS, 1) == logged.index(Event.LOG_CLOSE) + 1
+    assert (logged.count(Event.LOG_GENESIS), logged.count(Event.LOG_CLOSE)) == (2, 1)

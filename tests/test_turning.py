@@ -273,7 +273,8 @@ def test_it_turns_only_when_the_directory_says_so_and_crashes_change_nothing(rel
     # The old keys alone are not those of this data any more.
     relays.stop("th")
     config.log_keys.write_bytes(old.raw)
-    assert raised(lambda: relays.start("th")).reason is Reason.UNKNOWN_PARTY
+    problem = raised(lambda: relays.start("th"))
+    assert (problem.reason, problem.detail) == (Reason.LOG_STOPPED, f"{old.origin} is closed, and the next log goes on")
     config.log_keys.write_bytes(following.raw)
     relays.start("th")
 

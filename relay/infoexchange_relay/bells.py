@@ -28,6 +28,11 @@ class Bell:
         """Wake whoever listens."""
         self._event.set()
 
+    def again(self, digest: bytes) -> None:
+        """Let something be handed out that could not be before."""
+        self.sent.pop(digest, None)
+        self.ring()
+
     async def heard(self, seconds: float | None = None) -> bool:
         """Wait for a ring since the last call; return whether there was one in time."""
         with contextlib.suppress(TimeoutError):

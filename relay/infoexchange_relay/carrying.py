@@ -74,13 +74,14 @@ class Carrier:
             position = min(self._loads, key=lambda place: (-self._loads[place].header.precedence, place))
             try:
                 whole = await loop.run_in_executor(pool, self._part, self._loads[position])
-            except UnavailableError as problem:
-                # The forwarder finds the envelope again, and asks for it again, unless its time has run out.
-                _log.warning("carry_failed", peer=self._name, reason=problem.reason.word)
-                del self._loads[position]
-                await asyncio.sleep(_PAUSE)
-                continue
-            except ExchangeError as problem:
+            except Exception as problem:  # noqa: BLE001  the others go on; its text may hold bytes
+                if not isinstance(problem, ExchangeError) or isinstance(problem, UnavailableError):
+                    # The forwarder finds the envelope again, and asks for it again, unless its time has run out.
+                    reason = problem.reason.word if isinstance(problem, ExchangeError) else type(problem).__name__
+                    _log.warning("carry_failed", peer=self._name, reason=reason)
+                    del self._loads[position]
+                    await asyncio.sleep(_PAUSE)
+                    continue
                 _log.error("attachment_refused", peer=self._name, reason=problem.reason.word)
                 self._refused[position] = problem.reason
                 whole = True

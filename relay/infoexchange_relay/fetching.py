@@ -30,14 +30,16 @@ class _Taken:
 
     Attributes:
         frame: Envelopes as the reader may see them.
-        places: What went into it, or can never go into any: positions by digest.
+        places: What is not looked at again for now: it went into the frame, or cannot; positions by digest.
         ended: Decisions about what can never go out.
+        faulty: What could not be made ready just now, with the seconds until it is tried again.
         larger: Bytes of the next envelope, if it is larger than a frame and so not in it.
     """
 
     frame: list[bytes] = field(default_factory=list)
     places: dict[bytes, int] = field(default_factory=dict)
     ended: list[Callable[[], Job]] = field(default_factory=list)
+    faulty: dict[bytes, float] = field(default_factory=dict)
     larger: int = 0
 
     def give(self) -> list[bytes]:
@@ -107,6 +109,8 @@ class Fetching:
         skip = tuple(bell.sent.values())
         taken = await self._batching.read(lambda: self._served(caller, limit, skip, size))
         bell.sent |= taken.places
+        for digest, seconds in taken.faulty.items():
+            asyncio.get_running_loop().call_later(seconds, bell.again, digest)
         if taken.ended:
             await self._quarantine.end(taken.ended)
         if taken.places and not taken.frame and not taken.larger:
@@ -127,5 +131,8 @@ class Fetching:
                 break
             taken.frame += raws
             taken.ended += ended
-            taken.places[item.digest or b"%d" % item.position] = item.position
+            digest = item.digest or b"%d" % item.position
+            taken.places[digest] = item.position
+            if not raws and not ended:
+                taken.faulty[digest] = self._quarantine.pause(item)
         return taken

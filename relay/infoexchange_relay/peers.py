@@ -56,6 +56,7 @@ class Peers:
         self._circuits: dict[str, Circuit] = {}
         self._forwarding: dict[str, list[asyncio.Task[None]]] = {}
         self._sweeping: asyncio.Task[None] | None = None
+        self._renewing = asyncio.Lock()
         self._asked: dict[str, datetime] = {}
         self._learning: set[asyncio.Task[None]] = set()
         self.told: Callable[[str, bytes], History] = lambda peer, digest: History((), ())
@@ -81,13 +82,14 @@ class Peers:
 
         A peer that is the same object as before is not disturbed.
         """
-        new = {peer.name: peer for peer in peers}
-        gone = [peer for name, peer in self._peers.items() if new.get(name) is not peer]
-        come = [peer for name, peer in new.items() if self._peers.get(name) is not peer]
-        self._peers = new
-        await self._end(gone)
-        for peer in come:
-            self._forward(peer)
+        async with self._renewing:  # a new directory and a new certificate may come at the same time
+            new = {peer.name: peer for peer in peers}
+            gone = [peer for name, peer in self._peers.items() if new.get(name) is not peer]
+            come = [peer for name, peer in new.items() if self._peers.get(name) is not peer]
+            self._peers = new
+            await self._end(gone)
+            for peer in come:
+                self._forward(peer)
 
     async def _end(self, peers: Sequence[Peer]) -> None:
         """End the forwarders and connections of some peers; a call under way is made again by whoever comes after."""

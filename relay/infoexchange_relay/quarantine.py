@@ -21,6 +21,7 @@ from infoexchange.node import Job, Node
 from infoexchange.ports import Result, Waiting
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event
+from infoexchange_relay.backoff import pause_after
 
 # Implementation constants
 TRIES = 10  # the pauses between them add up to two minutes: what passes has passed by then, and a bug is still there
@@ -92,6 +93,10 @@ class Quarantine:
         if self._faults[place] == 1:
             _log.error("envelope_not_served", party=item.party, digest=item.digest.hex(), reason=type(bug).__name__)
         return [self.decision(item, Reason.MALFORMED)] if self._faults[place] >= TRIES else []
+
+    def pause(self, item: Waiting) -> float:
+        """Return how many seconds to leave what waits alone after its last fault, each time more."""
+        return pause_after(max(1, self._faults[item.party, item.position]))
 
     async def end(self, decisions: Sequence[Decision]) -> None:
         """Log the ends of some ways; what cannot be logged now is found again."""

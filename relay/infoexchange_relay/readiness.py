@@ -45,7 +45,10 @@ class Readiness:
     async def run(self) -> None:
         """Look for ever."""
         while True:
-            await self.look()
+            try:
+                await self.look()
+            except Exception as bug:  # noqa: BLE001  the next look may succeed; its text may hold bytes
+                _log.error("readiness_not_told", reason=type(bug).__name__)
             await asyncio.sleep(_LOOK)
 
     async def look(self) -> None:
@@ -70,6 +73,8 @@ class Readiness:
             await asyncio.to_thread(check_cosigned, node, now)  # not `read`: a missing quorum is no error of the store
         except ExchangeError as problem:
             return problem
+        except Exception as bug:  # noqa: BLE001  who does not know takes nothing; its text may hold bytes
+            return error(Reason.UNAVAILABLE, field="relay", detail=f"an error inside the relay ({type(bug).__name__})")
         return None
 
 

@@ -59,10 +59,9 @@ class Readings:
             if self._failed:
                 _log.info("readings_back")
             self._failed = False
-        except (OSError, ExchangeError) as problem:
-            reason = problem.reason.word if isinstance(problem, ExchangeError) else problem.strerror
+        except Exception as problem:  # noqa: BLE001  the next look may succeed; its text may hold bytes
             if not self._failed:
-                _log.error("readings_failed", reason=reason)
+                _log.error("readings_failed", reason=_reason(problem))
             self._failed = True
             return time.monotonic() - started
         took = time.monotonic() - started
@@ -82,6 +81,12 @@ class Readings:
         if isinstance(node.depot, FileDepot):
             self._gauges.attachments(node.depot.size)
         self._gauges.ends(expiry.last_days(self._config, node.directory))
+
+
+def _reason(problem: Exception) -> str:
+    if isinstance(problem, ExchangeError):
+        return problem.reason.word
+    return (isinstance(problem, OSError) and problem.strerror) or type(problem).__name__
 
 
 def pause(took: float) -> float:

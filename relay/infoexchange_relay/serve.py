@@ -12,14 +12,14 @@ from pathlib import Path
 
 import structlog
 
-from infoexchange.errors import Reason, error
+from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.log import LogKeys
 from infoexchange.node import Node
 from infoexchange.ports import Latch
 from infoexchange.transport.http_witness import HttpEndpoint
 from infoexchange.tsa import Authorities
 from infoexchange.witness import WitnessKeys
-from infoexchange_relay import __version__, disclosures, errands, expiry, logs, notify, recovery, sightings
+from infoexchange_relay import __version__, disclosures, errands, expiry, learning, logs, notify, recovery, sightings
 from infoexchange_relay.batching import Batching
 from infoexchange_relay.config import Config, parse_address
 from infoexchange_relay.cosigned import Cosigned
@@ -38,7 +38,6 @@ from infoexchange_relay.readiness import Readiness, measure
 from infoexchange_relay.readings import Readings
 from infoexchange_relay.renewal import Renewal
 from infoexchange_relay.server import Office, Server, server_credentials
-from infoexchange_relay.standing import NEWS
 from infoexchange_relay.stores import LOG_LATCH, FileLatch, RowStore, SharedLatch, latch_of, notes_of
 from infoexchange_relay.timestamps import Timestamps, authorities
 from infoexchange_relay.tls import Tls
@@ -73,6 +72,9 @@ async def serve(config: Config) -> int:
         await _first(told, relay.stopped)
         notify.tell(notify.STOPPING)
         failed = relay.stopped.is_set()
+        if failed and relay.refusal:
+            what = f"{relay.refusal.detail}. {relay.refusal.next_step}"
+            _log.error("log_stopped", reason=relay.refusal.reason.word, what=what)
         _log.info("relay_stopping", party=config.name)
     _log.info("relay_stopped", party=config.name, size=relay.node.ledger.size)
     return LOG_STOPPED if failed else STOPPED
@@ -89,15 +91,19 @@ class Relay:
         witness_address: Where its witness answers over HTTP; empty for nowhere.
     """
 
-    def __init__(
-        self, node: Node, address: str, stopped: asyncio.Event, look_now: Callable[[], None], witness_address: str
-    ) -> None:
+    def __init__(self, batching: Batching, address: str, look_now: Callable[[], None], witness_address: str) -> None:
         """Hold what others ask for."""
-        self.node = node
+        self._batching = batching
+        self.node = batching.node
         self.address = address
-        self.stopped = stopped
+        self.stopped = batching.stopped
         self.look_now = look_now
         self.witness_address = witness_address
+
+    @property
+    def refusal(self) -> ExchangeError | None:
+        """Why nothing is taken any more."""
+        return self._batching.refusal
 
 
 @contextlib.asynccontextmanager
@@ -147,7 +153,7 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         await readiness.look()
         for watch in (
             readiness.run(),
-            _learn_of_revocations(batching),
+            learning.learn(batching),
             tls.run(lambda: node.directory, neighbours.renew),
             measure(metrics.gauges.lagged),
             notify.keep_telling(),
@@ -168,7 +174,7 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         stack.push_async_callback(server.refuse)
         stack.callback(readiness.end)
         look = partial(_each, renewal.look_now, tls.look_now)
-        yield Relay(node, _address(config.listen, port), batching.stopped, look, witness_address)
+        yield Relay(batching, _address(config.listen, port), look, witness_address)
 
 
 @contextlib.asynccontextmanager
@@ -209,14 +215,6 @@ def _each(*calls: Callable[[], None]) -> None:
 def _quotas(config: Config) -> Quotas:
     size = config.party_mib * 1024 * 1024
     return Quotas(Share(config.party_messages, size, config.party_calls, config.party_connections), time.monotonic)
-
-
-async def _learn_of_revocations(batching: Batching) -> None:
-    """Learn what bundles say that were published at other nodes; of its own the writer tells."""
-    with batching.bells.lend(NEWS) as bell:
-        while await bell.heard():
-            if batching.nodes.several:
-                batching.standing.learn(await batching.read(batching.standing.read))
 
 
 def _neighbours(config: Config, batching: Batching, tls: Tls, cosigned: Cosigned) -> Neighbours:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from infoexchange.audit import Entry
 from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
 from infoexchange.log import LogKeys
-from infoexchange.ports import Change, Clock, ClosedLog, Latch, Result, Store
+from infoexchange.ports import Change, Clock, ClosedLog, Head, Latch, Result, Store
 from infoexchange.receipt import Receipt
 from infoexchange.tlog import Checkpoint, Proof, merkle, tiles
 from infoexchange.tlog.checkpoint import SKEW_MAX
@@ -81,11 +81,14 @@ class Ledger:
         """Check that data and latch fit together; nothing is changed.
 
         Raises:
-            UnavailableError: `LOG_STOPPED` when the data is older than, or differs from, what was signed last.
+            UnavailableError: `LOG_STOPPED` when the data is older than, or differs from, what was signed last, or when
+                this log is closed: nobody signs with its keys any more.
         """
         with self.store.alone():  # another node may be between its entries and their signature
             head, note = self.store.head(), self._latch.read()
-        self._closed = tuple(self.store.closed())
+            self._closed = tuple(self.store.closed())
+        if any(log.checkpoint.origin == self.origin for log in self._closed):
+            raise self._ended()
         signed = Checkpoint.parse(note) if note else None
         if signed and self._closed and signed.note.text == self._closed[-1].checkpoint.note.text:
             signed = None  # the last that was signed of the log before; this one begins
@@ -115,11 +118,21 @@ class Ledger:
             return
         with self.store.alone():
             self.follow()
+            head = self._head()
             self._alone = True
             try:
-                yield self.store.head().end != self._end
+                yield head.end != self._end
             finally:
                 self._alone = False
+
+    def _head(self) -> Head:
+        """Return the head of this log, to which something may be added; raises `LOG_STOPPED` for any other."""
+        head = self.store.head()
+        if head.base != self.base:  # the tree that grows now is another log's
+            raise self._ended()
+        if head.size < self.size:
+            raise _stopped(f"the data holds {head.size} entries, {self.size} are signed: an old copy was put in place")
+        return head
 
     def follow(self) -> bool:
         """Go on from the newest checkpoint that another node of this relay has signed; return whether there was one.
@@ -127,11 +140,13 @@ class Ledger:
         Called by the thread that commits.
 
         Raises:
-            UnavailableError: `LOG_STOPPED` when the data does not hold it, or no longer holds what was signed here.
+            UnavailableError: `LOG_STOPPED` when the data does not hold it, or no longer holds what was signed here, or
+                when another node has closed this log.
         """
         note = self._latch.read()
         if note == self._latched:
             return False
+        self._head()  # of the next log, the latch would hold what these keys cannot verify
         try:
             signed = Checkpoint.parse(note)
             signed.verify(self._keys.verifier_keys)
@@ -181,7 +196,7 @@ class Ledger:
         return [receipts[index] if isinstance(index, int) else index for index in wanted]
 
     def _sign_head(self) -> None:
-        head = self.store.head()
+        head = self._head()
         self._end = head.end
         if head.size == self.size:
             return
@@ -264,7 +279,8 @@ class Ledger:
     def closed_cosigned(self, checkpoint: Checkpoint) -> None:
         """Use the last checkpoint of a closed log with more cosignatures from now on; raises as `Store.append`."""
         self.store.cosign_closed(checkpoint)
-        self._closed = tuple(self.store.closed())
+        # Without this log, if another node has closed it: what is added is added behind those before it.
+        self._closed = tuple(self.store.closed())[: len(self._closed)]
 
     def _receipts(
         self, indices: Sequence[int], known: dict[int, Entry], checkpoint: Checkpoint | None
@@ -282,6 +298,14 @@ class Ledger:
                 proofs = {index: Proof.of(index - base, path_of(index - base), signed) for index in own}
                 found |= {index: Receipt.make(entries[index], proof) for index, proof in proofs.items()}
         return found
+
+    def _ended(self) -> ExchangeError:
+        return error(
+            Reason.LOG_STOPPED,
+            field="log",
+            detail=f"{self.origin} is closed, and the next log goes on",
+            next_step="Start this node anew with the keys of the next log, which another node of the relay has.",
+        )
 
     def _reader(self, log: ClosedLog | None) -> Callable[[int, int], bytes]:
         return lambda level, n: self.store.tiles([(level, n)], log.base if log else None)[0]

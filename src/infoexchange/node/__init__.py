@@ -89,13 +89,14 @@ class Node(Desk):
                 `DIRECTORY_ROLLBACK` or `LOG_FORK` when it does not follow the last version in the log.
         """
         self.ledger.load()
-        for last in self.store.exhibits(Event.DIRECTORY_VERSION)[-1:]:
-            self.directory.check_follows(last)
-        now = self.clock()
-        self.directory.party(self.name, at=now)
-        genesis = self._genesis(now)
-        recovered = [] if predecessor is None else [self._recovery(predecessor, now)]
-        self.ledger.commit([genesis, *recovered, bulletin.directory_change(self, self.directory)])
+        with self.ledger.alone():  # no other node's version comes in between
+            for last in self.store.exhibits(Event.DIRECTORY_VERSION)[-1:]:
+                self.directory.check_follows(last)
+            now = self.clock()
+            self.directory.party(self.name, at=now)
+            genesis = self._genesis(now)
+            recovered = [] if predecessor is None else [self._recovery(predecessor, now)]
+            self.ledger.commit([genesis, *recovered, bulletin.directory_change(self, self.directory)])
         self.adopt(self.directory)
 
     def _genesis(self, now: datetime) -> Change:
@@ -116,8 +117,9 @@ class Node(Desk):
         """
         routing = Routing(event=Event.LOG_CLOSE, logged_at=self.clock(), this_relay=self.name)
         subject = Subject(directory_digest=self.directory.digest)
-        self.ledger.commit([self.change(routing, subject, sha256(self.ledger.origin.encode()).digest())])
-        return self.ledger.close()
+        with self.ledger.alone():  # no other node's entries come in between
+            self.ledger.commit([self.change(routing, subject, sha256(self.ledger.origin.encode()).digest())])
+            return self.ledger.close()
 
     def _recovery(self, predecessor: bytes, now: datetime) -> Change:
         """Return the change that names the log before this one."""
@@ -337,7 +339,8 @@ class Node(Desk):
     def adopt(self, directory: Directory) -> None:
         """Follow a directory version from now on; it is in the log already, and no other job is under way."""
         self.directory = directory
-        self.directory_place = self.store.latest(Event.DIRECTORY_VERSION)
+        # Its own, not the last: another node may have logged a newer one, which this one has to take as well.
+        self.directory_place = max(self.store.history(directory.digest), default=-1)
 
     def directories(self, after: int) -> list[bytes]:
         """Return every directory version logged here after version `after`, ascending."""
