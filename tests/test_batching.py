@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -187,6 +188,31 @@ def test_entries_without_a_checkpoint_stop_the_log(node):
         return group.stopped.is_set()
 
     assert run(node, work)
+
+
+def test_when_only_the_second_half_of_a_batch_fails_those_of_the_first_are_woken(node):
+    append, calls = node.store.append, []
+
+    def appending(changes):
+        calls.append(len(changes))
+        if len(calls) == 2:
+            raise error(Reason.OVERLOADED, detail="the disk is full")
+        return append(changes)
+
+    async def work(group):
+        node.ledger.store.append = appending
+        first, second = entry(node, 1), entry(node, 2)
+        with group.bell(RECIPIENT) as bell:
+            with pytest.raises(UnavailableError):
+                await group.settle([first, lambda: replace(second(), last=True)], 1)
+            assert not group.stopped.is_set()
+            assert await bell.heard(0)
+            node.ledger.store.append = lambda changes: refuse(Reason.OVERLOADED)
+            with pytest.raises(UnavailableError):
+                await group.settle([entry(node, 3)], 1)
+            return await bell.heard(0)
+
+    assert not run(node, work)  # nothing stands of the last one
 
 
 def test_a_caller_that_goes_away_takes_nothing_with_it(node):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import threading
 import time
 from dataclasses import replace
@@ -9,21 +11,26 @@ from dataclasses import replace
 import pytest
 
 import postgres
-from changes import change
+from changes import accepted, change
+from community import Community
 from infoexchange.directory import Directory
-from infoexchange.errors import ExchangeError, Reason, UnavailableError
+from infoexchange.envelope import Envelope
+from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
 from infoexchange.receipt import Receipt
-from infoexchange.states import Event
+from infoexchange.states import Event, Precedence
 from infoexchange.testing.sites import free_ports
 from infoexchange.transport import RemoteRelay, utc_now
 from infoexchange_relay import following, turning
+from infoexchange_relay.nodes import Ring, SeveralNodes
 from infoexchange_relay.stores import FileLatch, SharedLatch, notes_of, open_store
 from infoexchange_relay.stores.postgres import PostgresEngine
-from infoexchange_relay.stores.shared import LEASE_SECONDS, Duties
+from infoexchange_relay.stores.shared import LEASE_SECONDS, Arrivals, Duties
 from patience import PATIENT, attempts, until
 from relays import A2, AGENCIES, A, B, Relays, delivered, events, fetched
 from test_renewal import put
 from test_turning import listing_both
+
+COAST_A, COAST_B = "coast.aa.example", "coast.bb.example"
 
 pytest.importorskip("psycopg", reason="the extra `postgres` is not installed")
 
@@ -93,6 +100,44 @@ def test_who_listens_at_one_is_woken_by_the_other(relays, both) -> None:
     assert len(came) == 1
 
 
+def test_what_a_node_could_not_tell_the_others_find(relays, both, monkeypatch) -> None:
+    streams = [at(relays, code, A2).follow() for code in ("th", "th2")]
+    came: list[list[bytes]] = [[], []]
+
+    def read(stream, into: list[bytes]) -> None:
+        with contextlib.suppress(ExchangeError):
+            into.extend(Envelope.parse(raw).digest for frame in stream for raw in frame)
+
+    for stream, into in zip(streams, came, strict=True):
+        threading.Thread(target=read, args=(stream, into), daemon=True).start()
+    sender = at(relays, "th", A)
+    first = relays.seal(A, [A2])
+    sender.submit([first.raw])
+    assert until(lambda: all(first.digest in into for into in came))
+    # As if the node had died behind its answer.
+    monkeypatch.setattr(SeveralNodes, "tell", lambda self, rings: None)
+    told = relays.seal(A, [A2], precedence=Precedence.FLASH)
+    [receipt] = sender.submit([told.raw])
+    assert isinstance(receipt, Receipt)
+    assert until(lambda: all(told.digest in into for into in came))
+    # The entries stand, but are not signed; who sends them again starts nothing.
+    move, failures = SharedLatch.replace, [0]
+
+    def failing(latch: SharedLatch, old: bytes, new: bytes) -> None:
+        if latch._name == "log" and not failures[0]:
+            failures[0] += 1
+            raise error(Reason.UNAVAILABLE, field="store", detail="the line broke")
+        move(latch, old, new)
+
+    monkeypatch.setattr(SharedLatch, "replace", failing)
+    again = relays.seal(A, [A2])
+    with pytest.raises(UnavailableError):
+        sender.submit([again.raw])
+    [receipt] = sender.submit([again.raw])
+    assert isinstance(receipt, Receipt)
+    assert until(lambda: all(again.digest in into for into in came))
+
+
 def test_one_of_them_forwards(relays, both) -> None:
     envelopes = [relays.seal(A, [B]) for _ in range(4)]
     for place, envelope in enumerate(envelopes):
@@ -133,6 +178,47 @@ def test_when_one_goes_the_other_has_all_its_work(relays, both) -> None:
 
 
 # Parts
+
+
+def test_what_came_is_seen_whoever_wrote_it(server) -> None:
+    address, community = server.address(), Community()
+    with open_store(address) as one, open_store(address) as two:
+        arrivals = Arrivals(two.engine)
+        envelopes = [community.seal(COAST_A, [COAST_B]) for _ in range(2)]
+        one.append([accepted(envelopes[0])])
+        assert arrivals.look(one.head().end) == ([COAST_B], [])
+        assert arrivals.look(one.head().end) == ([], [])
+        one.append([change(Event.DELIVERED, envelopes[0].digest, COAST_B, stops=(COAST_B,)), accepted(envelopes[1])])
+        bundle = community.bundles[COAST_A]
+        one.append([change(Event.KEY_BUNDLE, bundle.digest, exhibit=bundle.raw, bundle=bundle)])
+        assert arrivals.look(1) == ([COAST_B], [COAST_A])  # not all of it is signed
+        assert arrivals.look(one.head().end) == ([COAST_B], [])
+
+
+def test_a_server_that_is_started_anew_keeps_no_wake_up_back(server) -> None:
+    address = server.address()
+    engines = [PostgresEngine(address) for _ in range(2)]
+
+    async def restarted() -> list[Ring]:
+        one, two = (SeveralNodes(engine) for engine in engines)
+        heard: list[list[Ring]] = []
+        two.start(lambda rings: heard.append(list(rings)))
+        assert await asyncio.to_thread(until, lambda: heard)
+        with contextlib.ExitStack() as lent:  # several idle connections
+            for _ in range(3):
+                lent.enter_context(engines[0].working())
+        server.stop("fast")
+        server.start()
+        heard.clear()
+        assert await asyncio.to_thread(until, lambda: heard)  # it listens again
+        await asyncio.to_thread(one.tell, [("party", b"digest")])
+        assert await asyncio.to_thread(until, lambda: heard[1:])
+        await two.close()
+        return heard[1]
+
+    assert asyncio.run(restarted()) == [("party", b"digest")]
+    for engine in engines:
+        engine.close()
 
 
 def entries(count: int):

@@ -258,11 +258,14 @@ class Batching:
             await self._fill()
             batch = self._take()
             jobs = [job for ticket in batch for job in ticket.jobs]
-            started = loop.time()
+            started, end = loop.time(), self.node.ledger.end
             try:
                 settled = await loop.run_in_executor(self._writer, self.node.settle, jobs)
             except Exception as problem:  # noqa: BLE001  whatever it is, nobody of the batch may be told "accepted"
                 self.fail(problem, batch)
+                if self.node.ledger.end != end:
+                    # A part of the batch stands all the same; whoever sends that again starts nothing and rings nobody.
+                    self.bells.ring_all()
                 continue
             self._failed = None
             took = loop.time() - started

@@ -16,6 +16,7 @@ from infoexchange_relay.batching import Batching
 from infoexchange_relay.cosigned import Cosigned
 from infoexchange_relay.nodes import Ring
 from infoexchange_relay.renewal import Renewal
+from infoexchange_relay.standing import NEWS
 
 # Implementation constants
 _LOOK_SECONDS = 1.0  # a withdrawal is to be in force everywhere within five seconds
@@ -73,12 +74,23 @@ class Following:
             await asyncio.sleep(_LOOK_SECONDS)
             await self._follow()
             try:
+                await self._ring_missed()
                 await self._batching.read(partial(self._keep, self._batching.node.ledger.checkpoint()))
                 await self._batching.read(self._cosigned.follow)
                 await self._renewal.follow()
             except Exception as bug:  # noqa: BLE001  the next look may succeed; its text may hold bytes
                 reason = bug.reason.word if isinstance(bug, ExchangeError) else type(bug).__name__
                 _log.warning("nodes_not_followed", reason=reason)
+
+    async def _ring_missed(self) -> None:
+        """Wake those for whom something came, whether or not this node was told.
+
+        A node that dies may have answered and told nobody, and of two that write the other one may sign.
+        """
+        end = self._batching.node.ledger.end
+        parties, owners = await self._batching.read(partial(self._batching.nodes.arrived, end))
+        woken = (*parties, *owners, *([NEWS] if owners else []))
+        self._batching.metrics.woken(self._batching.bells.ring((party, b"") for party in woken))
 
     async def _follow(self) -> None:
         """Go on from the newest checkpoint; a log that cannot be gone on from stops this node."""

@@ -16,7 +16,7 @@ import structlog
 
 from infoexchange.errors import ExchangeError
 from infoexchange_relay.stores import RowStore, is_shared
-from infoexchange_relay.stores.shared import LEASE_SECONDS, Duties
+from infoexchange_relay.stores.shared import LEASE_SECONDS, Arrivals, Duties
 
 if TYPE_CHECKING:  # psycopg is there only where it is used
     from infoexchange_relay.stores.postgres import PostgresEngine
@@ -50,6 +50,15 @@ class Nodes(Protocol):
     def tell(self, rings: Iterable[Ring]) -> None:
         """Wake those who wait at other nodes; nothing is lost if that fails, for they look from time to time."""
 
+    def arrived(self, end: int) -> tuple[list[str], list[str]]:
+        """Return for whom something came before place `end` of the log, and whose bundles were published.
+
+        All since the last call, whichever node wrote it and whether or not it told.
+
+        Raises:
+            UnavailableError: The store cannot be used.
+        """
+
 
 class OneNode:
     """The only node of a relay."""
@@ -69,6 +78,10 @@ class OneNode:
     def tell(self, rings: Iterable[Ring]) -> None:
         """Tell nobody."""
 
+    def arrived(self, end: int) -> tuple[list[str], list[str]]:
+        """Return nobody: what this node writes it rings for."""
+        return [], []
+
 
 class SeveralNodes:
     """One of several nodes over a PostgreSQL database.
@@ -84,6 +97,7 @@ class SeveralNodes:
         self.name = secrets.token_hex(8)
         self._engine = engine
         self._duties = Duties(engine, self.name)
+        self._arrivals = Arrivals(engine)
         self._wanted: collections.Counter[str] = collections.Counter()
         self._held: frozenset[str] = frozenset()
         self._changed = asyncio.Condition()
@@ -164,6 +178,10 @@ class SeveralNodes:
             self._engine.tell(_payloads(self.name, rings))
         except ExchangeError as problem:
             _log.warning("nodes_not_told", reason=problem.reason.word)
+
+    def arrived(self, end: int) -> tuple[list[str], list[str]]:
+        """Return for whom something came, and whose bundles were published."""
+        return self._arrivals.look(end)
 
     def _listen(self, loop: asyncio.AbstractEventLoop, heard: Heard) -> None:
         """Hand on what other nodes tell; nothing at all after a pause in which something may have been missed."""

@@ -151,6 +151,13 @@ class PostgresEngine:
 
     def tell(self, payloads: Iterable[str]) -> None:
         """Send texts to all that `listen`; raises `UNAVAILABLE`."""
+        texts = list(payloads)
+        try:
+            self._notify(texts)
+        except ExchangeError:  # an idle connection may be one to the server as it was before it was started anew
+            self._notify(texts)
+
+    def _notify(self, payloads: Iterable[str]) -> None:
         with self.working() as db:
             for payload in payloads:
                 db.execute("SELECT pg_notify(?, ?)", (self._channel, payload))
@@ -191,6 +198,10 @@ class PostgresEngine:
 
     def _give_back(self, connection: psycopg.Connection[Any]) -> None:
         if connection.closed:
+            # The server has gone, or was started anew: the others are as dead, and each would cost another failure.
+            with contextlib.suppress(IndexError):
+                while True:
+                    self._idle.pop().close()
             return
         self._idle.append(connection)
         if self._closed:

@@ -176,6 +176,32 @@ class Duties:
             db.execute("UPDATE duty SET until = '-infinity' WHERE node = ?", (self._node,))
 
 
+class Arrivals:
+    """What came into a database since it was last looked at, whoever wrote it and whether or not that was told."""
+
+    def __init__(self, engine: Workplace) -> None:
+        """Hold the database; the first look is at all that is there."""
+        self._engine = engine
+        self._end = 0
+        self._bundle = 0
+
+    def look(self, end: int) -> tuple[list[str], list[str]]:
+        """Return for whom something came before place `end` of the log, and whose bundles were published.
+
+        What a party does not wait for any more is left out.
+
+        Raises:
+            UnavailableError: `UNAVAILABLE`; then the next look is at this as well.
+        """
+        with self._engine.working() as db:
+            # What is written after the end was read is seen twice.
+            came = db.execute("SELECT DISTINCT party FROM queue WHERE envelope >= ?", (self._end,)).fetchall()
+            bundles = db.execute("SELECT owner, number FROM bundle WHERE number > ?", (self._bundle,)).fetchall()
+        self._end = end
+        self._bundle = max((number for _, number in bundles), default=self._bundle)
+        return [party for (party,) in came], sorted({owner for owner, _ in bundles})
+
+
 def _note(db: Rows, name: str) -> bytes:
     row = db.execute("SELECT raw, sha256 FROM note WHERE name = ?", (name,)).fetchone()
     if row is None:
