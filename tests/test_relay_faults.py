@@ -208,6 +208,24 @@ sys.exit(asyncio.run(serve(Config(**{**settings, **paths}))))
 """
 
 
+@pytest.mark.parametrize("setting", ["listen", "metrics_listen", "witness_listen"])
+def test_a_start_that_fails_leaves_the_log_as_it_was(fresh, setting):
+    """An upgrade that fails goes back to a backup, which no longer log may contradict."""
+    fresh.start("th")
+    fresh.stop("th")
+    config = fresh.configs["th"]
+    before = config.latch.read_bytes()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        there = f"127.0.0.1:{taken.getsockname()[1]}"
+        fresh.configs["th"] = replace(config, log_level="warning", **{setting: there})
+        with pytest.raises(UnavailableError):
+            fresh.start("th")
+    assert config.latch.read_bytes() == before
+    fresh.configs["th"] = replace(config, log_level="warning")
+    fresh.start("th")
+    assert config.latch.read_bytes() != before
+
+
 def test_the_program_says_when_it_is_ready_and_stops_when_told(fresh, tmp_path):
     config = fresh.configs["th"]
     needed = [field.name for field in dataclasses.fields(config) if field.default is dataclasses.MISSING]

@@ -126,7 +126,6 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         cosigned = Cosigned(node, config.cosigned, metrics, notes)
         await asyncio.to_thread(recovery.salvage, config, node)
         await asyncio.to_thread(cosigned.resume)
-        await asyncio.to_thread(_log_settings, config, node)
         # (2) the writer
         batching = Batching(node, metrics=metrics, nodes=nodes)
         batching.traces = await stack.enter_async_context(_traced(config, metrics))
@@ -134,20 +133,20 @@ async def running(config: Config) -> AsyncIterator[Relay]:
         transfers = await stack.enter_async_context(_transfers(node))
         # (3) the peers, and newer versions of the directory
         neighbours = _neighbours(config, batching, tls, cosigned)
-        neighbours.peers.start()
         stack.push_async_callback(neighbours.peers.close)
         renewal = Renewal(batching, neighbours, config.directory, config.data)
         renewal.check = identity.check
-        # (4) the port, when all behind it works
+        # (4) the ports, when all behind them works: only the last of them has an entry signed
         latch = partial(_witness_latch, data.store)
         cosigning = CosigningDesk(witness_keys, node, config.witnessed, latch=latch, shows=bool(config.witness_listen))
         office = Office(batching, neighbours.peers, renewal, transfers, cosigning, quotas=_quotas(config))
         server = Server(office, server_credentials(lambda: node.directory, tls.shown), reflect=config.reflection)
         readiness = Readiness(batching, server.ready)
         await stack.enter_async_context(_probed(config, batching, readiness))
-        port = await stack.enter_async_context(_listening(server, config.listen))
         witness_address = await stack.enter_async_context(_witness_over_http(config, cosigning))
+        port = await stack.enter_async_context(_listening(server, config, batching))
         # (5) what changes or ends while it runs, all who cosign, and a time authority
+        neighbours.peers.start()
         renewal.start()
         stack.push_async_callback(renewal.close)
         await readiness.look()
@@ -188,8 +187,15 @@ async def _transfers(node: Node) -> AsyncIterator[Transfers]:
 
 
 @contextlib.asynccontextmanager
-async def _listening(server: Server, listen: str) -> AsyncIterator[int]:
-    port = await server.start(listen)
+async def _listening(server: Server, config: Config, batching: Batching) -> AsyncIterator[int]:
+    """Answer calls, once it is logged under which settings.
+
+    A start that fails must leave the log as it was, or no backup from before it can be put back: an upgrade goes back
+    that way.
+    """
+    port = server.bind(config.listen)
+    await _log_settings(config, batching)
+    await server.start()
     try:
         yield port
     finally:
@@ -313,11 +319,13 @@ def _address(listen: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _log_settings(config: Config, node: Node) -> None:
+async def _log_settings(config: Config, batching: Batching) -> None:
     """Log under which settings and which software the relay runs, where they are others than before."""
-    job = node.configured(config.digest, __version__)
+    job = await batching.read(partial(batching.node.configured, config.digest, __version__))
     if job is not None:
-        node.commit([job])
+        [result] = await batching.settle([lambda: job], 0)
+        if isinstance(result, ExchangeError):
+            raise result
 
 
 @contextlib.asynccontextmanager

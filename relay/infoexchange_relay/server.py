@@ -216,8 +216,8 @@ class Server:
             names = (*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server)
 
-    async def start(self, listen: str) -> int:
-        """Listen, and return the port.
+    def bind(self, listen: str) -> int:
+        """Take the port, and return its number; nobody is answered there before `start`.
 
         Raises:
             UnavailableError: `UNAVAILABLE` when nobody can listen there.
@@ -233,11 +233,14 @@ class Server:
                 detail="cannot listen there: the port is taken, or the address is not one of this machine's",
                 next_step="Stop the program that listens there, or set another `listen` in the configuration.",
             )
+        return port
+
+    async def start(self) -> None:
+        """Answer calls."""
         await self.ready(False)  # grpc's own answer is yes from the beginning
         await self._server.start()
         for name in self._names:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
-        return port
 
     async def ready(self, is_ready: bool) -> None:  # noqa: FBT001  the answer to one question
         """Say of the whole whether new messages are taken; each service goes on serving, also where they are not."""
