@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from conftest import RECIPIENT, SENDER
 from couriers import Post, refusal
 from infoexchange import Attachment, Draft
 from infoexchange.errors import Reason, error
 from infoexchange.node import courier
-from infoexchange.pouch import Kind, Refusal
+from infoexchange.pouch import Item, Kind, Refusal, Told, write
 from infoexchange.receipt import Receipt
 from infoexchange.suites import HYBRID_KEM
+from infoexchange_relay import unpacking
 from infoexchange_relay.pouches import Shelf
 from messages import officer_acknowledgement
 from reconciled import TH, VN
@@ -184,6 +186,63 @@ def test_a_history_that_does_not_hold_is_not_kept(post: Post, monkeypatch: pytes
     post.receive()
     post.carry(VN)
     assert post.waiting(TH, VN) == []
+
+
+def hostile(post: Post, file: Path, items: list[Item], by: str = TH, to: str = VN) -> Path:
+    """Write a pouch as a listed relay may write it that keeps to the format and to nothing else."""
+    keys = post.exchange.community.log_keys[by]
+    with file.open("wb") as out:
+        write(out, items, keys, to, made_at=post.exchange.clock(), answers=b"")
+    return file
+
+
+def test_histories_of_nothing_leave_nothing(post: Post, tmp_path: Path) -> None:
+    known, foreign = post.send(), post.send("desk.navy.th.example")
+    post.carry(TH)
+    node = post.exchange.nodes[TH]
+    party = post.exchange.directory.party(SENDER, at=post.exchange.clock())
+    true = [receipt.raw for receipt in node.history(party, foreign).events]
+    told = [Told(n.to_bytes(32, "big"), (), ()) for n in range(3)]
+    told += [Told(foreign, tuple(true), ()), Told(known, (), ()), Told(known, tuple(true), ())]
+    post.exchange.clock.advance(timedelta(seconds=1))
+    before = sorted(tmp_path.rglob("told/*"))
+    with capture_logs() as logs:
+        file = hostile(post, tmp_path / "hostile", [Item(Kind.HISTORY, each.raw) for each in told])
+        found = post.take(VN, file)
+    assert (found["histories"], found["left"]) == (0, {})
+    assert sorted(tmp_path.rglob("told/*")) == before
+    assert [(e["event"], e["count"]) for e in logs if e["event"] == "histories_not_kept"] == [
+        ("histories_not_kept", len(told))
+    ]
+
+
+def test_histories_stop_at_a_full_disk(post: Post) -> None:
+    digest = post.send()
+    post.carry(TH)
+    file, _ = post.make(VN)
+    assert refusal(lambda: post.take(TH, file, reserve=2**62)) is Reason.OVERLOADED
+    assert not post.courier(TH).told(VN, digest).events
+    assert post.take(TH, file)["histories"] == 1
+
+
+def test_so_many_refusals_are_remembered_and_the_rest_comes_again(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    digests = {post.send() for _ in range(3)}
+    file, _ = post.make(TH)
+
+    def refuse(caller: Any, raw: bytes) -> Any:
+        raise error(Reason.SUITE_NOT_ACCEPTED)
+
+    monkeypatch.setattr(unpacking, "_REFUSED_MAX", 2)
+    with monkeypatch.context() as patch, capture_logs() as logs:
+        patch.setattr(post.exchange.nodes[VN], "decide", refuse)
+        found = post.take(VN, file)
+    assert (found["refused"], found["left"]) == (2, {"suite_not_accepted": 1})
+    assert [entry["count"] for entry in logs if entry["event"] == "refusals_left_out"] == [1]
+    assert post.carry(VN)["refusals"] == 2
+    [left] = post.waiting(TH, VN)
+    assert left in digests
+    assert post.carry(TH)["envelopes"] == 1
+    assert post.receive() == [left]
 
 
 # The machine

@@ -28,6 +28,7 @@ from infoexchange.states import Event
 from infoexchange_relay.answers import OF_THE_PEER
 from infoexchange_relay.forward import Writer
 from infoexchange_relay.pouches import Shelf
+from infoexchange_relay.room import check_room
 from infoexchange_relay.unpacking import TakeDirectory, Unpacking
 
 # Implementation constants
@@ -142,7 +143,9 @@ class Courier:
                 memory = (await asyncio.to_thread(shelf.read)).begun(pouch.seal)
                 # What is older is not taken from now on, whatever becomes of this one.
                 await asyncio.to_thread(shelf.write, memory)
-                unpacking = Unpacking(self._writer, contents, shelf, memory, self._take_directory)
+                unpacking = Unpacking(
+                    self._writer, contents, shelf, memory, self._take_directory, reserve=self._reserve
+                )
                 await unpacking.run()
             await asyncio.to_thread(shelf.write, memory.ended(unpacking.refused))
             await asyncio.to_thread(shelf.forget, self._node.clock() - KEPT_MIN)
@@ -168,14 +171,6 @@ class Courier:
             step = "Name it in the setting `courier`, and start the relay again; it is not dialled from then on."
             raise error(Reason.NOT_PERMITTED, field="courier", detail=detail, next_step=step)
         return self._node.directory.party(name, at=self._node.clock())
-
-
-def check_room(folder: Path, needed: int) -> None:
-    """Return if so many bytes are free on a folder's disk, or raise `OVERLOADED`."""
-    disk = os.statvfs(folder)
-    if disk.f_bavail * disk.f_frsize < needed:
-        step = "Free some space, or lower `reserve_gib`, and run it again; nothing was lost."
-        raise error(Reason.OVERLOADED, field=str(folder), detail="the relay's disk is full", next_step=step)
 
 
 def _counts(items: collections.Counter[Kind]) -> Report:

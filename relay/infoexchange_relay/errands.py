@@ -21,8 +21,9 @@ import structlog
 from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.home.files import check_new, sync_folder, write_file
 from infoexchange_relay.config import Config
-from infoexchange_relay.courier import Courier, Report, check_room
+from infoexchange_relay.courier import Courier, Report
 from infoexchange_relay.lock import is_locked
+from infoexchange_relay.room import check_room
 
 # Implementation constants
 _LOOK_SECONDS = 0.5  # between two looks of the relay into the folder

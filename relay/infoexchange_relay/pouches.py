@@ -17,6 +17,7 @@ from infoexchange.home.files import write_file
 from infoexchange.ports import History
 from infoexchange.pouch import Refusal, Seal, Told
 from infoexchange.receipt import Receipt
+from infoexchange_relay.room import check_room
 
 # Implementation constants
 _SENT_MAX = 16  # pouches that may be on their way at once; the answer to an older one tells nothing new
@@ -118,6 +119,10 @@ class Shelf:
         """Remember, durably."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_file(self._folder / _STATE, json.dumps(_written(memory)).encode())
+
+    def check_room(self, reserve: int) -> None:
+        """Return if more bytes than so many are free on the disk, or raise `OVERLOADED`."""
+        check_room(self._folder, reserve)
 
     def keep(self, digest: bytes, history: History) -> None:
         """Keep what the peer tells of an envelope beside what it told before, durably."""

@@ -33,6 +33,9 @@ from infoexchange_relay.pouches import Memory, Shelf
 TakeDirectory = Callable[[bytes, str], Awaitable[Result]]
 _log = structlog.get_logger()
 
+# Implementation constants
+_REFUSED_MAX = 65536  # as many as the envelopes of one pouch; all are read, and answered, with each pouch to the peer
+
 
 class Unpacking:
     """What becomes of one pouch.
@@ -44,7 +47,14 @@ class Unpacking:
     """
 
     def __init__(
-        self, writer: Writer, contents: Contents, shelf: Shelf, memory: Memory, take_directory: TakeDirectory
+        self,
+        writer: Writer,
+        contents: Contents,
+        shelf: Shelf,
+        memory: Memory,
+        take_directory: TakeDirectory,
+        *,
+        reserve: int,
     ) -> None:
         """Prepare to take a pouch.
 
@@ -54,6 +64,7 @@ class Unpacking:
             shelf: Where what the peer tells is kept.
             memory: What is known of the pouches to and from the peer.
             take_directory: Takes a directory version that somebody brings.
+            reserve: Bytes that stay free on the disk.
         """
         self.taken: collections.Counter[Kind] = collections.Counter()
         self.left: collections.Counter[Reason] = collections.Counter()
@@ -66,6 +77,9 @@ class Unpacking:
         self._is_answer = memory.is_answer(contents.seal)
         self._refused = {(r.envelope_digest, r.order_digest): r for r in memory.refused}
         self._take_directory = take_directory
+        self._reserve = reserve
+        self._unanswered = 0  # refusals without room among those that are remembered
+        self._unknown = 0  # histories of what is not in this log
         self._chunks = writer.node.chunks(contents.sender)
         self._writing: tuple[bytes, Writing] | None = None
         self._broken: dict[bytes, ExchangeError] = {}  # attachments that are not taken, by root
@@ -98,6 +112,11 @@ class Unpacking:
                 await take[kind](bodies)
         finally:
             await asyncio.to_thread(self._close)
+            # Once for the whole pouch: a hostile one could hold a million of them.
+            if self._unanswered:
+                _log.warning("refusals_left_out", peer=self._peer.name, count=self._unanswered)
+            if self._unknown:
+                _log.warning("histories_not_kept", peer=self._peer.name, count=self._unknown)
 
     async def _directories(self, raws: Sequence[bytes]) -> None:
         for raw in raws:
@@ -168,6 +187,9 @@ class Unpacking:
                 self.taken[kind] += 1
             elif _comes_again(result):
                 self.left[result.reason] += 1
+            elif len(self._refused) >= _REFUSED_MAX and (digest, order) not in self._refused:
+                self.left[result.reason] += 1  # nobody is told, so it comes again
+                self._unanswered += 1
             else:
                 self._refused[digest, order] = Refusal(digest, order, result.reason)
                 _log.warning("item_refused", peer=self._peer.name, what=kind.name.lower(), reason=result.reason.word)
@@ -193,7 +215,8 @@ class Unpacking:
             if end == part.ct_length:
                 self._close()
         except ExchangeError as problem:
-            self._broken[part.ct_root] = problem
+            if len(self._broken) < _REFUSED_MAX:  # any others are tried anew with each part
+                self._broken[part.ct_root] = problem.with_traceback(None)
             with contextlib.suppress(ExchangeError):
                 self._close()
 
@@ -205,6 +228,7 @@ class Unpacking:
 
     async def _histories(self, bodies: Sequence[bytes]) -> None:
         decisions: list[Decision] = []
+        await asyncio.to_thread(self._shelf.check_room, self._reserve)
         for body in bodies:
             try:
                 decisions += await self._writer.read(partial(self._history, body))
@@ -223,6 +247,9 @@ class Unpacking:
     def _history(self, body: bytes) -> list[Decision]:
         told = Told.parse(body)
         history = courier.learnt(self._node, told)
+        if history is None:
+            self._unknown += 1
+            return []
         self._shelf.keep(told.envelope_digest, history)
         self.taken[Kind.HISTORY] += 1
         return courier.handed_over(self._node, self._peer.name, history)

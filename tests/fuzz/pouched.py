@@ -55,7 +55,7 @@ def _use(node: Any, item: Item) -> Any:
             return bundle_of(item.body)
         if item.kind is Kind.HISTORY:
             history = courier.learnt(node, Told.parse(item.body))
-            return [decide() for decide in courier.handed_over(node, FIRST, history)]
+            return history and [decide() for decide in courier.handed_over(node, FIRST, history)]
         if item.kind is Kind.REFUSAL:
             return [decide() for decide in courier.refused(node, FIRST, Refusal.parse(item.body))]
     except ExchangeError as problem:

@@ -13,7 +13,8 @@ from infoexchange.attachment.blocks import block_hash, verify_root
 from infoexchange.chunks import Blob
 from infoexchange.errors import Reason, error
 from infoexchange.ports import Clock
-from infoexchange_relay.stores.shelf import FileWriting, Shelf, damaged_block, free_bytes
+from infoexchange_relay.room import free_bytes
+from infoexchange_relay.stores.shelf import FileWriting, Shelf, damaged_block
 from infoexchange_relay.stores.tree import TreeFile
 
 

@@ -23,6 +23,7 @@ from infoexchange.chunks import Blob
 from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.ports import Clock
 from infoexchange.tlog import merkle
+from infoexchange_relay.room import free_bytes
 from infoexchange_relay.stores.cutting import Cutting
 from infoexchange_relay.stores.tree import RECORD, TreeFile, size_of, write_all
 
@@ -232,12 +233,6 @@ def disk_error(root: bytes, problem: OSError) -> ExchangeError:
     why = "the relay's disk is full" if full else "the relay's disk failed"
     _log.error("attachment_not_written", digest=root.hex(), reason=problem.strerror)
     return error(Reason.OVERLOADED if full else Reason.UNAVAILABLE, field="attachment", detail=why)
-
-
-def free_bytes(folder: Path) -> int:
-    """Return how many bytes may still be written to the disk of a folder."""
-    disk = os.statvfs(folder)
-    return disk.f_bavail * disk.f_frsize
 
 
 def damaged_block(blob: Blob, index: int) -> ExchangeError:

@@ -201,8 +201,11 @@ def place_at(desk: Desk, moment: datetime) -> int:
     return low
 
 
-def learnt(desk: Desk, told: Told) -> History:
-    """Return what a peer tells of an envelope, as far as its receipts hold.
+def learnt(desk: Desk, told: Told) -> History | None:
+    """Return what a peer tells of an envelope, as far as its receipts hold; None for what is not in this log.
+
+    What came along with an envelope that was not taken here is such a history, and so is one made up: nobody could ask
+    for it. Nor is it one without a receipt about the envelope.
 
     Raises:
         ExchangeError: As `Receipt.parse` and `Receipt.verify`; then nothing of it may be kept.
@@ -212,6 +215,9 @@ def learnt(desk: Desk, told: Told) -> History:
     for receipt in receipts:
         receipt.verify(desk.directory)
     held = tuple(receipt for receipt in receipts if concerns(receipt, told.envelope_digest))
+    about = any(receipt.subject.envelope_digest == told.envelope_digest for receipt in held)
+    if not about or not desk.records(told.envelope_digest):
+        return None
     return History(held, told.statements).of(told.envelope_digest)
 
 
