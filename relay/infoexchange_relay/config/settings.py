@@ -269,8 +269,12 @@ class Config:
 
     @property
     def digest(self) -> bytes:
-        """SHA-256 of the settings in force, wherever they came from: one line for each, in the order of the fields."""
-        lines = (f"{field.name} = {getattr(self, field.name)}\n" for field in dataclasses.fields(self))
+        """SHA-256 of the settings in force, wherever they came from: one line for each, in the order of the fields.
+
+        Paths count as the places that they lead to, whatever the file with the settings was called as.
+        """
+        values = ((one.name, getattr(self, one.name), setting.kind) for one, setting in declared())
+        lines = (f"{name} = {Path(v).resolve() if v and isinstance(kind, File) else v}\n" for name, v, kind in values)
         return sha256("".join(lines).encode()).digest()
 
     @property
