@@ -128,6 +128,16 @@ def test_paths_are_relative_to_the_file(file):
     assert load(file, {"INFOEXCHANGE_RELAY__LATCH": "/elsewhere/checkpoint"}).latch == Path("/elsewhere/checkpoint")
 
 
+def test_settings_are_the_same_however_their_file_is_called(file, monkeypatch):
+    environ = {"INFOEXCHANGE_RELAY__PASSPHRASE_FILE": "secret"}
+    monkeypatch.chdir(file.parent)
+    (file.parent / "sub").mkdir()
+    calls = (file, Path("relay.toml"), Path("sub/../relay.toml"), Path("..", file.parent.name, "relay.toml"))
+    assert len({load(call, environ).digest for call in calls}) == 1
+    for name in ("PASSPHRASE_FILE", "LATCH"):
+        assert load(file, environ | {f"INFOEXCHANGE_RELAY__{name}": "sub/x"}).digest != load(file, environ).digest
+
+
 def test_defaults_are_used_for_what_is_not_set(file):
     file.write_text("\n".join(line for line in TEXT.splitlines() if not line.startswith(("refl", "metr", "log_level"))))
     config = load(file, {})
@@ -247,6 +257,18 @@ def test_foreign_witnesses_stand_in_the_file_only(file):
 def test_the_latch_lies_outside_the_data(file, latch):
     (found,) = lines(file, {"INFOEXCHANGE_RELAY__LATCH": latch})
     assert "outside `data`" in found
+
+
+@pytest.mark.parametrize("name", ["log_keys", "witness_keys", "tls_key", "passphrase_file"])
+def test_secrets_lie_outside_the_data(file, name):
+    """A backup takes the data as it is, and says that the keys are not in it."""
+    for path in ("data", "data/sub/secret", "latch/../data/secret"):
+        (found,) = lines(file, {f"INFOEXCHANGE_RELAY__{name.upper()}": path})
+        assert f"{name}: must lie outside `data`" in found
+    line = f'{name} = "data/secret"'
+    file.write_text(re.sub(f"(?m)^{name} = .*$", line, TEXT))
+    (found,) = lines(file)
+    assert f"relay.toml:{file.read_text().splitlines().index(line) + 1}: {name}" in found
 
 
 @pytest.mark.parametrize(

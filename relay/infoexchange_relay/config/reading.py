@@ -16,6 +16,16 @@ from infoexchange_relay.config.witnesses import TABLE
 
 ENVIRONMENT_PREFIX = "INFOEXCHANGE_RELAY__"
 
+# Implementation constants
+_IN_BACKUPS = "every backup of the data would hold it"
+_OUTSIDE = {
+    "latch": "restoring the data would put an old one in place",
+    "log_keys": _IN_BACKUPS,
+    "witness_keys": _IN_BACKUPS,
+    "tls_key": _IN_BACKUPS,
+    "passphrase_file": _IN_BACKUPS,
+}
+
 
 class ConfigError(Exception):
     """Everything that is wrong with a configuration."""
@@ -46,8 +56,10 @@ def load(file: Path, environ: Mapping[str, str]) -> Config:
             given[key] = value
             problems.variables[key] = variable
     values = _values(given, file.parent, problems)
-    if {"data", "latch"} <= values.keys() and values["latch"].resolve().is_relative_to(values["data"].resolve()):
-        problems.add("latch", "must lie outside `data`, or restoring the data would put an old one in place")
+    for name, why in _OUTSIDE.items():
+        path, data = values.get(name), values.get("data")
+        if path and data and Path(path).resolve().is_relative_to(data.resolve()):
+            problems.add(name, f"must lie outside `data`, or {why}")
     if values.get("name") in values.get("courier", ()):
         problems.add("courier", "holds its own name")
     if values.get("tsa_url") and not values.get("tsa_roots"):

@@ -84,14 +84,20 @@ class Config:
         )
     )
     log_keys: Path = field(
-        metadata=_of(File(), "Key file of the audit log, readable by the relay's user only.", initial="log.key")
+        metadata=_of(
+            File(), "Key file of the audit log, outside data, readable by the relay's user only.", initial="log.key"
+        )
     )
     witness_keys: Path = field(
         metadata=_of(
-            File(), "Key file of the witness that cosigns other relays' logs, mode 0600 too.", initial="witness.key"
+            File(),
+            "Key file of the witness that cosigns other relays' logs, outside data, mode 0600 too.",
+            initial="witness.key",
         )
     )
-    tls_key: Path = field(metadata=_of(File(), "Key file of the TLS certificate, mode 0600 too.", initial="tls.key"))
+    tls_key: Path = field(
+        metadata=_of(File(), "Key file of the TLS certificate, outside data, mode 0600 too.", initial="tls.key")
+    )
     store: str = field(
         default="",
         metadata=_of(
@@ -106,7 +112,7 @@ class Config:
         default="",
         metadata=_of(
             File(optional=True),
-            "File with the passphrase of key files that are sealed with one.",
+            "File with the passphrase of key files that are sealed with one, outside data.",
             more="Leave it empty where systemd hands the passphrase over as the credential infoexchange-passphrase, "
             "and where a person types it.",
         ),
@@ -269,8 +275,12 @@ class Config:
 
     @property
     def digest(self) -> bytes:
-        """SHA-256 of the settings in force, wherever they came from: one line for each, in the order of the fields."""
-        lines = (f"{field.name} = {getattr(self, field.name)}\n" for field in dataclasses.fields(self))
+        """SHA-256 of the settings in force, wherever they came from: one line for each, in the order of the fields.
+
+        Paths count as the places that they lead to, whatever the file with the settings was called as.
+        """
+        values = ((one.name, getattr(self, one.name), setting.kind) for one, setting in declared())
+        lines = (f"{name} = {Path(v).resolve() if v and isinstance(kind, File) else v}\n" for name, v, kind in values)
         return sha256("".join(lines).encode()).digest()
 
     @property
