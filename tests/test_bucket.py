@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -44,8 +45,10 @@ def bucket(line):
 
 
 @pytest.fixture
-def depot(bucket):
-    return depots.BucketDepot(bucket, "relay.aa.example", quota=2**30, skew=timedelta(0), clock=lambda: NOW)
+def depot(bucket, tmp_path):
+    return depots.BucketDepot(
+        bucket, "relay.aa.example", folder=tmp_path, quota=2**30, skew=timedelta(0), clock=lambda: NOW
+    )
 
 
 def write(depot, data=DATA, *, offset=0, ref=REF):
@@ -251,12 +254,14 @@ def test_without_keys_nothing_is_sent(line, monkeypatch, tmp_path):
 
 
 def settings(place, name="relay.aa.example", **more):
-    return SimpleNamespace(bucket=place, name=name, quota=2**30, reserve=0, place="relay.sqlite3", **more)
+    common = {"quota": 2**30, "reserve": 0, "place": "relay.sqlite3", "data": Path("data")}
+    return SimpleNamespace(bucket=place, name=name, **(common | more))
 
 
-def test_a_relay_starts_while_its_bucket_is_away(line):
+def test_a_relay_starts_while_its_bucket_is_away(line, tmp_path):
     line.faults.append(Fault("", times=99, status=403, code="AccessDenied"))
-    depot = open_depot(settings(buckets.place(line.url)), clock=lambda: NOW)
+    depot = open_depot(settings(buckets.place(line.url), data=tmp_path), clock=lambda: NOW)
+    assert depot.folder == tmp_path
     assert refused(lambda: depot.begin(BLOB, SIZE, 0)).reason is Reason.UNAVAILABLE
     assert refused(lambda: depot.untouched(NOW)).reason is Reason.UNAVAILABLE
     line.faults.clear()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import random
+import tempfile
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +24,7 @@ OWNER = "coast.aa.example"
 NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
 LATER = NOW + timedelta(days=8)
 SKEW = timedelta(minutes=5)
+FOLDER = Path(tempfile.gettempdir())
 SIZE = sealed_length(BLOCK_SIZE + 1000)  # two blocks
 DATA, REF = ciphertext(size=SIZE)
 BLOB = Blob(OWNER, REF.ct_root)
@@ -44,7 +47,12 @@ class Node:
         self.taken = 0
         self.act = {}
         self.depot = bucket_depot.BucketDepot(
-            MemoryBucket(objects, self._step), "relay.aa.example", quota=2**30, skew=SKEW, clock=lambda: self.now
+            MemoryBucket(objects, self._step),
+            "relay.aa.example",
+            folder=FOLDER,
+            quota=2**30,
+            skew=SKEW,
+            clock=lambda: self.now,
         )
 
     def _step(self):
@@ -322,11 +330,20 @@ def test_an_owner_has_one_try_at_a_time_so_that_a_quota_counts_all():
     assert node.depot.kept(OWNER) == [(BLOB, SIZE + 32)]
 
 
+def test_the_tree_is_made_in_the_folder_that_was_given(tmp_path, monkeypatch):
+    """The system's own place for temporary files may be a small one in memory."""
+    node = Node({}, small=True)
+    monkeypatch.setattr(node.depot, "folder", tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    assert node.write() == SMALL_REF.ct_length
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_two_relays_never_share_a_place():
     objects = {}
     Node(objects).depot.prepare()
     other = bucket_depot.BucketDepot(
-        MemoryBucket(objects), "relay.bb.example", quota=2**30, skew=SKEW, clock=lambda: NOW
+        MemoryBucket(objects), "relay.bb.example", folder=FOLDER, quota=2**30, skew=SKEW, clock=lambda: NOW
     )
     assert refusal(other.prepare) is Reason.NOT_PERMITTED
     assert refusal(lambda: other.untouched(NOW)) is Reason.NOT_PERMITTED
@@ -339,7 +356,7 @@ def test_a_store_that_lists_late_is_not_used():
         def names(self, prefix, *, limit=0):
             return iter(())
 
-    depot = bucket_depot.BucketDepot(Late(), "relay.aa.example", quota=1, skew=SKEW, clock=lambda: NOW)
+    depot = bucket_depot.BucketDepot(Late(), "relay.aa.example", folder=FOLDER, quota=1, skew=SKEW, clock=lambda: NOW)
     assert refusal(depot.prepare) is Reason.UNAVAILABLE
 
 

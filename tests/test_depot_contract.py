@@ -63,7 +63,9 @@ def depot(request, tmp_path, clock):
     bucket_depot = pytest.importorskip("infoexchange_relay.stores.bucket_depot", exc_type=ImportError)
     bucket = bucket_depot.Bucket(buckets.place(request.getfixturevalue("server")))
     # One clock: nobody's differs from another's.
-    return bucket_depot.BucketDepot(bucket, "relay.aa.example", quota=2**30, skew=timedelta(0), clock=clock)
+    return bucket_depot.BucketDepot(
+        bucket, "relay.aa.example", folder=tmp_path, quota=2**30, skew=timedelta(0), clock=clock
+    )
 
 
 def write(depot, data=DATA, ref=REF, *, owner=OWNER, offset=0, size=300_000):

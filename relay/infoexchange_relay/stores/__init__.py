@@ -115,7 +115,10 @@ def open_depot(config: Config, *, clock: Clock) -> Depot:
     except ImportError:
         step = "Run: pip install 'infoexchange[relay,s3]'"
         raise error(Reason.UNAVAILABLE, field=str(place), detail="botocore is not installed", next_step=step) from None
-    depot = BucketDepot(Bucket(place), config.name, quota=config.quota, skew=CLOCK_SKEW, clock=clock)
+    # In the data, not in /tmp: that is often a small one, in memory.
+    depot = BucketDepot(
+        Bucket(place), config.name, folder=config.data, quota=config.quota, skew=CLOCK_SKEW, clock=clock
+    )
     with contextlib.suppress(UnavailableError):  # the bucket has told the operator
         depot.prepare()
     return depot

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from infoexchange.attachment import BLOCK_SIZE, AttachmentRef, Block, blocks_for, verify_block
 from infoexchange.attachment.blocks import block_hash, verify_root
@@ -51,14 +52,16 @@ class BucketDepot:
         quota: Bytes that one owner may have here without an envelope that names them.
         claims: What was answered to claims lately.
         bucket: Where the objects are.
+        folder: Of this node, for what lies there while an attachment is finished.
     """
 
-    def __init__(self, bucket: Bucket, name: str, *, quota: int, skew: timedelta, clock: Clock) -> None:
+    def __init__(self, bucket: Bucket, name: str, *, folder: Path, quota: int, skew: timedelta, clock: Clock) -> None:
         """Use a bucket; nothing is asked yet.
 
         Args:
             bucket: Objects below the relay's own prefix.
             name: The relay's name, the same for all its nodes.
+            folder: Of this node, for the tree of an attachment while it is finished: 64 MiB for the largest.
             quota: See above.
             skew: How far the clocks of two nodes may differ; so much later than asked for anything is deleted.
             clock: Gives the time now.
@@ -66,6 +69,7 @@ class BucketDepot:
         self.quota = quota
         self.claims = Claims()
         self.bucket = bucket
+        self.folder = folder
         self._name = name
         self._skew = skew
         self._clock = clock
@@ -304,7 +308,7 @@ class Filling:
         """Compare the whole with its root, and say so where everybody finds it."""
         crate, ref = self.crate, self.crate.ref
         try:
-            with tempfile.TemporaryFile() as file:  # 64 bytes for each block: 64 MiB for the largest
+            with tempfile.TemporaryFile(dir=self._depot.folder) as file:  # 64 bytes for each block
                 tree = TreeFile(file.fileno(), ref)
                 tree.write_length()
                 if self._write_leaves(tree) < ref.blocks:
