@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import http.client
 import os
 import re
 import socket
@@ -301,6 +302,28 @@ def test_a_loop_that_hangs_or_has_ended_is_no_life(monkeypatch: pytest.MonkeyPat
     served.start()
     assert asked(f"127.0.0.1:{served.server_port}", "/healthz")[0] == 503
     served.end()
+
+
+def test_so_many_are_answered_at_once_and_no_more(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(probes, "_AT_ONCE", 3)
+    monkeypatch.setattr(probes._Answer, "timeout", LIMIT)
+    with answering() as (address, _), contextlib.ExitStack() as idle:
+        place = (address.partition(":")[0], int(address.partition(":")[2]))
+        waiting = [idle.enter_context(socket.create_connection(place, timeout=LIMIT)) for _ in range(3)]
+        with socket.create_connection(place, timeout=LIMIT) as more:
+            assert more.recv(1) == b""  # cut off, while the others wait for a request
+        for one in waiting:
+            one.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+            assert one.recv(12) == b"HTTP/1.0 200"
+        idle.close()
+
+        def again() -> bool:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                return asked(address, "/healthz")[0] == 200
+            return False
+
+        for _ in range(5):  # every place is free again, each time
+            until(again)
 
 
 def test_prometheus_gets_the_form_it_asks_for_and_only_get_is_answered():

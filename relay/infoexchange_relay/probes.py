@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -20,6 +21,7 @@ from infoexchange.errors import ExchangeError
 # Implementation constants
 ALIVE = 5.0  # seconds in which the event loop has to answer; callers have given up long before
 _PATIENCE = 10.0  # seconds for a request line
+_AT_ONCE = 64  # connections; each takes a thread, and a unit's or container's 512 are the relay's to work with
 _TEXT = "text/plain; charset=utf-8"
 
 
@@ -53,6 +55,7 @@ class Probes(ThreadingHTTPServer):
         self.registry = registry
         self.loop = loop
         self.refusal = refusal
+        self._free = threading.BoundedSemaphore(_AT_ONCE)
         self._thread = threading.Thread(target=self.serve_forever, name="probes", daemon=True)
 
     def start(self) -> None:
@@ -64,6 +67,24 @@ class Probes(ThreadingHTTPServer):
         self.shutdown()
         self.server_close()
         self._thread.join()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread; where too many wait for their answers already, whoever comes is cut off."""
+        if not self._free.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread could be started
+            self._free.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer one connection, in its thread."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Whoever asked has gone; a traceback would help nobody."""
