@@ -142,6 +142,16 @@ def test_what_killed_commands_left_goes_after_an_hour(two: Relays) -> None:
     (folder / "new.pouch").unlink()
 
 
+def test_a_pouch_is_readable_by_nobody_else(two: Relays, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    usual = os.umask(0o022)
+    try:
+        run(capsys, "export", "--config", two.files["th"], "--to", VN, tmp_path / "pouch")
+    finally:
+        os.umask(usual)
+    assert (tmp_path / "pouch").stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [tmp_path / "pouch"]
+
+
 def test_words_that_are_missing(capsys: pytest.CaptureFixture[str]) -> None:
     for words in ((), ("export",), ("export", "--to", VN, "x"), ("import", "--config", "x"), ("send",)):
         assert "infoexchange-relay" in failing(capsys, 3, *words)

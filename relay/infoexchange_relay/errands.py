@@ -195,10 +195,11 @@ def _silent(config: Config) -> ExchangeError:
 
 
 def _copy(pouch: Path, file: Path) -> None:
-    """Put a pouch into a new file, whole or not at all, durably."""
+    """Put a pouch into a new file, whole or not at all, durably; nobody else may read who writes to whom."""
     part = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
     try:
-        with pouch.open("rb") as source, part.open("xb") as target:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "wb") as target, pouch.open("rb") as source:
             shutil.copyfileobj(source, target, 1024 * 1024)
             target.flush()
             # A disk that is pulled out too early must not leave half a pouch under its name.
