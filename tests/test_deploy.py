@@ -74,6 +74,7 @@ def test_the_unit_starts_our_program_and_hands_over_what_the_keychain_looks_for(
     text = UNIT.read_text()
     (command,) = re.findall(r"^ExecStart=(\S+) serve --config \S+/relay\.toml$", text, re.MULTILINE)
     assert Path(command).name in PROJECT["scripts"]
+    assert set(re.findall(r"[^\s=]*infoexchange-relay(?= [a-z])", text)) == {command}  # it is on nobody's PATH
     for line in ("Type=notify", "WatchdogSec=30", "RestartPreventExitStatus=3", "NoNewPrivileges=yes"):
         assert line in text.splitlines()
     (name,) = re.findall(r"^LoadCredentialEncrypted=([\w-]+):", (DEPLOY / "passphrase.conf").read_text(), re.MULTILINE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 from collections.abc import Iterator
@@ -18,9 +19,9 @@ from infoexchange.log import LogKeys
 from infoexchange.states import Event
 from infoexchange.tlog import Checkpoint
 from infoexchange.transport import utc_now
-from infoexchange_relay import recovery
+from infoexchange_relay import lock, recovery
 from infoexchange_relay.config import Config, load
-from infoexchange_relay.lock import locked
+from infoexchange_relay.lock import is_locked, locked
 from relays import raised
 
 NAME = "relay.th.example"
@@ -94,6 +95,15 @@ def test_a_backup_of_another_history(config, writer, tmp_path):
 def test_while_the_relay_runs(config, old):
     with locked(config):
         assert raised(lambda: put_back(config, old)).reason is Reason.UNAVAILABLE
+
+
+def test_whoever_looks_at_the_lock_keeps_nobody_from_it(config, monkeypatch):
+    config.data.mkdir(exist_ok=True)
+    with (config.data / ".lock").open("ab") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        monkeypatch.setattr(lock.time, "sleep", lambda _: fcntl.flock(looking, fcntl.LOCK_UN))
+        with locked(config):
+            assert is_locked(config)
 
 
 def test_another_relays_backup(config, old, made, tmp_path):

@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
+from typing import IO
 
 from infoexchange.errors import Reason, error
 from infoexchange_relay.config import Config
 
 # Implementation constants
 _NAME = ".lock"  # a file inside the data
+_LOOK_SECONDS = 1.0  # a look takes microseconds, and several may follow each other
+_PAUSE_SECONDS = 0.02
 
 
 @contextlib.contextmanager
@@ -23,20 +27,32 @@ def locked(config: Config) -> Iterator[None]:
     """
     config.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (config.data / _NAME).open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not _taken(file):
             next_step = "Stop the other process first; `infoexchange-relay check` may run beside it."
             detail = "another process serves this data"
-            raise error(Reason.UNAVAILABLE, field=str(config.data), detail=detail, next_step=next_step) from None
+            raise error(Reason.UNAVAILABLE, field=str(config.data), detail=detail, next_step=next_step)
         file.truncate(0)
         file.write(b"%d\n" % os.getpid())
         file.flush()
         yield
 
 
+def _taken(file: IO[bytes]) -> bool:
+    """Whether nobody else works on the data now; whoever only looks at the lock has it for a moment."""
+    end = time.monotonic() + _LOOK_SECONDS
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return True
+
+
 def is_locked(config: Config) -> bool:
-    """Whether a process works on the data; for a moment no other can begin to, and says so."""
+    """Whether a process works on the data; for a moment no other can begin to, and tries again."""
     try:
         with (config.data / _NAME).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
