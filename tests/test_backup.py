@@ -269,7 +269,8 @@ def test_a_digest_that_was_kept_elsewhere(config, writer, tmp_path):
 
 def test_a_manifest_comes_back_as_it_was():
     assert Manifest.parse(MANIFEST.raw) == MANIFEST
-    for other in ({"form": "other"}, {"more": 1}, {"end": "x"}, {"files": []}, {"files": {"a": [1]}}, {"root": "z"}):
+    for other in ({"form": "other"}, {"more": 1}, {"end": "x"}, {"files": []}, {"files": {"a": [1]}}, {"root": "z"},
+                  {"end": float("inf")}, {"made_at": "0001-01-01T00:00:00+14:00"}):  # fmt: skip
         with pytest.raises(ExchangeError, match="not a manifest"):
             Manifest.parse(json.dumps(json.loads(MANIFEST.raw) | other).encode())
 

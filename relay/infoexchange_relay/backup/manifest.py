@@ -14,6 +14,9 @@ from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange.tlog import Checkpoint
 
 # Implementation constants
+_UNREADABLE = (
+    ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError, RecursionError, ExchangeError,
+)  # fmt: skip
 NAME = "manifest.json"
 FORM = "infoexchange relay backup 1"
 SIZE_MAX = 256 * 2**20  # a million attachments have one line each
@@ -90,7 +93,7 @@ class Manifest:
             )
             if manifest.checkpoint:
                 Checkpoint.parse(manifest.checkpoint)
-        except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError, ExchangeError):
+        except _UNREADABLE:
             raise error(
                 Reason.MALFORMED, field=NAME, detail="not a manifest of this version", next_step=_STEP
             ) from None
