@@ -7,6 +7,7 @@ import contextlib
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -16,8 +17,10 @@ from community import Community
 from infoexchange.directory import Directory
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
+from infoexchange.log import LogKeys
 from infoexchange.receipt import Receipt
 from infoexchange.states import Event, Precedence
+from infoexchange.testing.clock import START
 from infoexchange.testing.sites import free_ports
 from infoexchange.transport import RemoteRelay, utc_now
 from infoexchange_relay import following, turning
@@ -295,6 +298,36 @@ def test_a_database_put_back_to_an_older_state_is_not_gone_on_from(relays, serve
         relays.start("th")
     assert caught.value.reason is Reason.LOG_STOPPED
     assert "an old copy was put in place" in caught.value.detail
+
+
+class Overtaken(FileLatch):
+    """A file into which another thread of the same node writes between looking and writing, once."""
+
+    def __init__(self, path: Path, first: bytes) -> None:
+        super().__init__(path)
+        self._first = first
+
+    def replace(self, old: bytes, new: bytes) -> None:
+        first, self._first = self._first, b""
+        if first:
+            FileLatch(self._path).replace(old, first)
+        super().replace(old, new)
+
+
+def test_two_threads_of_one_node_may_keep_what_they_know_at_once(server, tmp_path) -> None:
+    keys = LogKeys.make("relay.aa.example", now=START, after="")
+    older, seen, signed = (keys.sign(size, bytes([size] * 32), now=START).raw for size in (1, 2, 3))
+    with open_store(server.address()) as store:
+        notes = notes_of(store)
+        for place, first in enumerate((seen, signed)):
+            notes.put("log", seen)
+            path = tmp_path / f"latch{place}"
+            FileLatch(path).replace(b"", older)
+            latch = SharedLatch(notes, "log", Overtaken(path, first))
+            latch.replace(seen, signed)  # the look keeps `seen`, or what the writer signs, before the writer does
+            assert FileLatch(path).read() == signed
+            latch.keep(seen)
+            assert FileLatch(path).read() == signed
 
 
 def test_a_latch_moves_one_way_for_all(server, tmp_path, relays) -> None:

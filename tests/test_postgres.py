@@ -131,7 +131,7 @@ def test_two_processes_write_one_log(address) -> None:
 
 def test_one_that_keeps_everybody_waiting_is_no_reason_to_stop(address, monkeypatch) -> None:
     with open_store(address) as one, open_store(address) as two:
-        two.engine._connection().execute("SET lock_timeout = '100ms'")
+        monkeypatch.setattr("infoexchange_relay.stores.postgres._LOCK_SECONDS", 1)
         with one.engine.changing(), pytest.raises(UnavailableError) as caught:
             two.append(events(1))
         assert caught.value.reason is Reason.UNAVAILABLE

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Any
+from functools import cache, partial
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg import conninfo, errors, sql
+from psycopg.pq import TransactionStatus
 
 from infoexchange.errors import ExchangeError, Reason, error
 from infoexchange_relay.stores.engine import Answer
@@ -19,9 +20,32 @@ from infoexchange_relay.stores.schema import APPLICATION_ID, damaged
 # Implementation constants
 _CONNECT_SECONDS = 10  # a server that takes longer is as good as away
 _LOCK_SECONDS = 10  # a writer that waits longer stands behind a process that hangs, as with the other engine
+_ASK_SECONDS = 1  # after so long a writer looks whether who has the turn is silent; turns last milliseconds
 # The server ends the connection of a writer that says nothing for so long, paused or without power, and gives its turn
 # to the next: five seconds are what clients may notice.
 _TURN_SECONDS = 3
+# Whether the other machine is there at all: without, the system asks after hours. A node that cannot reach the server
+# is to fail, and a server is to end the sessions of a node that has lost its power, within about ten seconds; a busy
+# network loses no connection over that. They say nothing of a process that is paused: its machine answers for it.
+_TCP = {
+    "tcp_keepalives_idle": 4,  # seconds of silence before the first question
+    "tcp_keepalives_interval": 2,  # seconds between two questions
+    "tcp_keepalives_count": 3,  # questions without an answer
+    "tcp_user_timeout": 10_000,  # milliseconds in which what was sent has to arrive
+}
+_CLIENT_TCP = {name.replace("tcp_keepalives", "keepalives"): value for name, value in _TCP.items()}
+# Only this wait is short: other locks, which a copy being made of the database may hold, are waited for.
+_TAKE_TURN: LiteralString = (
+    "SELECT set_config('lock_timeout', %s, true), pg_advisory_lock(%s), set_config('lock_timeout', %s, true)"
+)
+_TAKE_TURN_FOR_TRANSACTION: LiteralString = _TAKE_TURN.replace("pg_advisory_lock", "pg_advisory_xact_lock")
+# Both idle timeouts of the server begin when a command has ended. Of a node that fell silent in the middle of one, with
+# half of its batch on the way, the server only knows that it waits for more; `state_change` moves with each row.
+_END_SILENT = """SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_stat_activity USING (pid)
+    WHERE locktype = 'advisory' AND granted AND objid = %s AND classid = 0
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND wait_event IN ('ClientRead', 'ClientWrite') AND state_change < clock_timestamp() - %s * interval '1 second'
+"""
 _LISTEN_SECONDS = 0.5  # between two looks whether to go on listening
 # What a commit rests on; with any of them off the server acknowledges what a crash of its machine takes back.
 _DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
@@ -59,7 +83,7 @@ class PostgresEngine:
         self._turn: psycopg.Connection[Any] | None = None
         try:
             connection = self._connection()
-            migrate(connection, self.place)
+            migrate(connection, self.place, partial(self._lock, connection, _TAKE_TURN_FOR_TRANSACTION))
             [schema] = connection.execute("SELECT current_schema()").fetchone() or [""]
             self._channel = f"infoexchange_{schema}"  # other relays may have other schemas of the same database
         except psycopg.Error as problem:
@@ -90,7 +114,7 @@ class PostgresEngine:
             connection = self._connection()
             try:
                 _set(connection, "idle_session_timeout", _TURN_SECONDS)
-                connection.execute("SELECT pg_advisory_lock(%s)", (APPLICATION_ID,))
+                self._lock(connection, _TAKE_TURN)
             except psycopg.Error as problem:
                 self._drop_writer()
                 raise self._write_error(problem) from problem
@@ -117,12 +141,33 @@ class PostgresEngine:
             try:
                 with connection.transaction():
                     # All processes that write wait here for each other, so that none works on an older head.
-                    connection.execute("SELECT pg_advisory_xact_lock(%s)", (APPLICATION_ID,))
+                    if connection is not self._turn:
+                        self._lock(connection, _TAKE_TURN_FOR_TRANSACTION)
                     yield _Transaction(connection)
                 if secure:
                     connection.execute("VACUUM entry, exhibit")
             except psycopg.Error as problem:
                 raise self._write_error(problem) from problem
+
+    def _lock(self, connection: psycopg.Connection[Any], statement: LiteralString) -> None:
+        """Wait for the turn to write, and end the session of one that is silent in it; raises `LockNotAvailable`."""
+        for left in reversed(range(_LOCK_SECONDS // _ASK_SECONDS)):
+            open_already = connection.info.transaction_status is not TransactionStatus.IDLE
+            try:
+                # A transaction that is open outlives what is refused in a part of it.
+                with connection.transaction() if open_already else contextlib.nullcontext():
+                    connection.execute(statement, (f"{_ASK_SECONDS}s", APPLICATION_ID, f"{_LOCK_SECONDS}s"))
+                return
+            except errors.LockNotAvailable:
+                if not left:
+                    raise
+                with contextlib.suppress(ExchangeError):  # then the server's own limits have to do
+                    self._end_silent()
+
+    def _end_silent(self) -> None:
+        """End the session that has the turn, if it has said nothing for too long; another role's cannot be ended."""
+        with self.working() as db:
+            db.execute(_END_SILENT, (APPLICATION_ID, _TURN_SECONDS))
 
     @contextlib.contextmanager
     def reading(self, table: str) -> Iterator[_Transaction]:
@@ -226,7 +271,7 @@ class PostgresEngine:
     def _connect(self) -> psycopg.Connection[Any]:
         try:
             connection = psycopg.connect(
-                self._address,
+                conninfo.make_conninfo("", **{**_CLIENT_TCP, **conninfo.conninfo_to_dict(self._address)}),
                 autocommit=True,
                 connect_timeout=_CONNECT_SECONDS,
                 application_name="infoexchange-relay",
@@ -236,6 +281,8 @@ class PostgresEngine:
         try:
             _set(connection, "lock_timeout", _LOCK_SECONDS)
             _set(connection, "idle_in_transaction_session_timeout", _TURN_SECONDS)
+            for name, value in _TCP.items():  # of no effect over a socket of the same machine
+                connection.execute("SELECT set_config(%s, %s, false)", (name, str(value)))
             connection.execute("SET client_encoding = 'UTF8'")
             for setting in _DURABLE:
                 row = connection.execute("SELECT current_setting(%s)", (setting,)).fetchone()
@@ -289,7 +336,7 @@ class _Transaction:
             cursor.executemany(_query(statement), rows)
 
 
-@functools.cache
+@cache
 def _query(statement: str) -> bytes:
     """Return a statement of the store in this engine's words; none of them holds a percent sign or a text with `?`."""
     return statement.replace("?", "%s").encode()

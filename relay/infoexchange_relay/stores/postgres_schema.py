@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
 
 from infoexchange.errors import Reason, error
-from infoexchange_relay.stores.schema import APPLICATION_ID
 
 # Implementation constants
 # Names are compared byte by byte, whatever language the server sorts in.
@@ -78,8 +78,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 )
 
 
-def migrate(connection: psycopg.Connection[Any], place: str) -> None:
+def migrate(connection: psycopg.Connection[Any], place: str, lock: Callable[[], None]) -> None:
     """Bring the tables to the newest schema, each step whole or not at all.
+
+    Args:
+        connection: Nothing is open in it.
+        place: Names the database in errors.
+        lock: Keeps other processes from writing until the transaction of `connection` has ended.
 
     Raises:
         UnavailableError: `UNAVAILABLE` when the tables are another program's or a newer version's.
@@ -87,7 +92,7 @@ def migrate(connection: psycopg.Connection[Any], place: str) -> None:
     for number, statements in enumerate(MIGRATIONS, 1):
         with connection.transaction():
             # Another process may be taking this step now.
-            connection.execute("SELECT pg_advisory_xact_lock(%s)", (APPLICATION_ID,))
+            lock()
             version = _version(connection, place)
             if version > len(MIGRATIONS):
                 raise error(
