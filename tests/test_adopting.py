@@ -1,4 +1,4 @@
-"""Adopting: a node of several follows one directory version, and knows when another node has logged a newer one."""
+"""Two nodes of one relay: each follows one directory version, and notices a newer one, or the end of the log."""
 
 from __future__ import annotations
 
@@ -23,14 +23,20 @@ def newer(exchange: Exchange, last: Directory) -> Directory:
     return last.succeed(Directory.sign(listing.payload, exchange.community.root_keys[:2]))
 
 
-def test_a_version_that_another_node_logged_before_this_one_adopted_its_own_is_noticed() -> None:
-    exchange = Exchange(AGENCIES)
+def two_nodes(exchange: Exchange) -> tuple[Node, Node]:
+    """Return a node, and another one of the same relay over the same store and latch."""
     node = exchange.nodes[HERE]
     latch = MemoryLatch(node.ledger.checkpoint())
     node.ledger._latch = latch
     ledger = Ledger(exchange.community.log_keys[HERE], node.store, latch, clock=exchange.clock)
     other = Node(ledger, node.directory, clock=exchange.clock)
     other.start()
+    return node, other
+
+
+def test_a_version_that_another_node_logged_before_this_one_adopted_its_own_is_noticed() -> None:
+    exchange = Exchange(AGENCIES)
+    node, other = two_nodes(exchange)
     two = newer(exchange, node.directory)
     three = newer(exchange, two)
     node.commit([node.decide_directory(two.raw)])
@@ -48,3 +54,27 @@ def test_a_version_that_another_node_logged_before_this_one_adopted_its_own_is_n
     node.commit([node.decide_directory(three.raw)])
     node.adopt(three)
     node.commit([node.decide_bundle(party, exchange.community.members[party.name].bundle)])
+
+
+def test_nothing_is_written_behind_a_close_whose_node_died_before_it_was_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    exchange = Exchange(AGENCIES)
+    node, other = two_nodes(exchange)
+
+    def die() -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(other.ledger, "close", die)
+        with pytest.raises(KeyboardInterrupt):
+            other.close_log()
+    before = node.store.head()
+    party = node.directory.party("desk.navy.th.example", at=exchange.clock())
+    with pytest.raises(ExchangeError) as caught:
+        node.commit([node.decide_bundle(party, exchange.community.members[party.name].bundle)])
+    assert (caught.value.reason, caught.value.detail) == (
+        Reason.LOG_STOPPED,
+        f"{node.ledger.origin} is closed, and the next log goes on",
+    )
+    assert node.store.head() == before
+    last = other.close_log()  # as its next start does
+    assert last.size == before.size

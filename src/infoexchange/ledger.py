@@ -88,7 +88,7 @@ class Ledger:
             head, note = self.store.head(), self._latch.read()
             self._closed = tuple(self.store.closed())
         if any(log.checkpoint.origin == self.origin for log in self._closed):
-            raise self._ended()
+            raise self.ended()
         signed = Checkpoint.parse(note) if note else None
         if signed and self._closed and signed.note.text == self._closed[-1].checkpoint.note.text:
             signed = None  # the last that was signed of the log before; this one begins
@@ -129,7 +129,7 @@ class Ledger:
         """Return the head of this log, to which something may be added; raises `LOG_STOPPED` for any other."""
         head = self.store.head()
         if head.base != self.base:  # the tree that grows now is another log's
-            raise self._ended()
+            raise self.ended()
         if head.size < self.size:
             raise _stopped(f"the data holds {head.size} entries, {self.size} are signed: an old copy was put in place")
         return head
@@ -299,7 +299,8 @@ class Ledger:
                 found |= {index: Receipt.make(entries[index], proof) for index, proof in proofs.items()}
         return found
 
-    def _ended(self) -> ExchangeError:
+    def ended(self) -> ExchangeError:
+        """Return what to tell whoever goes on with the keys of a log that is closed, or is just being closed."""
         return error(
             Reason.LOG_STOPPED,
             field="log",

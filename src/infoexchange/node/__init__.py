@@ -118,8 +118,13 @@ class Node(Desk):
         routing = Routing(event=Event.LOG_CLOSE, logged_at=self.clock(), this_relay=self.name)
         subject = Subject(directory_digest=self.directory.digest)
         with self.ledger.alone():  # no other node's entries come in between
-            self.ledger.commit([self.change(routing, subject, sha256(self.ledger.origin.encode()).digest())])
+            self.ledger.commit([self.change(routing, subject, self._closing)])
             return self.ledger.close()
+
+    @property
+    def _closing(self) -> bytes:
+        """Names this log's LOG_CLOSE entry."""
+        return sha256(self.ledger.origin.encode()).digest()
 
     def _recovery(self, predecessor: bytes, now: datetime) -> Change:
         """Return the change that names the log before this one."""
@@ -180,6 +185,8 @@ class Node(Desk):
         """Yield the place, the job as written and the result of each of some jobs, all in one transaction."""
         with self.ledger.alone() as others_wrote:
             if others_wrote:
+                if self.store.history(self._closing):
+                    raise self.ledger.ended()  # the one that wrote LOG_CLOSE died before it closed the log
                 bulletin.check_newest(self, [job for _, job in jobs])
                 self.recalls_taken += 1  # perhaps an order: whoever decided before looks again
             final = [_decided(job) for _, job in jobs]
