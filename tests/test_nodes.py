@@ -28,7 +28,7 @@ from infoexchange_relay.nodes import Ring, SeveralNodes
 from infoexchange_relay.stores import FileLatch, SharedLatch, notes_of, open_store
 from infoexchange_relay.stores.postgres import PostgresEngine
 from infoexchange_relay.stores.shared import LEASE_SECONDS, Arrivals, Duties
-from patience import PATIENT, attempts, until
+from patience import LIMIT, PATIENT, attempts, until
 from relays import A2, AGENCIES, A, B, Relays, delivered, events, fetched
 from test_renewal import put
 from test_turning import listing_both
@@ -252,6 +252,34 @@ def test_a_turn_that_nobody_gives_back_is_no_reason_to_stop(server, monkeypatch)
         assert caught.value.reason is Reason.UNAVAILABLE
         with two.alone():
             assert two.append(entries(1)) == [0]
+
+
+class Telling:
+    """What others tell, as the database hands it on; the last of it breaks off."""
+
+    def listen(self, stopped: threading.Event):
+        yield from ("", "other\nagency zz", "", "other\nagency ", "ours")
+        if stopped.wait(0.01):
+            return
+        raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no text")
+
+
+def test_what_no_node_of_ours_can_have_told_deafens_nobody(monkeypatch) -> None:
+    monkeypatch.setattr("infoexchange_relay.nodes._RENEW_SECONDS", 0.01)
+    heard: list[list[Ring]] = []
+
+    async def listened() -> None:
+        node = SeveralNodes(Telling())
+        loop = asyncio.get_running_loop()
+        thread = threading.Thread(target=node._listen, args=(loop, heard.append))
+        thread.start()
+        await asyncio.to_thread(until, lambda: len(heard) > 5)
+        node._stopped.set()
+        await asyncio.to_thread(thread.join, LIMIT)
+
+    asyncio.run(listened())
+    # Whoever cannot be understood may have meant anybody; the line that broke is made anew.
+    assert heard[:6] == [[], [], [], [("agency", b"")], [], []]
 
 
 def test_work_is_shared_evenly_and_taken_over(server) -> None:
