@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import threading
 import time
@@ -12,8 +11,7 @@ from pathlib import Path
 import pytest
 
 import postgres
-from changes import accepted, change
-from community import Community
+from changes import change
 from infoexchange.directory import Directory
 from infoexchange.envelope import Envelope
 from infoexchange.errors import ExchangeError, Reason, UnavailableError, error
@@ -24,16 +22,14 @@ from infoexchange.testing.clock import START
 from infoexchange.testing.sites import free_ports
 from infoexchange.transport import RemoteRelay, utc_now
 from infoexchange_relay import following, turning
-from infoexchange_relay.nodes import Ring, SeveralNodes
+from infoexchange_relay.nodes import SeveralNodes
 from infoexchange_relay.stores import FileLatch, SharedLatch, notes_of, open_store
 from infoexchange_relay.stores.postgres import PostgresEngine
-from infoexchange_relay.stores.shared import LEASE_SECONDS, Arrivals, Duties
+from infoexchange_relay.stores.shared import LEASE_SECONDS, Duties
 from patience import PATIENT, attempts, until
 from relays import A2, AGENCIES, A, B, Relays, delivered, events, fetched
 from test_renewal import put
 from test_turning import listing_both
-
-COAST_A, COAST_B = "coast.aa.example", "coast.bb.example"
 
 pytest.importorskip("psycopg", reason="the extra `postgres` is not installed")
 
@@ -181,47 +177,6 @@ def test_when_one_goes_the_other_has_all_its_work(relays, both) -> None:
 
 
 # Parts
-
-
-def test_what_came_is_seen_whoever_wrote_it(server) -> None:
-    address, community = server.address(), Community()
-    with open_store(address) as one, open_store(address) as two:
-        arrivals = Arrivals(two.engine)
-        envelopes = [community.seal(COAST_A, [COAST_B]) for _ in range(2)]
-        one.append([accepted(envelopes[0])])
-        assert arrivals.look(one.head().end) == ([COAST_B], [])
-        assert arrivals.look(one.head().end) == ([], [])
-        one.append([change(Event.DELIVERED, envelopes[0].digest, COAST_B, stops=(COAST_B,)), accepted(envelopes[1])])
-        bundle = community.bundles[COAST_A]
-        one.append([change(Event.KEY_BUNDLE, bundle.digest, exhibit=bundle.raw, bundle=bundle)])
-        assert arrivals.look(1) == ([COAST_B], [COAST_A])  # not all of it is signed
-        assert arrivals.look(one.head().end) == ([COAST_B], [])
-
-
-def test_a_server_that_is_started_anew_keeps_no_wake_up_back(server) -> None:
-    address = server.address()
-    engines = [PostgresEngine(address) for _ in range(2)]
-
-    async def restarted() -> list[Ring]:
-        one, two = (SeveralNodes(engine) for engine in engines)
-        heard: list[list[Ring]] = []
-        two.start(lambda rings: heard.append(list(rings)))
-        assert await asyncio.to_thread(until, lambda: heard)
-        with contextlib.ExitStack() as lent:  # several idle connections
-            for _ in range(3):
-                lent.enter_context(engines[0].working())
-        server.stop("fast")
-        server.start()
-        heard.clear()
-        assert await asyncio.to_thread(until, lambda: heard)  # it listens again
-        await asyncio.to_thread(one.tell, [("party", b"digest")])
-        assert await asyncio.to_thread(until, lambda: heard[1:])
-        await two.close()
-        return heard[1]
-
-    assert asyncio.run(restarted()) == [("party", b"digest")]
-    for engine in engines:
-        engine.close()
 
 
 def entries(count: int):

@@ -14,6 +14,7 @@ import structlog
 from infoexchange.errors import ExchangeError, Reason
 from infoexchange_relay.batching import Batching
 from infoexchange_relay.cosigned import Cosigned
+from infoexchange_relay.lasting import lasting
 from infoexchange_relay.nodes import Ring
 from infoexchange_relay.renewal import Renewal
 from infoexchange_relay.standing import NEWS
@@ -41,7 +42,7 @@ class Following:
     async def __aenter__(self) -> None:
         """Begin, in the running loop."""
         self._batching.nodes.start(self.hear)
-        self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._look())]
+        self._tasks = [asyncio.create_task(lasting(run)) for run in (self._run, self._look)]
 
     async def __aexit__(self, *raised: object) -> None:
         """End, and leave the work to the others."""

@@ -22,6 +22,7 @@ from infoexchange.transport.http_witness import HttpWitness
 from infoexchange_relay import witnessing
 from infoexchange_relay.config import ForeignWitness
 from infoexchange_relay.cosigned import Cosigned
+from infoexchange_relay.lasting import lasting
 from infoexchange_relay.nodes import Nodes, OneNode
 
 # Implementation constants
@@ -45,7 +46,9 @@ class Foreign:
         """Begin, in the running loop; of several `nodes` one asks each."""
         on_duty = (nodes or OneNode()).on_duty
         self._tasks = [
-            asyncio.create_task(on_duty(f"witness {witness.url}", partial(self._run, _Asked(witness))))
+            asyncio.create_task(
+                lasting(partial(on_duty, f"witness {witness.url}", partial(self._run, _Asked(witness))))
+            )
             for witness in self._witnesses
         ]
 

@@ -159,9 +159,9 @@ class SeveralNodes:
                     _log.info("duties_shared", count=len(shift.held), size=shift.nodes)
                 nodes = shift.nodes
                 await self._hold(shift.held)
-            except ExchangeError as problem:
+            except Exception as problem:  # noqa: BLE001  whatever it is: what is not renewed becomes another node's
                 if self._held and loop.time() - renewed > _STILL_SECONDS:
-                    _log.warning("duties_lost", reason=problem.reason.word)
+                    _log.warning("duties_lost", reason=_reason(problem))
                     await self._hold(frozenset())
             await asyncio.sleep(_RENEW_SECONDS)
 
@@ -190,12 +190,12 @@ class SeveralNodes:
                 for payload in self._engine.listen(self._stopped):
                     sender, _, lines = payload.partition("\n")
                     if sender != self.name:
-                        loop.call_soon_threadsafe(heard, list(_rings(lines)))
-            except ExchangeError as problem:
-                _log.warning("nodes_not_heard", reason=problem.reason.word)
-                self._stopped.wait(_RENEW_SECONDS)
+                        loop.call_soon_threadsafe(heard, _rings(lines))
             except RuntimeError:  # the loop has ended
                 return
+            except Exception as problem:  # noqa: BLE001  a node that hears no more would answer late without a word
+                _log.warning("nodes_not_heard", reason=_reason(problem))
+                self._stopped.wait(_RENEW_SECONDS)
 
 
 def _payloads(node: str, rings: Iterable[Ring]) -> Iterator[str]:
@@ -211,10 +211,20 @@ def _payloads(node: str, rings: Iterable[Ring]) -> Iterator[str]:
         yield text
 
 
-def _rings(lines: str) -> Iterator[Ring]:
-    for line in lines.splitlines():
-        party, _, digest = line.rpartition(" ")
-        yield party, bytes.fromhex(digest)
+def _rings(lines: str) -> list[Ring]:
+    """Return whom a text names; nobody, which stands for everybody, if it is none of ours.
+
+    Any user of the database may send one, and so may a node of another version.
+    """
+    pairs = [line.rpartition(" ") for line in lines.splitlines()]
+    try:
+        return [(party, bytes.fromhex(digest)) for party, _, digest in pairs]
+    except ValueError:
+        return []
+
+
+def _reason(problem: Exception) -> str:
+    return problem.reason.word if isinstance(problem, ExchangeError) else type(problem).__name__  # it may hold bytes
 
 
 def nodes_of(store: RowStore) -> OneNode | SeveralNodes:

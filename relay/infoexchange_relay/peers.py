@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -21,6 +21,7 @@ from infoexchange.ports import History, concerns
 from infoexchange.receipt import Receipt
 from infoexchange_relay.circuit import Circuit
 from infoexchange_relay.forward import Forwarder, Peer, Writer
+from infoexchange_relay.lasting import lasting
 from infoexchange_relay.quarantine import Quarantine
 from infoexchange_relay.recalls import OrderForwarder
 
@@ -31,7 +32,6 @@ _SWEEP = 30.0  # seconds between two looks for what has expired; nobody waits fo
 _SWEEP_LIMIT = 64
 _FRESH = timedelta(minutes=1)  # how old an answer about another relay's agency may be: its keys may be withdrawn since
 _NEVER = datetime.min.replace(tzinfo=UTC)
-_RESTART = 30.0  # seconds before a task that died of a bug begins again
 
 T = TypeVar("T")
 _log = structlog.get_logger()
@@ -66,7 +66,7 @@ class Peers:
         """Begin to forward and to look for what has expired, in the running loop."""
         for peer in self._peers.values():
             self._forward(peer)
-        self._sweeping = asyncio.create_task(_watched(partial(self._writer.nodes.on_duty, "expiry", self._sweep)))
+        self._sweeping = asyncio.create_task(lasting(partial(self._writer.nodes.on_duty, "expiry", self._sweep)))
 
     def _forward(self, peer: Peer) -> None:
         circuit = self._circuits[peer.name] = Circuit(peer.name, self._writer.metrics)
@@ -75,7 +75,7 @@ class Peers:
             OrderForwarder(peer, self._writer, self._pool, circuit),
         )
         on_duty = partial(self._writer.nodes.on_duty, f"peer {peer.name}")
-        self._forwarding[peer.name] = [asyncio.create_task(_watched(partial(on_duty, way.run))) for way in ways]
+        self._forwarding[peer.name] = [asyncio.create_task(lasting(partial(on_duty, way.run))) for way in ways]
 
     async def renew(self, peers: Sequence[Peer]) -> None:
         """Go on with other peers: what waits for one that was there before goes on where it stood.
@@ -233,13 +233,3 @@ class Peers:
         if peer.name in self._circuits:
             self._circuits[peer.name].check()
         return await asyncio.get_running_loop().run_in_executor(self._askers, call)
-
-
-async def _watched(run: Callable[[], Awaitable[None]]) -> None:
-    """Run a task for ever: one that dies of a bug would leave a queue standing without a word."""
-    while True:
-        try:
-            return await run()
-        except Exception as bug:  # noqa: BLE001  a queue must not stand still; its text may hold bytes
-            _log.error("task_failed", reason=type(bug).__name__)
-            await asyncio.sleep(_RESTART)

@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -29,6 +30,7 @@ from infoexchange.tlog import Checkpoint
 from infoexchange.tlog.checkpoint import SKEW_MAX
 from infoexchange.tsa import TOKEN_SIZE_MAX, Authorities, TimeQuery, TimeStamp
 from infoexchange_relay.config import Config
+from infoexchange_relay.lasting import lasting
 from infoexchange_relay.metrics import Metrics
 from infoexchange_relay.nodes import Nodes, OneNode
 
@@ -94,7 +96,7 @@ class Timestamps:
 
     def start(self, nodes: Nodes | None = None) -> None:
         """Begin, in the running loop; of several `nodes` one asks."""
-        self._task = asyncio.create_task((nodes or OneNode()).on_duty("timestamps", self._run))
+        self._task = asyncio.create_task(lasting(partial((nodes or OneNode()).on_duty, "timestamps", self._run)))
 
     async def close(self) -> None:
         """End the task; a question under way is left to itself."""

@@ -28,6 +28,7 @@ from infoexchange.tlog import Checkpoint, Cosignature, VerifierKey
 from infoexchange.tlog.note import Signature, index_keys
 from infoexchange.witness import Answer, Cosigner, WitnessKeys
 from infoexchange_relay.cosigned import Cosigned
+from infoexchange_relay.lasting import lasting
 from infoexchange_relay.nodes import Nodes, OneNode
 from infoexchange_relay.stores import FileLatch
 
@@ -71,7 +72,7 @@ class Witnessing:
 
     def start(self) -> None:
         """Begin, in the running loop."""
-        self._task = asyncio.create_task(self._nodes.on_duty("witnesses", self._run))
+        self._task = asyncio.create_task(lasting(partial(self._nodes.on_duty, "witnesses", self._run)))
 
     def renew(self, witnesses: Mapping[str, Witness]) -> None:
         """Ask others from the next round on; what each has cosigned is asked anew where it is not known."""
