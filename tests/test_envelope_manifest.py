@@ -16,6 +16,7 @@ from infoexchange.manifest import Manifest
 from infoexchange.suites import HYBRID_KEM
 from infoexchange.testing import Exchange
 from infoexchange.v1 import envelope_pb2
+from test_envelope import header_for, seal
 from test_envelope_header import raw_of as header_of
 
 DIGEST = bytes(32)
@@ -169,3 +170,8 @@ def test_who_signed_is_asked_last(
     with pytest.raises(ExchangeError) as caught:
         manifest.verify(shared_exchange.directory, member.bundle)
     assert (caught.value.reason, caught.value.field) == (reason, field)
+
+
+def test_it_says_who_sent_it(shared_exchange: Exchange) -> None:
+    envelope, member = seal(shared_exchange, header_for(shared_exchange)), shared_exchange.community.members[SENDER]
+    assert envelope.manifest.verify(shared_exchange.directory, member.bundle).name == SENDER

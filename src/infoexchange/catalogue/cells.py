@@ -7,6 +7,7 @@ A text that cannot be read raises ValueError with a clause for a person, never w
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -248,11 +249,10 @@ def _value(field: Any, text: str, words: Mapping[str, str], code_list: str) -> A
     """Return one value that is no list."""
     if field.enum_type:
         word = plain_word(words.get(plain_word(text), text))
-        prefix = prefix_of(field.enum_type)
-        for known in field.enum_type.values[1:]:
-            if plain_word(known.name.removeprefix(prefix)) == word:
-                return known.number
-        raise ValueError("not one of the words for it")
+        number = _numbers(field.enum_type).get(word)
+        if number is None:
+            raise ValueError("not one of the words for it")
+        return number
     if _is_code(field):
         return _code(text, words, code_list)
     if field.message_type:
@@ -271,6 +271,13 @@ def _value(field: Any, text: str, words: Mapping[str, str], code_list: str) -> A
     if not whole or not low <= int(whole[1]) < high:
         raise ValueError("not a whole number")
     return int(whole[1])
+
+
+@functools.cache
+def _numbers(enum: Any) -> Mapping[str, int]:
+    """Return the numbers of an enum's values by their plain words; of two that are one word the first counts."""
+    prefix = prefix_of(enum)
+    return {plain_word(known.name.removeprefix(prefix)): known.number for known in reversed(enum.values[1:])}
 
 
 def _check_text(text: str) -> None:
