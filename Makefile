@@ -8,6 +8,8 @@
 #   make bench     measurements, when there are any
 #   make pages     the pages of reports in this machine's Chromium: requests, accessibility, print
 #   make manual    the scripts of the operator's manual, on relays that are upgraded, restored, recovered; a few minutes
+#   make trials    relays and nodes that are killed and drained, an attachment carried by killed processes; two minutes
+#   make postgres  the tests of whole relays once more, with their stores in PostgreSQL
 #   make attacks   every attack of docs/attacks.md in every suite; `make test` tries each in two
 #   make fuzz      every reader of outside bytes, SECONDS=60 each; TARGET=Envelope for one
 #   make mutants   faults put into the code that verifies: does a test notice? MODULE=wire for one
@@ -95,11 +97,11 @@ pages: $(VENV)/.browser
 postgres: $(VENV)/.dev
 	INFOEXCHANGE_TEST_ENGINE=postgres $(BIN)/python -m pytest -q -n 2 --dist loadfile $(ON_POSTGRES)
 
-# Scripts of relay/scripts against relays as processes.
 # Whole relays that are killed, drained and started again while messages go through them.
 trials: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -n 2 -rs tests/trials
 
+# Scripts of relay/scripts against relays as processes.
 manual: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -n 3 -rs tests/manual
 
