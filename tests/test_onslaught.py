@@ -6,7 +6,9 @@ Nothing here says how fast anything is; `make bench-limits` measures that.
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -16,12 +18,13 @@ from infoexchange import Draft, catalogue
 from infoexchange.home import Home
 from infoexchange.receipt import Receipt
 from infoexchange.suites import HYBRID_KEM
-from infoexchange.testing.sites import Sites
+from infoexchange.testing.sites import Sites, free_ports
 from infoexchange.transport import connect, utc_now
 from infoexchange.transport.session import reach
+from infoexchange_relay.config import load
 from messages import handling
 from onslaught import ATTACKS, Target
-from patience import PATIENT, until
+from patience import LIMIT, PATIENT, until
 
 HONEST, RELAY = "desk.honest.th.example", "relay.th.example"
 HOSTILE = ("desk.a.th.example", "desk.b.th.example", "desk.c.th.example", "desk.d.th.example")
@@ -35,6 +38,8 @@ def sites(tmp_path_factory):
     folder = tmp_path_factory.mktemp("onslaught") / "sites"
     agencies = ["desk.honest", *(name.removesuffix(".th.example") for name in HOSTILE)]
     sites = Sites.make(folder, {"th": agencies}, now=utc_now())
+    with sites.config(RELAY).open("a") as config:
+        config.write(f'metrics_listen = "127.0.0.1:{free_ports(1)[0]}"\n')
     with sites.running():
         yield sites
 
@@ -101,13 +106,20 @@ def test_readers_that_never_read_hold_little(sites, honest):
         for name in HOSTILE:
             for _ in range(2):
                 stack.enter_context(contextlib.closing(onslaught.read_nothing(target(sites, name), 30)))
-        until(lambda: memory(sites) > before + 2 * MIB)
+        until(lambda: calls(sites) >= 60 * len(HOSTILE))
         for _ in range(50):
             assert honest.checkpoint()
         assert memory(sites) - before < 100 * MIB
     # Nothing was lost: whoever reads gets all of it.
     with connect(Home.open(sites.home(HOSTILE[0])), timeout=PATIENT) as mailbox:
         assert len([mailbox.acknowledge(delivery) for delivery in mailbox.receive()]) == 12
+
+
+def calls(sites: Sites) -> int:
+    """Calls under way at the relay, by its own word."""
+    address = load(sites.config(RELAY), {}).metrics_listen
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=LIMIT) as answer:
+        return int(float(re.search(rb"^infoexchange_relay_calls (\S+)$", answer.read(), re.MULTILINE)[1]))
 
 
 def large_note(number: int) -> catalogue.RequestForInformation:
