@@ -52,16 +52,16 @@ def test_what_the_store_did_not_tell_of_revocations_is_asked_again(
 
     async def work() -> None:
         batching = Batching(exchange.node_of(SENDER))
-        batching.nodes = SimpleNamespace(several=True)  # type: ignore[assignment]
+        batching.nodes = SimpleNamespace(several=True)
         learnt: list[object] = []
         read = batching.standing.read
 
         def failing() -> Any:
-            batching.standing.read = read  # type: ignore[method-assign]
+            batching.standing.read = read
             raise problem
 
-        batching.standing.read = failing  # type: ignore[method-assign]
-        batching.standing.learn = learnt.append  # type: ignore[method-assign,assignment]
+        batching.standing.read = failing
+        batching.standing.learn = learnt.append
         task = asyncio.create_task(learning.learn(batching))
         await asyncio.sleep(0)
         for count in (1, 2):  # the first one without another ring
@@ -114,8 +114,8 @@ def test_readings_go_on_after_any_failure(exchange: Exchange, problem: Exception
     async def work() -> None:
         batching = Batching(exchange.node_of(SENDER))
         store = batching.node.store
-        store.queues = lambda: (_ for _ in ()).throw(problem)  # type: ignore[method-assign]
-        looking = Readings(None, batching)  # type: ignore[arg-type]  it does not get so far
+        store.queues = lambda: (_ for _ in ()).throw(problem)
+        looking = Readings(None, batching)
         for _ in range(2):
             assert await looking.look() >= 0.0
         await batching.close()
@@ -129,7 +129,7 @@ def test_an_attachment_that_cannot_be_read_now_is_let_go_and_the_others_are_carr
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(carrying, "_PAUSE", 0.0)
-    carrier, arrived = Carrier("relay.aa.example", None, None), []  # type: ignore[arg-type,var-annotated]
+    carrier, arrived = Carrier("relay.aa.example", None, None), []
     problems = [FileNotFoundError(2, "No such file or directory"), OSError(24, "Too many open files"), AWAY]
 
     def part(_: object) -> bool:
@@ -137,11 +137,11 @@ def test_an_attachment_that_cannot_be_read_now_is_let_go_and_the_others_are_carr
             raise problems.pop(0)
         return True
 
-    carrier._part = part  # type: ignore[method-assign]
+    carrier._part = part
 
     def take(position: int) -> None:
         header = SimpleNamespace(precedence=Precedence.ROUTINE)
-        carrier._loads[position] = SimpleNamespace(header=header)  # type: ignore[assignment]
+        carrier._loads[position] = SimpleNamespace(header=header)
         carrier._wake.set()
 
     async def work() -> None:
@@ -163,13 +163,14 @@ def test_two_renewals_at_a_time_leave_one_forwarder_on_the_newest_connection(
 ) -> None:
     async def work(way: Way) -> None:
         def watched() -> int:
-            return sum(task.get_coro().__qualname__ == "_watched" for task in asyncio.all_tasks())  # type: ignore[union-attr]
+            return sum(task.get_coro().__qualname__ == "lasting" for task in asyncio.all_tasks())
 
         us, them = (way.node.directory.party(name, at=exchange.clock()) for name in (HERE, THERE))
         lines = [Line(DirectRelay(exchange, exchange.nodes[THERE], us)) for _ in range(2)]
         closed: list[Line] = []
         before = watched()
-        newer = [Peer(them, line, line, lambda line=line: closed.append(line)) for line in lines]  # type: ignore[arg-type]
+        assert before
+        newer = [Peer(them, line, line, lambda line=line: closed.append(line)) for line in lines]
         await asyncio.gather(*(way.peers.renew([peer]) for peer in newer))
         assert watched() == before
         assert closed == lines[:1]
@@ -222,7 +223,7 @@ def test_what_could_not_be_made_ready_is_tried_again_on_the_same_stream(
                 raise ZeroDivisionError("a bug")
             return served(caller, item)
 
-        way.node.served = serving  # type: ignore[method-assign]
+        way.node.served = serving
         await way.accept(digests)
         reader = Reader(way)
         if faults < quarantine.TRIES:

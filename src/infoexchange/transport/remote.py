@@ -109,6 +109,8 @@ class RemoteRelay:
     def fetch(self) -> Iterator[Sequence[bytes]]:
         """Yield batches of what waits, highest precedence first, until nothing is left that was not yielded.
 
+        FLASH overtakes also what is under way here, once more than one batch waits.
+
         After 1,024 envelopes of which none was acknowledged the relay ends the stream; the rest comes with the next
         call.
         """
